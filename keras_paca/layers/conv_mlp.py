@@ -1,0 +1,76 @@
+"""The feed-forward network with a depthwise convolution inside."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_paca.layers.depthwise import DepthwiseConv2D
+from keras_paca.layers.initializers import linear
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ConvMLP(keras.layers.Layer):
+    """Feed-forward network: y = W2 GELU(t + DWConv3x3(t)) + b2, t = W1 x + b1.
+
+    Args:
+        mlp_ratio: width of the hidden layer over the channels of the input.
+        dwconv: whether the 3 x 3 depthwise convolution is there at all.
+        shortcut: whether its input is added to its output.
+        dropout: rate after the activation and after the output.
+
+    Input shape: (batch, height, width, channels), float. Output shape: the same.
+
+    Source: PaCa-ViT (Grainger et al., CVPR 2023); the convolution is PVTv2's (Wang et al., 2022).
+    """
+
+    def __init__(
+        self,
+        mlp_ratio: float = 4.0,
+        dwconv: bool = True,
+        shortcut: bool = True,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mlp_ratio = mlp_ratio
+        self.dwconv = dwconv
+        self.shortcut = shortcut
+        self.dropout = dropout
+        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    def build(self, input_shape: tuple) -> None:
+        """Build the two projections and the convolution between them."""
+        channels = input_shape[-1]
+        hidden_shape = (*input_shape[:-1], int(channels * self.mlp_ratio))
+        self.expand_dense = linear(hidden_shape[-1], name="expand", dtype=self.dtype_policy)
+        self.expand_dense.build(input_shape)
+        self.depthwise = None
+        if self.dwconv:
+            self.depthwise = DepthwiseConv2D(3, name="depthwise", dtype=self.dtype_policy)
+            self.depthwise.build(hidden_shape)
+        self.project_dense = linear(channels, name="project", dtype=self.dtype_policy)
+        self.project_dense.build(hidden_shape)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Transform the map `inputs` (b, h, w, c)."""
+        hidden = self.expand_dense(inputs)
+        if self.depthwise is not None:
+            mixed = self.depthwise(hidden)
+            hidden = mixed + hidden if self.shortcut else mixed
+        hidden = self.dropout_layer(ops.gelu(hidden, approximate=False), training=training)
+        return self.dropout_layer(self.project_dense(hidden), training=training)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Return `input_shape`."""
+        return input_shape
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "mlp_ratio": self.mlp_ratio,
+            "dwconv": self.dwconv,
+            "shortcut": self.shortcut,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,50 @@
+"""Stochastic depth."""
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DropPath(keras.layers.Layer):
+    """Drop a residual branch, sample by sample: y = x m / (1 - rate), m ~ Bernoulli(1 - rate).
+
+    Identity outside training.
+
+    Args:
+        rate: probability of dropping a sample's branch, 0 <= rate < 1.
+        seed: integer, or `None` for a random one.
+
+    Input shape: (batch, ...). Output shape: the same.
+
+    Raises:
+        ValueError: if `rate` lies outside [0, 1).
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"`rate` must lie in [0, 1). Received: rate={rate}")
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Drop samples of `inputs` where `training`."""
+        if not training or self.rate == 0:
+            return inputs
+        one_per_sample = (None,) + (1,) * (len(inputs.shape) - 1)
+        return keras.random.dropout(
+            inputs, self.rate, noise_shape=one_per_sample, seed=self.seed_generator
+        )
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Return `input_shape`."""
+        return input_shape
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

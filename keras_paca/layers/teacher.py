@@ -1,0 +1,231 @@
+"""The external clustering teacher: a light ConvMixer pyramid that makes the assignments."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
+from keras_paca.layers.depthwise import DepthwiseConv2D, depthwise_conv2d
+from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
+from keras_paca.layers.initializers import pointwise
+from keras_paca.layers.maps import count_patches, halve, resize_bilinear
+
+
+class ConvMixerUnit(keras.layers.Layer):
+    """y = BN(GELU(W (x + BN(GELU(DWConv_kxk(x))))))."""
+
+    def __init__(self, kernel_size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.depthwise = DepthwiseConv2D(kernel_size, name="depthwise", dtype=self.dtype_policy)
+        self.norm1 = _batch_norm("norm1", self.dtype_policy)
+        self.norm2 = _batch_norm("norm2", self.dtype_policy)
+
+    def build(self, input_shape: tuple) -> None:
+        """Build the unit."""
+        self.pointwise = pointwise(input_shape[-1], name="pointwise", dtype=self.dtype_policy)
+        for layer in (self.depthwise, self.norm1, self.pointwise, self.norm2):
+            layer.build(input_shape)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Transform the map `inputs` (b, h, w, c)."""
+        y = ops.gelu(self.depthwise(inputs), approximate=False)
+        x = inputs + self.norm1(y, training=training)
+        x = ops.gelu(self.pointwise(x), approximate=False)
+        return self.norm2(x, training=training)
+
+
+class BlurTransition(keras.layers.Layer):
+    """y = BN(GELU(Conv3x3, stride 2 (blur(x)))), the blur being [1 2 1; 2 4 2; 1 2 1] / 16."""
+
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conv = downsample_conv(filters, dtype=self.dtype_policy, name="conv")
+        self.norm = _batch_norm("norm", self.dtype_policy)
+
+    def build(self, input_shape: tuple) -> None:
+        """Build the transition."""
+        taps = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) / 16
+        self.blur = np.repeat(taps[:, :, None, None], input_shape[-1], axis=2)  # (3, 3, c, 1)
+        self.conv.build(padded_shape(input_shape))
+        self.norm.build((*input_shape[:-1], self.conv.filters))
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Transform the map `inputs` (b, h, w, c)."""
+        blurred = depthwise_conv2d(inputs, ops.convert_to_tensor(self.blur, inputs.dtype))
+        x = ops.gelu(self.conv(pad_borders(blurred)), approximate=False)
+        return self.norm(x, training=training)
+
+
+class Lateral(keras.layers.Layer):
+    """y = BN(GELU(W x))."""
+
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pointwise = pointwise(filters, name="pointwise", dtype=self.dtype_policy)
+        self.norm = _batch_norm("norm", self.dtype_policy)
+
+    def build(self, input_shape: tuple) -> None:
+        """Build the projection."""
+        self.pointwise.build(input_shape)
+        self.norm.build((*input_shape[:-1], self.pointwise.units))
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Transform the map `inputs` (b, h, w, c)."""
+        return self.norm(ops.gelu(self.pointwise(inputs), approximate=False), training=training)
+
+
+def _batch_norm(name: str, dtype: Any) -> keras.layers.Layer:
+    """Return PyTorch's batch norm: its momentum 0.1 is Keras's 0.9."""
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, dtype=dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ConvMixerTeacher(keras.layers.Layer):
+    """Make all stages' cluster assignments from the stem's map, beside the backbone.
+
+    Bottom-up, stage i is `depths[i]` ConvMixer units x -> BN(GELU(W (x + BN(GELU(DWConv(x))))));
+    a blur and a strided convolution lead to the next stage. Top-down, the deeper map is resized
+    bilinearly, projected, added to the stage's own and passed through one more unit. A projection
+    of that and a softmax over patches give the assignment.
+
+    Args:
+        hidden_dims: channels per stage; the first equals the input's.
+        depths: units per stage.
+        clusters: clusters per stage; a stage with 0 has no assignment.
+        kernel_size: side of the units' depthwise convolutions, odd.
+
+    Input shape: the stem's map (batch, height, width, hidden_dims[0]), float.
+
+    Output: the pair (assignments, features): one assignment (batch, patches, clusters) per stage
+    that has clusters, float32 or wider, and one bottom-up map (batch, height, width, channels)
+    per stage, each stage's side half the one before, rounded up.
+
+    Raises:
+        ValueError: if the arguments don't have one entry per stage, or the input other channels.
+
+    Source: PaCa-ViT (Grainger et al., CVPR 2023), external clustering teacher.
+    """
+
+    def __init__(
+        self,
+        hidden_dims: Sequence[int],
+        depths: Sequence[int],
+        clusters: Sequence[int],
+        kernel_size: int = 7,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not len(hidden_dims) == len(depths) == len(clusters):
+            raise ValueError(
+                "`hidden_dims`, `depths` and `clusters` must have one entry per stage each. "
+                f"Received: hidden_dims={hidden_dims}, depths={depths}, clusters={clusters}"
+            )
+        self.hidden_dims = tuple(hidden_dims)
+        self.depths = tuple(depths)
+        self.clusters = tuple(clusters)
+        self.kernel_size = kernel_size
+
+        dtype, stages = self.dtype_policy, range(len(self.depths))
+        self.units = [
+            [self._unit(f"stage{i + 1}_unit{j + 1}") for j in range(self.depths[i])] for i in stages
+        ]
+        self.transitions = [
+            BlurTransition(self.hidden_dims[i + 1], dtype=dtype, name=f"transition{i + 1}")
+            for i in stages[:-1]
+        ]
+        self.laterals = [
+            Lateral(self.hidden_dims[i], dtype=dtype, name=f"lateral{i + 1}") for i in stages[:-1]
+        ]
+        self.top_down_units = [self._unit(f"top_down_unit{i + 1}") for i in stages[:-1]]
+        self.projections = [
+            pointwise(self.clusters[i], dtype=dtype, name=f"projection{i + 1}")
+            for i in stages
+            if self.clusters[i]
+        ]
+
+    def _unit(self, name: str) -> keras.layers.Layer:
+        return ConvMixerUnit(self.kernel_size, dtype=self.dtype_policy, name=name)
+
+    def _map_shapes(self, input_shape: tuple) -> list[tuple]:
+        """Return the shape of each stage's map."""
+        batch, height, width, _ = input_shape
+        shapes = []
+        for channels in self.hidden_dims:
+            shapes.append((batch, height, width, channels))
+            height, width = halve(height), halve(width)
+        return shapes
+
+    def build(self, input_shape: tuple) -> None:
+        """Build every stage."""
+        if input_shape[-1] != self.hidden_dims[0]:
+            raise ValueError(
+                f"The input must have hidden_dims[0]={self.hidden_dims[0]} channels. "
+                f"Received: inputs of shape {input_shape}"
+            )
+        shapes = self._map_shapes(input_shape)
+        for units, shape in zip(self.units, shapes, strict=True):
+            for unit in units:
+                unit.build(shape)
+        for i, transition in enumerate(self.transitions):
+            transition.build(shapes[i])
+            self.laterals[i].build((*shapes[i][:-1], self.hidden_dims[i + 1]))
+            self.top_down_units[i].build(shapes[i])
+        clustered = [shape for shape, count in zip(shapes, self.clusters, strict=True) if count]
+        for projection, shape in zip(self.projections, clustered, strict=True):
+            projection.build(shape)
+
+    def call(self, inputs: Any, training: bool = False) -> tuple[list, list]:
+        """Return the assignments and the bottom-up maps of the stem's map `inputs`."""
+        features, x = [], inputs
+        for i, units in enumerate(self.units):
+            for unit in units:
+                x = unit(x, training=training)
+            features.append(x)
+            if i < len(self.transitions):
+                x = self.transitions[i](x, training=training)
+
+        top_down = [features[-1]]  # from the deepest stage to the first
+        for i in reversed(range(len(self.transitions))):
+            x = resize_bilinear(top_down[-1], ops.shape(features[i])[1:3])
+            x = features[i] + self.laterals[i](x, training=training)
+            top_down.append(self.top_down_units[i](x, training=training))
+
+        clustered = [x for x, count in zip(top_down[::-1], self.clusters, strict=True) if count]
+        assignments = [
+            softmax_over_patches(projection(x))
+            for projection, x in zip(self.projections, clustered, strict=True)
+        ]
+        return assignments, features
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple[list, list]:
+        """Return the shapes of the assignments and of the maps."""
+        shapes = self._map_shapes(input_shape)
+        assignments = [
+            (shape[0], count_patches(shape), count)
+            for shape, count in zip(shapes, self.clusters, strict=True)
+            if count
+        ]
+        return assignments, shapes
+
+    def compute_output_spec(self, inputs: Any, training: bool = False) -> tuple[list, list]:
+        """Return the symbolic assignments, float32 under a mixed policy, and maps."""
+        shapes = self._map_shapes(inputs.shape)
+        assignments = [
+            assignment_spec(shape, count, self.compute_dtype)
+            for shape, count in zip(shapes, self.clusters, strict=True)
+            if count
+        ]
+        return assignments, [keras.KerasTensor(s, dtype=self.compute_dtype) for s in shapes]
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "hidden_dims": self.hidden_dims,
+            "depths": self.depths,
+            "clusters": self.clusters,
+            "kernel_size": self.kernel_size,
+        }
