@@ -1,0 +1,202 @@
+"""Downloading the released files: once, whole or not at all.
+
+In the folder `keras_paca` of Keras's cache each file stands as `NAME.safetensors`, converted from
+the authors' `NAME.pth`, beside `NAME.json` with the SHA-256 of both.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+from filelock import FileLock
+
+from keras_paca.weights.checkpoint import read_checkpoint, write_safetensors
+from keras_paca.weights.released import URL, ReleasedFile, released_files
+from keras_paca.weights.source import Checkpoint
+from keras_paca.weights.torch_file import CheckpointError
+
+STALL_SECONDS = 60  # a connection that sends nothing for so long is given up
+CHUNK = 1 << 20
+
+
+def cache_folder() -> Path:
+    """Return the folder of the downloaded files, in Keras's own cache."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras_paca"
+
+
+def fetch(file: ReleasedFile, url: str | None = None) -> Checkpoint:
+    """Return a released checkpoint, downloaded and converted at its first use.
+
+    Args:
+        file: which.
+        url: folder of a mirror, by default the environment variable KERAS_PACA_WEIGHTS_URL or
+            the authors' address.
+
+    Raises:
+        FileNotFoundError: if it is not in the cache and can't be had.
+        CheckpointError: a `ValueError`, if what is in the cache or what came is not what it
+            should be, or differs from what was recorded before.
+    """
+    converted = _converted(file)
+    if not converted.exists():
+        source = _url(file, url)
+        with _lock(file, source):
+            if not converted.exists():
+                _obtain(file, source)
+    record = read_record(file)
+    if record and record["converted_sha256"] != sha256(converted):
+        raise CheckpointError(
+            f"{converted} has changed since it was made from {file.file}. Delete it, and the "
+            "next use makes it again."
+        )
+    return Checkpoint(str(converted), official=True, tensors=read_checkpoint(converted))
+
+
+def read_record(file: ReleasedFile) -> dict | None:
+    """Return what was recorded of a file when it was first obtained, `None` for nothing."""
+    try:
+        record = json.loads(_record(file).read_text(encoding="utf-8"))
+        return record if {"sha256", "bytes", "converted_sha256"} <= set(record) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def verify_cache() -> list[tuple[ReleasedFile, str, str]]:
+    """Check what was downloaded.
+
+    Returns:
+        (file, SHA-256 of the authors' file as recorded, state) of every file in the cache; the
+        state is "unchanged", "changed" or, for a file without a record, "not recorded".
+    """
+    found = []
+    for file in released_files():
+        if _converted(file).exists():
+            record = read_record(file)
+            if record is None:
+                found.append((file, "", "not recorded"))
+            else:
+                same = record["converted_sha256"] == sha256(_converted(file))
+                found.append((file, record["sha256"], "unchanged" if same else "changed"))
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _converted(file: ReleasedFile) -> Path:
+    return cache_folder() / Path(file.file).with_suffix(".safetensors")
+
+
+def _record(file: ReleasedFile) -> Path:
+    return cache_folder() / Path(file.file).with_suffix(".json")
+
+
+def _url(file: ReleasedFile, url: str | None) -> str:
+    base = url or os.environ.get("KERAS_PACA_WEIGHTS_URL") or URL
+    return base.rstrip("/") + "/" + file.file
+
+
+@contextlib.contextmanager
+def _lock(file: ReleasedFile, source: str) -> Iterator[None]:
+    """Hold a file's lock, in a cache that can be written."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{file.file}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise _unavailable(file, source, f"the cache can't be written ({error})") from error
+    with lock:
+        yield
+
+
+def _obtain(file: ReleasedFile, source: str) -> None:
+    """Download a file, or take what the user put into the cache, and convert it."""
+    folder = cache_folder()
+    for leftover in folder.glob(f".{file.file}.*.part"):  # of processes that were killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    by_hand = folder / file.file
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f".{file.file}.", suffix=".part", dir=folder))
+    except OSError as error:
+        raise _unavailable(file, source, f"the cache can't be written ({error})") from error
+    try:
+        if by_hand.exists():
+            original = by_hand
+        else:
+            original = work / file.file
+            _download(file, source, original)
+        checksum, known = sha256(original), read_record(file)
+        if known and known["sha256"] != checksum:
+            raise CheckpointError(
+                f"{original if by_hand.exists() else source} has the SHA-256 {checksum}, and "
+                f"{known['sha256']} was recorded of it before. If the new file is right, delete "
+                f"{_record(file)}"
+            )
+        tensors = read_checkpoint(original, match_extension=False)
+        converted = work / "converted.safetensors"
+        write_safetensors(converted, tensors, {"source": file.file, "sha256": checksum})
+        record = work / "record.json"
+        record.write_text(
+            json.dumps(
+                {
+                    "file": file.file,
+                    "source": str(by_hand) if by_hand.exists() else source,
+                    "bytes": original.stat().st_size,
+                    "sha256": checksum,
+                    "converted_sha256": sha256(converted),
+                },
+                indent=2,
+            ),
+            encoding="utf-8",
+        )
+        record.replace(_record(file))
+        converted.replace(_converted(file))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _download(file: ReleasedFile, source: str, target: Path) -> None:
+    """Download `source` to `target` with a progress bar and check its length."""
+    print(f"Downloading {source}")
+    try:
+        with (
+            urllib.request.urlopen(source, timeout=STALL_SECONDS) as response,
+            target.open("wb") as stream,
+        ):
+            length = response.headers.get("Content-Length")
+            expected = int(length) if length else None
+            progress, received = keras.utils.Progbar(expected), 0
+            while chunk := response.read(CHUNK):
+                stream.write(chunk)
+                received += len(chunk)
+                progress.update(received)
+    except TimeoutError as error:
+        raise _unavailable(file, source, f"nothing came for {STALL_SECONDS} seconds") from error
+    except urllib.error.HTTPError as error:
+        with error:  # it holds the connection
+            raise _unavailable(file, source, str(error)) from error
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        raise _unavailable(file, source, str(error)) from error
+    if expected is not None and received != expected:
+        raise _unavailable(file, source, f"{received} bytes came of {expected}")
+
+
+def _unavailable(file: ReleasedFile, source: str, why: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"Could not get {source}: {why}. Download it by hand and put it at "
+        f"{cache_folder() / file.file}, or pass its path: weights=PATH. "
+        "KERAS_PACA_WEIGHTS_URL may name the folder of a mirror."
+    )

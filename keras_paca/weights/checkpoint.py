@@ -1,0 +1,268 @@
+"""Reads released weights of any kind of file into arrays, and writes the converted ones.
+
+What a file is, its content says: a PyTorch checkpoint (zip or legacy) or safetensors. The state
+dict in it is found, its keys lose the prefixes that wrappers add, and every entry must be a tensor.
+"""
+
+import itertools
+import json
+import math
+import os
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from keras_paca.weights.torch_file import (
+    MAX_DIMENSIONS,
+    PYTORCH,
+    CheckpointError,
+    Extent,
+    Placeholder,
+    StorageRecord,
+    TensorRecord,
+    opened,
+    read_tensors,
+    read_torch_file,
+    shown,
+    torch_kind,
+)
+
+__all__ = ["CheckpointError", "read_checkpoint", "write_safetensors"]
+
+_SAFETENSORS = "a safetensors file"
+_EXTENSIONS = {
+    **{".pth": PYTORCH, ".pt": PYTORCH, ".bin": PYTORCH, ".ckpt": PYTORCH},
+    ".safetensors": _SAFETENSORS,
+}
+
+# Beginnings of the files that most often carry a wrong name.
+_BEGINNINGS = {
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file (Keras weights, .h5)",
+    b"PK": "an empty zip archive",
+    b"\x89PNG\r\n\x1a\n": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"%PDF": "a PDF document",
+    b"\x93NUMPY": "a NumPy array (.npy)",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"BZh": "a bzip2 archive: unpack it first",
+    b"\xfd7zXZ\0": "an xz archive: unpack it first",
+    b"\x28\xb5\x2f\xfd": "a Zstandard archive: unpack it first",
+    b"GGUF": "a GGUF file",
+    b"version https://git-lfs": "a Git LFS pointer in place of the file",
+    b"<!doctype html": "an HTML page, perhaps a server's error message",
+    b"<html": "an HTML page, perhaps a server's error message",
+    b"<?xml": "an XML document, perhaps a server's error message",
+}
+
+# Where training scripts put the state dict, in the order in which it is looked for. The averaged
+# weights come last: the official evaluation takes `state_dict`, whose accuracy is the stated one.
+_WRAPPERS = (
+    *("state_dict", "model", "module", "network", "net", "model_state_dict"),
+    *("state_dict_ema", "model_ema", "ema"),
+)
+_PREFIXES = re.compile(r"\A(?:module\.|_orig_mod\.)+")  # of DataParallel and of torch.compile
+
+_SAFETENSORS_DTYPES = {
+    **{"BOOL": "bool", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64"},
+    **{"I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "BF16": "bfloat16"},
+    **{"F16": "float16", "F32": "float32", "F64": "float64", "C64": "complex64"},
+    **{"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu"},
+    **{"F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz"},
+}
+
+
+def read_checkpoint(
+    path: str | os.PathLike[str], *, match_extension: bool = True
+) -> dict[str, np.ndarray]:
+    """Reads the state dict of a released checkpoint.
+
+    Nothing in the file is executed, and no class that it names is imported. The state dict is the
+    whole file, or lies at most two deep under the first of these keys that leads to tensors:
+    `state_dict`, `model`, `module`, `network`, `net`, `model_state_dict`, `state_dict_ema`,
+    `model_ema`, `ema`.
+
+    Args:
+        path: A PyTorch checkpoint of the zip or the legacy format, or a safetensors file.
+        match_extension: Whether to refuse a file whose extension belongs to the other kind.
+
+    Returns:
+        The arrays by their keys, without the prefixes `module.` and `_orig_mod.`, in the file's
+        order. Those that aren't contiguous are read-only views.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file isn't whole, isn't a checkpoint, has no state dict, or has one
+            with an entry that isn't a tensor or with keys that differ by a prefix alone.
+    """
+    path = Path(path)
+    with opened(path) as (file, size):
+        found = _kind(file, size)
+        expected = _EXTENSIONS.get(path.suffix.lower())
+        if match_extension and expected and found != expected:
+            raise CheckpointError(f"expected {expected}, as its name says, found {found}")
+        if found == PYTORCH:
+            records = _state_dict(read_torch_file(path))
+        elif found == _SAFETENSORS:
+            records = _safetensors(path, file)
+        else:
+            raise CheckpointError(f"expected {PYTORCH} or {_SAFETENSORS}, found {found}")
+        return read_tensors(path, _without_prefixes(records))
+
+
+def _kind(file: BinaryIO, size: int) -> str:
+    if kind := torch_kind(file, size):
+        return kind
+    file.seek(0)
+    head = file.read(512)
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000:
+        return _SAFETENSORS
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for beginning, kind in _BEGINNINGS.items():
+        if head.startswith(beginning) or text.startswith(beginning):
+            return kind
+    if not head.strip(b"\0"):
+        return "a file of zeros, perhaps an unfinished download"
+    if head.isascii() and not any(byte < 32 for byte in head if byte not in b"\t\r\n"):
+        return f"a text that begins with {head[:60].decode()!r}"
+    return f"a file of an unknown kind that begins with {head[:16]!r}"
+
+
+def _state_dict(root: object) -> dict[str, TensorRecord]:
+    found = _with_tensors(root, 2) or _wrapped(root)
+    if isinstance(root, dict):
+        keys = [f"{shown(k)} ({_described(v)})" for k, v in itertools.islice(root.items(), 20)]
+        top = f"top-level keys {', '.join(keys) or 'none'}"
+    else:
+        top = _described(root)
+    if found is None:
+        places = ", ".join(_WRAPPERS)
+        raise CheckpointError(f"expected a state dict, bare or under {places}, found {top}")
+    for key, value in found.items():
+        if not isinstance(key, str):
+            raise CheckpointError(f"expected text as keys of the state dict, found {shown(key)}")
+        if not isinstance(value, TensorRecord):
+            where = f", among the {top}" if found is root else ""
+            raise CheckpointError(
+                f"entry '{shown(key)}' is not a tensor but {_described(value)}{where}"
+            )
+    return found
+
+
+def _with_tensors(node: Any, depth: int) -> dict[Any, Any] | None:
+    if not isinstance(node, dict):
+        return None
+    if depth:
+        for key in _WRAPPERS:
+            if found := _with_tensors(node.get(key), depth - 1):
+                return found
+    return node if any(map(_is_tensor, node.values())) else None
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, TensorRecord) or (isinstance(value, Placeholder) and value.tensor)
+
+
+def _wrapped(root: Any) -> dict[Any, Any] | None:
+    # There is no tensor in it, but by its name there should be: its entry is the one to report.
+    inner = [root[key] for key in _WRAPPERS if key in root] if isinstance(root, dict) else []
+    return next((node for node in inner if isinstance(node, dict) and node), None)
+
+
+def _described(value: object) -> str:
+    match value:
+        case TensorRecord():
+            return "a tensor"
+        case StorageRecord():
+            return "a bare storage"
+        case Placeholder(name, tensor=True):
+            return f"a tensor that only PyTorch could rebuild ({shown(name)})"
+        case Placeholder(name) if name.startswith("numpy") and name.endswith(".scalar"):
+            return "a NumPy scalar"
+        case Placeholder(name) if name.startswith("numpy") and name.endswith("._reconstruct"):
+            return "a NumPy array"
+        case Placeholder(name):
+            return f"a {shown(name)}"
+    return f"a {type(value).__name__}"
+
+
+def _safetensors(path: Path, file: BinaryIO) -> dict[str, TensorRecord]:
+    with safe_open(path, framework="np"):  # checks the header against the file's size
+        pass
+    # It hands out no float8 arrays, and in older releases no bfloat16, so they are read here.
+    file.seek(0)
+    header_bytes = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(header_bytes))
+    header.pop("__metadata__", None)
+    records: dict[str, TensorRecord] = {}
+    for key, spec in header.items():
+        dtype, shape = _SAFETENSORS_DTYPES.get(spec["dtype"]), tuple(spec["shape"])
+        if dtype is None or len(shape) > MAX_DIMENSIONS:
+            raise CheckpointError(
+                f"expected arrays that NumPy has, found entry '{shown(key)}' of {spec['dtype']} "
+                f"and {len(shape)} axes"
+            )
+        start, end = (8 + header_bytes + offset for offset in spec["data_offsets"])
+        strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+        extent = Extent(end - start, start, swap=sys.byteorder != "little")
+        records[key] = TensorRecord(extent, dtype, 0, shape, strides)
+    return records
+
+
+def _without_prefixes(records: Mapping[str, TensorRecord]) -> dict[str, TensorRecord]:
+    stripped: dict[str, TensorRecord] = {}
+    for key, record in records.items():
+        name = _PREFIXES.sub("", key)
+        if name in stripped:
+            raise CheckpointError(f"expected keys that differ, found '{shown(name)}' twice")
+        stripped[name] = record
+    return stripped
+
+
+def write_safetensors(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Writes a safetensors file, whole or not at all.
+
+    Args:
+        path: The file; one of that name is replaced.
+        tensors: The arrays, contiguous or not.
+        metadata: Texts to keep beside them.
+
+    Raises:
+        CheckpointError: If safetensors can't hold a dtype or a name.
+        OSError: If the file can't be written; what was there before is still there.
+    """
+    path = Path(path)
+    plain: dict[str, np.ndarray] = {}
+    for name, array in tensors.items():
+        if array.dtype.name not in _SAFETENSORS_DTYPES.values() or name == "__metadata__":
+            raise CheckpointError(
+                f"{path}: expected tensors of dtypes and names that safetensors has, "
+                f"found '{shown(name)}' of {array.dtype}"
+            )
+        plain[name] = np.asarray(array, order="C")  # the library writes memory as it lies
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file(plain, temporary, metadata=metadata)
+        temporary.chmod(mode)  # the library makes files that their owner alone can read
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except SafetensorError as error:
+        # An old release of the library that lacks a dtype says so with the same exception.
+        kind = OSError if "serializing" in str(error) else CheckpointError
+        raise kind(f"{path}: can't be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

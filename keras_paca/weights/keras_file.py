@@ -1,0 +1,88 @@
+"""Reading `.weights.h5` and `.keras` files as plain arrays; nothing in them is executed."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import ml_dtypes
+import numpy as np
+
+from keras_paca.weights.torch_file import CheckpointError
+
+_WEIGHTS = "model.weights.h5"  # inside a .keras archive
+
+
+def read_keras_file(path: str | Path) -> dict[str, np.ndarray]:
+    """Return the weights of a saved Keras model.
+
+    Args:
+        path: a `.keras` or `.weights.h5` file.
+
+    Returns:
+        {"layer path/index in the layer": array}, for example "stage1_block1/attention/query/0"
+        for that projection's kernel. The optimizer's state is left out.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is no such file, or damaged, or refers to other files.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: {path}")
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                file = h5py.File(io.BytesIO(_read_member(archive, path)), "r")
+        else:
+            file = h5py.File(path, "r")
+        with file:
+            return _read_groups(file, path)
+    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} is not a whole saved Keras model: {error}") from error
+
+
+def _read_member(archive: zipfile.ZipFile, path: Path) -> bytes:
+    member = archive.getinfo(_WEIGHTS)
+    if member.file_size > path.stat().st_size:  # Keras stores the weights uncompressed
+        raise CheckpointError(f"{path}: {_WEIGHTS} is compressed, which Keras never does.")
+    return archive.read(member)
+
+
+def _read_groups(file: h5py.File, path: Path) -> dict[str, np.ndarray]:
+    names: dict[str, str] = {}  # group -> name of the layer saved there
+    datasets: dict[str, Any] = {}
+
+    def visit(key: str, item: Any) -> None:  # links to elsewhere are not visited
+        if not key.startswith("layers/"):  # the states of optimizer and metrics
+            return
+        if isinstance(item, h5py.Dataset):
+            datasets[key] = item
+        elif key.endswith("/vars"):
+            names[key.removesuffix("/vars")] = str(item.attrs.get("name", ""))
+
+    file.visititems(visit)
+    if not datasets:
+        raise CheckpointError(f"{path} holds no layers of a Keras model.")
+    arrays = {}
+    for key, dataset in datasets.items():
+        group, _, index = key.rpartition("/vars/")
+        if not group:
+            raise CheckpointError(f"{path} holds {key!r}, which no layer of a Keras model has.")
+        parts = group.split("/")
+        prefixes = ("/".join(parts[: i + 1]) for i in range(len(parts)))
+        layers = [names[prefix] for prefix in prefixes if names.get(prefix)]
+        arrays["/".join([*layers, index])] = _read_dataset(dataset, path)
+    return arrays
+
+
+def _read_dataset(dataset: h5py.Dataset, path: Path) -> np.ndarray:
+    if dataset.is_virtual or dataset.external:
+        raise CheckpointError(f"{path}: {dataset.name} lies in another file.")
+    if dataset.id.get_storage_size() < dataset.nbytes:
+        raise CheckpointError(f"{path}: {dataset.name} is larger than what is stored of it.")
+    array = dataset[()]
+    return array.view(ml_dtypes.bfloat16) if dataset.attrs.get("dtype") == "bfloat16" else array

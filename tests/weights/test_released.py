@@ -1,0 +1,48 @@
+"""The table of the released files."""
+
+from collections import Counter
+
+from keras_paca.backbones import paca_vit
+from keras_paca.weights import released_files
+
+
+def test_numbers_of_rows():
+    tasks = Counter(file.task for file in released_files())
+    assert tasks == {"classification": 12, "detection": 12, "segmentation": 15}
+
+
+def test_every_row_is_complete():
+    for file in released_files():
+        assert file.url == f"https://github.com/iVMCL/PaCaViT/releases/download/pacavit/{file.file}"
+        assert file.file.endswith(".pth")
+        assert file.size in paca_vit.VARIANTS
+        assert file.clustering in paca_vit.CLUSTERINGS
+        assert len(file.clusters) == len(file.imagenet_clusters) == 4
+        assert file.licence
+        assert file.params_m > 10
+        assert file.gmacs > 3
+        wanted = {
+            "classification": {"top1"},
+            "detection": {"box_ap", "mask_ap"},
+            "segmentation": {"miou"},
+        }[file.task]
+        assert set(file.accuracy) == wanted
+        if file.task == "classification":
+            assert (file.crop, file.interpolation) == (0.9, "bicubic")
+
+
+def test_names_are_unique_and_the_contradicting_link_is_not_used():
+    assert len({file.file for file in released_files()}) == 39
+    unverified = [file for file in released_files() if not file.verified]
+    assert [file.file for file in unverified] == ["IMNET_224_pacavit_small_p2cconv_100.pth"]
+    assert unverified[0].clusters == (100, 100, 100, 100)
+    linked = [f for f in released_files() if f.file == "IMNET_224_pacavit_small_p2cconv_100_49.pth"]
+    assert [file.clusters for file in linked] == [(100, 81, 64, 49)]
+
+
+def test_segmentation_files_hold_more_clusters():
+    for file in released_files():
+        if file.task == "segmentation":
+            assert file.clusters == tuple(200 if n else 0 for n in file.imagenet_clusters)
+        else:
+            assert file.clusters == file.imagenet_clusters
