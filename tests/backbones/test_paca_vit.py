@@ -1,0 +1,437 @@
+"""What a PaCaViT promises beside parity: shapes, training, saving, contracts, errors."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_paca
+from keras_paca import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
+
+CLUSTERINGS = ("conv", "mlp", "linear", "teacher")
+OPTIONS = {
+    **{clustering: {"clustering": clustering} for clustering in CLUSTERINGS},
+    "every_block": {"cluster_every": 1, "clusters": 5},
+    "every_second": {"cluster_every": (None, 2, 2, 1)},
+    "plain": {"clusters": 0},
+    "all_options": {
+        "layer_scale": 0.1,
+        "sub_norm": True,
+        "position_embedding_size": (64, 96),
+        "cluster_position_embedding": True,
+        "cluster_norm": False,
+        "shortcut_in_mlp": False,
+        "attention_dropout": 0.1,
+        "dropout": 0.1,
+    },
+    "post_norm": {"post_norm": True, "dwconv_in_mlp": False},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_fit_predict_save_and_load(name, small, images, tmp_path):
+    model = small(drop_path_rate=0.3, **OPTIONS[name])
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    x, y = images(4, 48, 40, 3), np.array([0, 1, 2, 3])
+    before = [ops.convert_to_numpy(w) for w in model.trainable_weights]
+    history = model.fit(x, y, batch_size=2, epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    changed = [
+        (ops.convert_to_numpy(w) != b).any()
+        for w, b in zip(model.trainable_weights, before, strict=True)
+    ]
+    stuck = [w.path for w, moved in zip(model.trainable_weights, changed, strict=True) if not moved]
+    # in exact arithmetic a bias before a softmax over patches, or of the keys, has no gradient
+    assert all(path.endswith(("key/bias", "projection/bias")) for path in stuck), stuck
+
+    scores = model.predict(x, verbose=0)
+    np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(again, PaCaViT)
+    assert again.get_config() == model.get_config()
+    np.testing.assert_array_equal(again.predict(x, verbose=0), scores)
+    model.save_weights(tmp_path / "model.weights.h5")
+    fresh = PaCaViT.from_config(model.get_config())
+    assert (fresh.predict(x, verbose=0) != scores).any()
+    fresh.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(fresh.predict(x, verbose=0), scores)
+
+
+def test_frozen_layers_stay_frozen(small, images, tmp_path):
+    model = small()
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(images(2, 32, 32, 3), np.array([0, 1]), verbose=0)
+    model.save(tmp_path / "frozen.keras")
+    again = keras.saving.load_model(tmp_path / "frozen.keras")
+    assert [w.path for w in again.trainable_weights] == ["predictions/kernel", "predictions/bias"]
+    model.trainable = False
+    again = PaCaViT.from_config(model.get_config())
+    assert not again.trainable_weights
+    again.trainable = True
+    assert len(again.trainable_weights) == len(again.weights)
+
+
+def test_config_is_flat_and_plain(small):
+    import json
+
+    config = small(classifier_activation=keras.activations.relu).get_config()
+    assert "weights" not in config
+    assert json.loads(json.dumps(config))["classifier_activation"] == "relu"
+    for value in config.values():
+        flat = value if isinstance(value, (tuple, list)) else (value,)
+        assert all(isinstance(v, (int, float, str, bool, type(None), dict)) for v in flat)
+
+
+@pytest.mark.parametrize("clustering", CLUSTERINGS)
+def test_two_steps_in_a_row_differ(clustering, small, images):
+    """Drop path draws anew at each step, compiled or not."""
+    model = small(drop_path_rate=0.9, clustering=clustering)
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    x, y = images(8, 32, 32, 3), np.arange(8) % 5
+    losses = {float(model.train_on_batch(x, y)) for _ in range(4)}
+    assert len(losses) > 2
+
+
+@pytest.mark.parametrize("clustering", CLUSTERINGS)
+def test_any_size_known_or_not(clustering, small, images):
+    model = small(clustering=clustering, include_top=False)
+    for height, width in ((32, 32), (33, 47), (64, 35), (96, 128)):
+        expected = (2, -(-height // 32), -(-width // 32), 40)
+        assert model.compute_output_shape((2, height, width, 3)) == expected
+        x = images(2, height, width, 3)
+        found = model.predict(x, verbose=0)
+        assert found.shape == expected
+        fixed = small(clustering=clustering, include_top=False, input_shape=(height, width, 3))
+        assert fixed.output_shape == (None, *expected[1:])
+        fixed.set_weights(model.get_weights())
+        np.testing.assert_allclose(fixed.predict(x, verbose=0), found, rtol=1e-4, atol=1e-4)
+        for level, stride in (("P2", 4), ("P3", 8), ("P4", 16), ("P5", 32)):
+            shape = fixed.pyramid_outputs[level].shape
+            assert shape[1:3] == (-(-height // stride), -(-width // stride))
+
+
+def test_fit_at_several_sizes(small, images):
+    model = small(drop_path_rate=0.2)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    for side in (32, 40, 51):
+        assert np.isfinite(model.train_on_batch(images(2, side, side + 8, 3), np.array([0, 1])))
+
+
+def test_position_embedding_at_other_sizes(small, images):
+    model = small(position_embedding_size=64)
+    assert model.predict(images(1, 33, 95, 3), verbose=0).shape == (1, 5)
+
+
+@pytest.mark.parametrize("clustering", CLUSTERINGS)
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy, clustering, small, images):
+    x = images(2, 64, 96, 3)
+    reference = small(clustering=clustering, classifier_activation=None)
+    model = small(clustering=clustering, classifier_activation=None, dtype=policy)
+    model.set_weights(reference.get_weights())
+    assert all(w.dtype == "float32" for w in model.weights)
+    assert {layer.compute_dtype for layer in model.layers if layer.weights} == {
+        policy.removeprefix("mixed_"),
+        "float32",  # the head
+    }
+    found = model.predict(x, verbose=0)
+    assert found.dtype == np.float32
+    expected = reference.predict(x, verbose=0)
+    error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    assert error < (1e-2 if policy == "mixed_float16" else 5e-2)
+
+    model = small(clustering=clustering, dtype=policy, drop_path_rate=0.2)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    loss = model.fit(x, np.array([0, 1]), epochs=2, verbose=0).history["loss"]
+    assert np.isfinite(loss).all()
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_global_policy_is_kept_in_the_config(small, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = small()
+    model.save(tmp_path / "model.keras")
+    keras.config.set_dtype_policy("float32")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.dtype_policy.name == "mixed_bfloat16"
+    assert again.get_layer("stage2_block1").compute_dtype == "bfloat16"
+
+
+@pytest.mark.slow
+def test_mixed_float16_at_1024(images):
+    from tests.parity import official
+
+    description, checkpoint, _ = official.case("pacavit_tiny_p2cconv_100_0")
+    x = official.images((1, 3, 1024, 1024), 3)
+    logits = {}
+    for policy in ("float32", "mixed_float16"):
+        model = official.build("pacavit_tiny_p2cconv_100_0", description, dtype=policy)
+        official.load(model, checkpoint)
+        logits[policy] = model.predict(x, verbose=0)
+    assert np.isfinite(logits["mixed_float16"]).all()
+    assert official.relative_error(logits["mixed_float16"], logits["float32"]) < 1e-2
+
+
+@pytest.mark.parametrize("clustering", CLUSTERINGS)
+def test_export_agrees_with_keras(clustering, small, images, tmp_path):
+    model = small(clustering=clustering, input_shape=(48, 40, 3))
+    x = images(2, 48, 40, 3)
+    expected = model.predict(x, verbose=0)
+    for found in _exported(model, x, tmp_path):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def _exported(model, x, folder):
+    """Yield what the exports of this backend compute."""
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        signature = [keras.InputSpec(shape=x.shape, dtype="float32")]
+        model.export(folder / "model.pt2", format="torch", input_signature=signature, verbose=False)
+        program = torch.export.load(folder / "model.pt2").module()
+        yield program(torch.from_numpy(x)).detach().numpy()
+        return
+    tf = pytest.importorskip("tensorflow", reason="JAX exports through TensorFlow")
+    model.export(folder / "saved", format="tf_saved_model", verbose=False)
+    saved = tf.saved_model.load(str(folder / "saved"))
+    yield saved.serve(x).numpy()
+    if backend == "tensorflow":
+        from ai_edge_litert.interpreter import Interpreter
+
+        signature = [keras.InputSpec(shape=x.shape, dtype="float32")]
+        path = str(folder / "model.tflite")
+        model.export(path, format="litert", input_signature=signature, verbose=False)
+        interpreter = Interpreter(path)
+        interpreter.allocate_tensors()
+        operators = {detail["op_name"] for detail in interpreter._get_ops_details()}
+        assert not any(name.startswith("Flex") for name in operators)
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+        interpreter.invoke()
+        yield interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def test_pyramid_attributes(small):
+    model = small(include_top=False, input_shape=(64, 96, 3))
+    levels = ["P2", "P3", "P4", "P5"]
+    assert list(model.pyramid_outputs) == list(model.pyramid_level_inputs) == levels
+    assert model.stage_names == levels
+    assert model.hidden_dims == model.embedding_dims == [16, 24, 32, 40]
+    assert model.image_shape == (64, 96, 3)
+    for level, stride, channels in zip(levels, (4, 8, 16, 32), model.hidden_dims, strict=True):
+        tensor = model.pyramid_outputs[level]
+        assert tensor.shape == (None, 64 // stride, 96 // stride, channels)
+        assert model.get_layer(model.pyramid_level_inputs[level]).output is tensor
+    assert {k: len(v) for k, v in model.assignments.items()} == {"P2": 1, "P3": 2, "P4": 2}
+    assert model.assignments["P3"][1].shape == (None, 8 * 12, 6)
+    keras.Model(model.inputs, model.assignments["P4"][-1])
+
+
+def test_attributes_cannot_be_spoilt(small):
+    model = small()
+    model.pyramid_outputs.clear()
+    model.hidden_dims.append(3)
+    assert list(model.pyramid_outputs) == ["P2", "P3", "P4", "P5"]
+    assert model.hidden_dims == [16, 24, 32, 40]
+
+
+def test_a_stage_shares_its_assignment_unless_told_otherwise(small, images):
+    x = images(1, 64, 64, 3)
+    for every, same in ((None, True), (1, False)):
+        model = small(cluster_every=every)
+        first, last = keras.Model(model.input, model.assignments["P3"]).predict(x, verbose=0)
+        assert np.array_equal(first, last) is same
+
+
+@pytest.mark.parametrize("pooling", [None, "avg", "max"])
+def test_pooling(pooling, small, images):
+    model = small(include_top=False, pooling=pooling)
+    x = images(2, 64, 64, 3)
+    full = small(include_top=False)
+    full.set_weights(model.get_weights())
+    expected = full.predict(x, verbose=0)
+    if pooling:
+        expected = getattr(np, "mean" if pooling == "avg" else "max")(expected, axis=(1, 2))
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_preprocessing_normalises_as_imagenet_does(small, images):
+    x = images(2, 64, 64, 3)
+    inside = small()
+    outside = small(include_preprocessing=False)
+    outside.set_weights(inside.get_weights())
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    normalised = ((x / 255 - mean) / std).astype("float32")
+    expected = outside.predict(normalised, verbose=0)
+    np.testing.assert_allclose(inside.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-6)
+    integers = np.round(x)
+    np.testing.assert_array_equal(
+        inside.predict(integers.astype("uint8"), verbose=0), inside.predict(integers, verbose=0)
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 4, 12])
+def test_any_number_of_channels_without_preprocessing(channels, small, images):
+    model = small(include_preprocessing=False, input_shape=(None, None, channels))
+    assert model.predict(images(1, 40, 40, channels), verbose=0).shape == (1, 5)
+
+
+def test_keras_input_as_input_tensor(images, tmp_path):
+    inputs = keras.Input((64, 64, 3))
+    model = PaCaTiny(weights=None, input_tensor=inputs, classes=4)
+    assert isinstance(model, PaCaViT)
+    assert model.input is inputs
+    assert model.image_shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_layers_before_the_backbone_in_another_process(dtype, images, tmp_path):
+    """A model around ours, saved here and loaded by a process that knows only the file."""
+    inputs = keras.Input((50, 70, 3), dtype=dtype)
+    x = keras.layers.Rescaling(1.0)(inputs)
+    x = keras.layers.Resizing(48, 64, data_format="channels_last")(x)
+    model = PaCaTiny(weights=None, input_tensor=x, classes=4, name="around")
+    assert type(model) is not PaCaViT
+    assert model.name == "around"
+    model.save(tmp_path / "around.keras")
+    photos = np.round(images(2, 50, 70, 3)).astype(dtype)
+    np.save(tmp_path / "x.npy", photos)
+    code = (
+        "import sys, numpy as np, keras, keras_paca; "
+        "model = keras.saving.load_model(sys.argv[1] + '/around.keras'); "
+        "x = np.load(sys.argv[1] + '/x.npy'); "
+        "np.save(sys.argv[1] + '/y.npy', model.predict(x, verbose=0))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=_environment())
+    np.testing.assert_allclose(
+        np.load(tmp_path / "y.npy"), model.predict(photos, verbose=0), rtol=1e-5, atol=1e-7
+    )
+
+
+def _environment():
+    return {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+
+
+def test_input_tensor_that_is_no_float_input(images):
+    inputs = keras.Input((64, 64, 3), dtype="uint8")
+    model = PaCaTiny(weights=None, input_tensor=inputs, classes=4)
+    assert type(model) is not PaCaViT
+    assert model.predict(np.zeros((1, 64, 64, 3), "uint8"), verbose=0).shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depths": (1, 2, 3)}, r"`depths` must have one entry per stage \(4\)"),
+        ({"clusters": [100, 100]}, r"`clusters` must have one entry per stage \(4\)"),
+        ({"clusters": (1, 2, 3, -1)}, "integers from 0"),
+        ({"clusters": (1, 2, 3, 1.5)}, "integers from 0"),
+        ({"cluster_every": 0}, "integers from 1"),
+        ({"clustering": "slots"}, "`clustering` must be one of"),
+        ({"clustering": "teacher", "cluster_every": 1}, "once per stage"),
+        ({"clustering": "teacher", "kernel_size": (3, 3, 5, 3)}, "one `kernel_size`"),
+        ({"num_heads": (3, 2, 2, 4)}, "must divide `hidden_dims`"),
+        ({"pooling": "mean"}, "`pooling` must be"),
+        ({"input_shape": (31, 64, 3)}, "sides from 32"),
+        ({"input_shape": (3, 224, 224)}, "channels last"),
+        ({"input_shape": (64, 64)}, "height, width, channels"),
+        ({"input_shape": (64, 64, 1)}, "needs 3 channels"),
+        ({"position_embedding_size": 16}, "both from 32"),
+        ({"classes": 0}, "positive integer"),
+        ({"hidden_dims": (15, 24, 32, 40), "num_heads": 1}, "must be even"),
+        ({"drop_path_rate": 1.0}, "must lie in"),
+    ],
+)
+def test_bad_options(options, message, small):
+    with pytest.raises(ValueError, match=message):
+        small(**options)
+
+
+def test_bad_input_tensor():
+    with pytest.raises(ValueError, match="symbolic Keras tensor"):
+        PaCaTiny(weights=None, input_tensor=np.zeros((1, 64, 64, 3)))
+    with pytest.raises(ValueError, match="must agree"):
+        PaCaTiny(weights=None, input_tensor=keras.Input((64, 64, 3)), input_shape=(32, 32, 3))
+
+
+def test_signature_is_that_of_keras_applications():
+    import inspect
+
+    parameters = inspect.signature(PaCaSmall).parameters
+    expected = ["include_top", "include_preprocessing", "weights", "input_tensor", "input_shape"]
+    expected += ["pooling", "classes", "classifier_activation", "name"]
+    assert list(parameters)[: len(expected)] == expected
+    assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[len(expected) :])
+    assert list(parameters)[-1] == "dtype"
+    assert parameters["weights"].default == "imagenet"
+    assert parameters["name"].default == "paca_small"
+    assert "clusters per stage" in PaCaSmall.__doc__
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "millions"),
+    [  # counted with the official code
+        (PaCaTiny, {}, 12.20),
+        (PaCaSmall, {}, 22.04),
+        (PaCaSmall, {"clustering": "mlp"}, 22.64),
+        (PaCaBase, {}, 46.91),
+        (PaCaTiny, {"clustering": "teacher"}, 12.48),
+        (PaCaSmall, {"clustering": "teacher"}, 21.08),
+        (PaCaBase, {"clustering": "teacher"}, 47.66),
+        (PaCaSmall, {"clusters": (2, 2, 2, 0)}, 21.98),
+        (PaCaSmall, {"clusters": (49, 49, 49, 0)}, 22.01),
+        (PaCaSmall, {"clusters": 100}, 22.25),
+        (PaCaSmall, {"clusters": 100, "cluster_every": 1}, 24.19),
+    ],
+)
+def test_parameters_of_the_variants(factory, options, millions):
+    model = factory(weights=None, **options)
+    count = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert round(count / 1e6, 2) == millions
+
+
+def test_drop_path_rates():
+    def rates(model):
+        return [
+            layer.drop_path1.rate
+            for layer in model.layers
+            if isinstance(layer, keras_paca.layers.PaCaBlock)
+        ]
+
+    np.testing.assert_allclose(rates(PaCaTiny(weights=None)), np.linspace(0, 0.1, 10))
+    assert rates(PaCaBase(weights=None))[-1] == 0.5
+    assert rates(PaCaBase(weights=None, clustering="teacher"))[-1] == 0.1
+    assert rates(PaCaTiny(weights=None, drop_path_rate=0.3))[-1] == 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factory", [PaCaTiny, PaCaSmall, PaCaBase])
+@pytest.mark.parametrize("clustering", CLUSTERINGS)
+def test_every_variant_trains_saves_and_runs_mixed(factory, clustering, images, tmp_path):
+    x, y = images(2, 65, 96, 3), np.array([0, 1])
+    model = factory(weights=None, clustering=clustering, classes=3)
+    model.compile(keras.optimizers.SGD(1e-3), "sparse_categorical_crossentropy")
+    losses = [float(model.train_on_batch(x, y)) for _ in range(2)]
+    assert np.isfinite(losses).all()
+    assert losses[0] != losses[1]
+    scores = model.predict(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), scores)
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        mixed = factory(weights=None, clustering=clustering, classes=3, dtype=policy)
+        mixed.set_weights(model.get_weights())
+        found = mixed.predict(x, verbose=0)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found, scores, atol=5e-2)
+    fixed = factory(weights=None, clustering=clustering, classes=3, input_shape=(65, 96, 3))
+    fixed.set_weights(model.get_weights())
+    for found in _exported(fixed, x, tmp_path):
+        np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-5)
