@@ -1,0 +1,66 @@
+"""The names of ImageNet-1k's classes."""
+
+import functools
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+NUM_CLASSES = 1000
+
+
+@functools.cache
+def imagenet_classes() -> tuple[tuple[str, str], ...]:
+    """Return the (WordNet id, name) of ImageNet-1k's 1,000 classes, in the order of the indices.
+
+    Read once from the package; nothing is downloaded. Two names occur twice, "crane" (134, a
+    bird; 517, a machine) and "maillot" (638, 639): the ids tell them apart.
+
+    Source: the first WordNet lemma of each class, spaces as underscores; the same as the
+    `imagenet_class_index.json` of `keras.applications`.
+    """
+    table = resources.files("keras_paca.preprocessing").joinpath("imagenet_classes.tsv")
+    rows = table.read_text(encoding="utf-8").splitlines()
+    return tuple(tuple(row.split("\t")) for row in rows)
+
+
+def decode_predictions(predictions: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:
+    """Name the `top` highest scores of each image.
+
+    Equal scores keep the order of the class indices; a NaN ranks below every number.
+
+    Args:
+        predictions: scores (batch, 1000), logits or probabilities: a NumPy array or a tensor of
+            any backend.
+        top: how many classes to name, 1 <= top <= 1000.
+
+    Returns:
+        One list per image of (WordNet id, name, score), the highest score first.
+
+    Raises:
+        ValueError: if `predictions` isn't of shape (batch, 1000) or `top` not in 1..1000.
+    """
+    if isinstance(top, bool) or not isinstance(top, int | np.integer) or not 1 <= top <= 1000:
+        raise ValueError(f"`top` must be an integer from 1 to {NUM_CLASSES}. Received: top={top!r}")
+    scores = _to_float64(predictions)
+    if scores.ndim != 2 or scores.shape[1] != NUM_CLASSES:
+        raise ValueError(
+            f"`predictions` must have the shape (batch, {NUM_CLASSES}), one score per class of "
+            f"ImageNet-1k. Received the shape {scores.shape}"
+        )
+    classes = imagenet_classes()
+    # Negated, not reversed: so equal scores keep their order and NaNs go last.
+    order = np.argsort(-scores, axis=-1, kind="stable")[:, :top]
+    return [
+        [(*classes[index], float(row[index])) for index in best]
+        for row, best in zip(scores, order, strict=True)
+    ]
+
+
+def _to_float64(predictions: Any) -> np.ndarray:
+    """Return `predictions` as a float64 NumPy array."""
+    if hasattr(predictions, "detach"):
+        # A PyTorch tensor that needs gradients, or in bfloat16, refuses NumPy under the others.
+        predictions = predictions.detach().cpu().double()
+    return np.asarray(ops.convert_to_numpy(predictions)).astype("float64")
