@@ -1,0 +1,6 @@
+"""Cluster maps and their pictures."""
+
+from keras_paca.explain.cluster_maps import cluster_maps
+from keras_paca.explain.pictures import cluster_statistics, plot_cluster_maps
+
+__all__ = ["cluster_maps", "cluster_statistics", "plot_cluster_maps"]

@@ -1,0 +1,150 @@
+"""Pictures of the clusters over the image, and how much the clusters differ."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_cluster_maps(
+    image: Any,
+    maps: Mapping[str, np.ndarray],
+    top: int = 6,
+    path: str | Path | None = None,
+) -> "Figure":
+    """Draw the clusters of one image: per level the image, the winners, and the strongest.
+
+    A cluster wins a patch where its map is the largest; the strongest are those that win most
+    patches. Their maps are drawn as heat over the image, each from 0 to its own largest value.
+
+    Args:
+        image: (height, width, 3), RGB in 0..255; or (height, width, 1).
+        maps: `cluster_maps` of that image: {level: (height, width, clusters)}, or with a batch
+            axis of one in front.
+        top: how many clusters to draw as heat.
+        path: where to save the picture, in the format of its suffix; `None` not to.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ValueError: if the shapes are others.
+        ImportError: without matplotlib (the extra `plots`).
+    """
+    try:
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Pictures need matplotlib: pip install keras-paca[plots]") from error
+    image = _rgb(image)
+    height, width = image.shape[:2]
+    levels = {level: _single(level, grid) for level, grid in maps.items()}
+    if not levels or top < 1:
+        raise ValueError(
+            "There must be a level and a cluster to draw. "
+            f"Received: maps of the levels {list(maps)} and top={top}"
+        )
+
+    figure = Figure(
+        figsize=(1.9 * (top + 2), 2.1 * len(levels) * height / width + 0.3), layout="constrained"
+    )
+    axes = figure.subplots(len(levels), top + 2, squeeze=False)
+    for row, (level, grid) in zip(axes, levels.items(), strict=True):
+        winner, order = _winners(grid)
+        colours = colormaps["hsv"](np.linspace(0, 1, len(order), endpoint=False))[:, :3]
+        # the strongest clusters get the colours that lie farthest apart
+        palette = {
+            int(cluster): (255 * colours[rank * 7919 % len(order)]).astype("uint8").tolist()
+            for rank, cluster in enumerate(order)
+        }
+        mask = _enlarge(winner, height, width)
+        drawn = keras.visualization.draw_segmentation_masks(
+            image[None],
+            mask[None, ..., None],
+            num_classes=len(order),
+            color_mapping=palette,
+            alpha=0.55,
+            data_format="channels_last",
+        )
+        row[0].imshow(image)
+        row[0].set_title(level, fontsize=8)
+        row[1].imshow(np.asarray(drawn)[0].astype("uint8"))
+        row[1].set_title("winner per patch", fontsize=8)
+        for axis, cluster in zip(row[2:], order, strict=False):
+            heat = grid[..., cluster] / max(float(grid[..., cluster].max()), 1e-12)
+            heat = _enlarge(heat, height, width)
+            axis.imshow(image)
+            axis.imshow(heat, cmap="inferno", alpha=0.3 + 0.6 * heat, vmin=0, vmax=1)
+            axis.set_title(f"cluster {cluster}", fontsize=8)
+        for axis in row:
+            axis.axis("off")
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def cluster_statistics(maps: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Say how much the clusters of each level differ, image by image, and return the means.
+
+    Args:
+        maps: what `cluster_maps` returned, {level: (batch, height, width, clusters)}.
+
+    Returns:
+        {level: {"cosine": mean cosine between the maps of two clusters, 1 where all look at the
+        same; "winners": number of clusters that win at least one patch}}.
+    """
+    statistics = {}
+    for level, batch in maps.items():
+        cosines, winners = [], []
+        for grid in np.asarray(batch, dtype="float64"):
+            columns = grid.reshape(-1, grid.shape[-1])  # (patches, clusters)
+            columns = columns / np.linalg.norm(columns, axis=0)
+            count = columns.shape[1]
+            pairs = count * (count - 1)
+            total = np.square(columns.sum(axis=1)).sum() - count  # of cosines, i != j
+            cosines.append(total / pairs if pairs else 1.0)
+            winners.append(len(np.unique(grid.argmax(axis=-1))))
+        statistics[level] = {"cosine": float(np.mean(cosines)), "winners": float(np.mean(winners))}
+    return statistics
+
+
+def _winners(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the winning cluster per patch (h, w), and all clusters, most patches won first."""
+    winner = grid.argmax(axis=-1)
+    won = np.bincount(winner.ravel(), minlength=grid.shape[-1])
+    return winner, np.lexsort((-grid.max(axis=(0, 1)), -won))
+
+
+def _enlarge(grid: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a grid at the size of the image, each patch as one flat rectangle."""
+    rows = np.arange(height) * grid.shape[0] // height
+    columns = np.arange(width) * grid.shape[1] // width
+    return grid[rows][:, columns]
+
+
+def _rgb(image: Any) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] not in (1, 3):
+        raise ValueError(
+            "`image` must have the shape (height, width, 3) or (height, width, 1). "
+            f"Received: an image of shape {image.shape}"
+        )
+    image = np.clip(np.round(image.astype("float32")), 0, 255).astype("uint8")
+    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+
+
+def _single(level: str, grid: Any) -> np.ndarray:
+    grid = np.asarray(grid)
+    if grid.ndim == 4 and len(grid) == 1:
+        grid = grid[0]
+    if grid.ndim != 3:
+        raise ValueError(
+            "`maps` must be those of one image, (height, width, clusters) each. "
+            f"Received: {level} of shape {grid.shape}"
+        )
+    return grid

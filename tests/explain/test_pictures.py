@@ -1,0 +1,59 @@
+"""The pictures of the clusters."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from keras_paca import plot_cluster_maps
+
+
+@pytest.fixture
+def maps():
+    random = np.random.default_rng(0).uniform(size=(1, 8, 12, 20))
+    return {"P2": random, "P3": random[0, ::2, ::2]}
+
+
+def test_picture_is_written(maps, tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (32, 48, 3)).astype("uint8")
+    figure = plot_cluster_maps(image, maps, top=4, path=tmp_path / "clusters.png")
+    pixels = matplotlib.image.imread(tmp_path / "clusters.png")
+    assert pixels.shape[0] > 200
+    assert pixels.std() > 0.05
+    assert len(figure.axes) == 2 * (4 + 2)
+
+
+def test_strongest_first_and_heat_where_the_map_is_high(tmp_path):
+    grid = np.zeros((4, 4, 3), "float32")
+    grid[:, 2:, 1] = 1e-6
+    grid[:, :2, 2] = 1 / 8  # wins eight patches
+    grid[0, 3, 0] = 1  # wins one
+    grid[2:, 2:, 1] = 1 / 4  # wins seven
+    figure = plot_cluster_maps(np.zeros((16, 16, 3)), {"P2": grid}, top=3)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["P2", "winner per patch", "cluster 2", "cluster 1", "cluster 0"]
+    heat = figure.axes[2].images[1].get_array()
+    assert heat[:, :8].min() == 1
+    assert heat[:, 8:].max() == 0
+    winners = np.asarray(figure.axes[1].images[0].get_array())
+    assert (winners[1, 1] == winners[15, 7]).all()
+    assert (winners[1, 1] != winners[15, 15]).any()
+    assert (winners[1, 1] != winners[1, 15]).any()
+    assert (winners[15, 15] != winners[1, 15]).any()
+
+
+def test_fewer_clusters_than_panels(maps):
+    assert len(plot_cluster_maps(np.zeros((8, 8, 1)), {"P2": maps["P2"][..., :2]}).axes) == 8
+
+
+@pytest.mark.parametrize(
+    ("image", "change"),
+    [
+        (np.zeros((8, 8)), {}),
+        (np.zeros((8, 8, 4)), {}),
+        (np.zeros((8, 8, 3)), {"P2": np.zeros((2, 4, 4, 3))}),
+        (np.zeros((8, 8, 3)), None),
+    ],
+)
+def test_bad_shapes(image, change, maps):
+    with pytest.raises(ValueError, match="Received"):
+        plot_cluster_maps(image, {} if change is None else {**maps, **change})
