@@ -1,0 +1,21 @@
+"""Efficient, interpretable vision backbones for Keras 3 that load the released weights."""
+
+from keras_paca import layers
+from keras_paca._version import __version__
+from keras_paca.backbones import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
+from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+from keras_paca.preprocessing import decode_predictions, evaluation_transform
+
+__all__ = [
+    "PaCaBase",
+    "PaCaSmall",
+    "PaCaTiny",
+    "PaCaViT",
+    "__version__",
+    "cluster_maps",
+    "cluster_statistics",
+    "decode_predictions",
+    "evaluation_transform",
+    "layers",
+    "plot_cluster_maps",
+]

@@ -1,0 +1,285 @@
+"""The `keras-paca` command: a thin face on the library."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # backend -> package
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0, 1 after an error, 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        _choose_backend()
+        options.run(options)
+    except KeyboardInterrupt:
+        print("keras-paca: interrupted", file=sys.stderr)
+        return 130
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        if os.environ.get("KERAS_PACA_TRACEBACK"):
+            raise
+        print(f"keras-paca: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _choose_backend() -> None:
+    """Take the backend that is installed where the user named none."""
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    installed = [name for name, package in BACKENDS.items() if find_spec(package)]
+    if not installed:
+        raise ImportError(
+            "Keras needs a backend: pip install keras-paca[tensorflow], [jax] or [torch]."
+        )
+    if "KERAS_BACKEND" not in os.environ and not (home / "keras.json").exists():
+        os.environ["KERAS_BACKEND"] = installed[0]
+
+
+# --- Commands -------------------------------------------------------------------------------
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from keras_paca.demo import run_demo
+
+    run_demo(options.output)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from keras_paca.preprocessing import imagenet_classes
+
+    images = [_read_image(path, options) for path in options.images]
+    model, classes = _open_model(options)
+    for path, image in zip(options.images, images, strict=True):
+        scores = np.asarray(model.predict(_transform(image, model, options)[None], verbose=0))[0]
+        names = classes or [name for _, name in imagenet_classes()]
+        if len(names) != len(scores):
+            names = [f"class {index}" for index in range(len(scores))]
+        print(path)
+        for index in np.argsort(-scores, kind="stable")[: options.top]:
+            print(f"  {scores[index]:7.2%}  {names[index]}")
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+
+    image = _read_image(options.image, options)
+    model, _ = _open_model(options)
+    image = _transform(image, model, options)
+    maps = cluster_maps(model, image[None])
+    for level, values in cluster_statistics(maps).items():
+        print(
+            f"{level}: mean cosine between clusters {values['cosine']:.3f}, "
+            f"{values['winners']:.0f} of {maps[level].shape[-1]} win patches"
+        )
+    plot_cluster_maps(image, maps, top=options.top, path=options.output)
+    print(f"cluster maps in {options.output}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    import json
+
+    from keras_paca.train import ImageFolder, find_images, fine_tune, split_files
+
+    files, classes = find_images(options.folder)
+    training, validation = split_files(files, options.validation_split, options.seed)
+    print(f"{len(training)} images to learn from, {len(validation)} to validate: {classes}")
+
+    output = Path(options.output)
+    settings = {
+        key: str(value)
+        for key, value in vars(options).items()
+        if key not in ("run", "output", "command")
+    }
+    settings["classes"] = classes
+    kept = output / "settings.json"
+    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
+        raise ValueError(
+            f"{output} holds a run with other settings ({kept}). Choose another --output, or the "
+            "same settings to go on with it."
+        )
+    import keras
+
+    keras.utils.set_random_seed(options.seed)
+    model = _build(options, classes=len(classes), drop_path_rate=options.drop_path_rate)
+    output.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    (output / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+    common = {
+        "classes": len(classes),
+        "image_size": options.image_size or 224,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+    }
+    best = fine_tune(
+        model,
+        ImageFolder(training, training=True, **common),
+        ImageFolder(validation, **common),
+        output,
+        head_epochs=options.head_epochs,
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+    )
+    print(f"best validation accuracy {best:.2%}, model in {output / 'best.keras'}")
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from keras_paca.weights import released_files, verify_cache
+
+    if options.verify:
+        found = verify_cache()
+        for file, checksum, state in found:
+            print(f"{file.file}  {state}  SHA-256 {checksum or 'unknown'}")
+        if not found:
+            print("no released file in the cache")
+        if any(state == "changed" for _, _, state in found):
+            raise ValueError("A file in the cache has changed. Delete it; the next use renews it.")
+        return
+    for file in released_files():
+        measured = ", ".join(f"{name} {value}" for name, value in file.accuracy.items())
+        print(f"{file.task:14} {file.variant:60} {measured:26} {file.file}")
+        if file.note:
+            print(f"{'':14} {file.note}")
+    print(f"Licence: {released_files()[0].licence}")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from keras_paca.backbones.paca_vit import convert
+
+    convert(options.source, options.target)
+    print(f"{options.source} -> {options.target}")
+
+
+# --- What commands share --------------------------------------------------------------------
+
+
+def _read_image(path: str, options: argparse.Namespace) -> Any:
+    from keras_paca.preprocessing import load_image
+
+    return load_image(path)
+
+
+def _transform(image: Any, model: Any, options: argparse.Namespace) -> Any:
+    from keras_paca.preprocessing import evaluation_transform
+
+    fixed = model.input_shape[1:3]
+    size = options.image_size or (fixed if None not in fixed else 224)
+    return evaluation_transform(image, size).astype("float32")
+
+
+def _open_model(options: argparse.Namespace) -> tuple[Any, list[str] | None]:
+    """Return the model asked for, and its classes where a file beside it names them."""
+    path = Path(options.model)
+    if path.suffix != ".keras":
+        return _build(options), None
+    import keras
+
+    if not path.exists():
+        raise FileNotFoundError(f"No such model: {path}")
+    names = path.with_name("classes.txt")
+    classes = names.read_text(encoding="utf-8").splitlines() if names.exists() else None
+    return keras.saving.load_model(path), classes
+
+
+def _build(options: argparse.Namespace, **more: Any) -> Any:
+    import keras_paca
+
+    factories = {
+        "tiny": keras_paca.PaCaTiny,
+        "small": keras_paca.PaCaSmall,
+        "base": keras_paca.PaCaBase,
+    }
+    if options.model not in factories:
+        raise ValueError(
+            f"--model must be one of {list(factories)} or the path of a .keras file. "
+            f"Received: {options.model}"
+        )
+    clusters = options.clusters
+    return factories[options.model](
+        weights=None if options.weights == "none" else options.weights,
+        clustering=options.clustering,
+        clusters=clusters[0] if clusters and len(clusters) == 1 else clusters,
+        cluster_every=1 if options.blockwise else None,
+        **more,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="keras-paca",
+        description="PaCa-ViT for Keras 3: try it, use it, train it, see its clusters.",
+        epilog="KERAS_BACKEND=tensorflow, jax or torch chooses the backend.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument(
+        "--model", default="tiny", help="tiny, small, base or the path of a .keras file (tiny)"
+    )
+    model.add_argument("--clustering", default="conv", help="conv, mlp, linear or teacher (conv)")
+    model.add_argument(
+        "--clusters", type=int, nargs="+", metavar="N", help="per stage, or one for all"
+    )
+    model.add_argument(
+        "--blockwise", action="store_true", help="clusters of its own in every block"
+    )
+    model.add_argument(
+        "--weights", default="imagenet", metavar="W", help="imagenet, none or a file (imagenet)"
+    )
+    model.add_argument(
+        "--image-size", type=int, metavar="N", help="side in pixels (the model's, or 224)"
+    )
+
+    demo = commands.add_parser("demo", help="learn handwritten digits, predict, explain, export")
+    demo.add_argument("--output", default="demo", metavar="DIR", help="folder for results (demo)")
+    demo.set_defaults(run=_demo)
+
+    predict = commands.add_parser("predict", parents=[model], help="classify images")
+    predict.add_argument("images", nargs="+", metavar="IMAGE")
+    predict.add_argument("--top", type=int, default=5, metavar="N", help="classes to print (5)")
+    predict.set_defaults(run=_predict)
+
+    explain = commands.add_parser("explain", parents=[model], help="draw an image's clusters")
+    explain.add_argument("image", metavar="IMAGE")
+    explain.add_argument("--output", default="clusters.png", metavar="FILE", help="(clusters.png)")
+    explain.add_argument("--top", type=int, default=6, metavar="N", help="clusters per level (6)")
+    explain.set_defaults(run=_explain)
+
+    train = commands.add_parser(
+        "train", parents=[model], help="fine-tune on a folder that has one folder per class"
+    )
+    train.add_argument("folder", metavar="FOLDER")
+    train.add_argument("--output", default="run", metavar="DIR", help="folder for results (run)")
+    train.add_argument("--head-epochs", type=int, default=3, metavar="N", help="(3)")
+    train.add_argument("--epochs", type=int, default=15, metavar="N", help="(15)")
+    train.add_argument("--batch-size", type=int, default=32, metavar="N", help="(32)")
+    train.add_argument("--learning-rate", type=float, default=2e-4, metavar="R", help="(2e-4)")
+    train.add_argument("--drop-path-rate", type=float, metavar="R", help="(the variant's)")
+    train.add_argument("--validation-split", type=float, default=0.2, metavar="S", help="(0.2)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="(0)")
+    train.set_defaults(run=_train)
+
+    weights = commands.add_parser("weights", help="list the released weights")
+    weights.add_argument(
+        "--verify", action="store_true", help="check the downloaded ones against their SHA-256"
+    )
+    weights.set_defaults(run=_weights)
+
+    convert = commands.add_parser("convert", help="convert a file of weights")
+    convert.add_argument("source", metavar="IN", help=".pth, .safetensors, .weights.h5 or .keras")
+    convert.add_argument("target", metavar="OUT", help=".safetensors, .weights.h5 or .keras")
+    convert.set_defaults(run=_convert)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The main job: a small PaCa-ViT learns digits, predicts, explains itself, exports and reloads."""
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_paca.backbones import PaCaViT
+from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+
+SIDE, EPOCHS, BATCH = 64, 8, 64
+SETTINGS = {
+    "hidden_dims": (32, 64, 96, 128),
+    "depths": (1, 1, 2, 1),
+    "num_heads": (1, 2, 3, 4),
+    "clusters": (16, 16, 16, 0),
+    "drop_path_rate": 0.05,
+    "classes": 10,
+    "input_shape": (SIDE, SIDE, 3),
+    "name": "paca_digits",
+}
+
+
+def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
+    """Train on scikit-learn's handwritten digits and show all that a model can do.
+
+    Args:
+        output: folder for `digits.keras`, `digits.tflite` and `clusters.png`.
+        verbose: as for `fit`.
+
+    Returns:
+        {"accuracy", "seconds" of training, "clusters": what `cluster_statistics` says,
+        "difference": the largest difference after each reload}.
+
+    Raises:
+        ImportError: without scikit-learn or matplotlib (the extra `demo`).
+        RuntimeError: if a reloaded model disagrees.
+    """
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(0)
+    (train_images, train_labels), (test_images, test_labels) = load_digits()
+    print(
+        f"{len(train_images)} images to learn from, {len(test_images)} to test, "
+        f"{SIDE} x {SIDE} pixels; backend {keras.backend.backend()}"
+    )
+
+    model = PaCaViT(**SETTINGS)
+    steps = EPOCHS * -(-len(train_images) // BATCH)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=2e-3, warmup_steps=steps // 10
+    )
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=0.05),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    start = time.perf_counter()
+    model.fit(
+        train_images, train_labels, batch_size=BATCH, epochs=EPOCHS, shuffle=True, verbose=verbose
+    )
+    seconds = time.perf_counter() - start
+    _, accuracy = model.evaluate(test_images, test_labels, batch_size=BATCH, verbose=0)
+    print(f"trained {model.count_params():,} parameters in {seconds:.0f} s")
+    print(f"test accuracy {accuracy:.2%}")
+
+    scores = model.predict(test_images, batch_size=BATCH, verbose=0)
+    found = ", ".join(str(digit) for digit in scores[:10].argmax(axis=-1))
+    print(f"predicted {found}")
+    print(f"truth     {', '.join(str(digit) for digit in test_labels[:10])}")
+
+    maps = cluster_maps(model, test_images[:BATCH], batch_size=BATCH)
+    statistics = cluster_statistics(maps)
+    for level, values in statistics.items():
+        print(
+            f"{level}: mean cosine between clusters {values['cosine']:.2f}, "
+            f"{values['winners']:.1f} of {maps[level].shape[-1]} win patches"
+        )
+    picture = output / "clusters.png"
+    plot_cluster_maps(test_images[0], {k: v[:1] for k, v in maps.items()}, path=picture)
+    print(f"cluster maps in {picture}")
+
+    difference = {"keras": _reload_keras(model, test_images, scores, output / "digits.keras")}
+    difference["litert"] = _reload_litert(model, test_images, scores, output / "digits.tflite")
+    return {
+        "accuracy": float(accuracy),
+        "seconds": seconds,
+        "clusters": statistics,
+        "difference": difference,
+    }
+
+
+def load_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return scikit-learn's digits as ((training images, labels), (test images, labels)).
+
+    The images are RGB in 0..255, (n, 64, 64, 3) float32, enlarged from 8 x 8; a fifth is for the
+    test.
+    """
+    try:
+        from sklearn.datasets import load_digits as load
+    except ImportError as error:
+        raise ImportError("The demo needs scikit-learn: pip install keras-paca[demo]") from error
+    digits = load()
+    images = digits.images[..., None].astype("float32") * (255 / 16)
+    images = keras.ops.image.resize(
+        images, (SIDE, SIDE), interpolation="bicubic", data_format="channels_last"
+    )
+    images = np.clip(keras.ops.convert_to_numpy(images), 0, 255).repeat(3, axis=-1)
+    order = np.random.default_rng(0).permutation(len(images))
+    test, train = order[: len(order) // 5], order[len(order) // 5 :]
+    labels = digits.target
+    return (images[train], labels[train]), (images[test], labels[test])
+
+
+def _reload_keras(model: Any, images: np.ndarray, scores: np.ndarray, path: Path) -> float:
+    """Save, reload, and return the largest difference."""
+    model.save(path)
+    found = keras.saving.load_model(path).predict(images, batch_size=BATCH, verbose=0)
+    return _report(path, found, scores)
+
+
+def _reload_litert(model: Any, images: np.ndarray, scores: np.ndarray, path: Path) -> float | None:
+    """Export to LiteRT, run the file in its own runtime, and return the largest difference.
+
+    Returns `None`, after saying why, where the backend can't write LiteRT.
+    """
+    missing = _missing_for_litert()
+    if missing:
+        print(f"no LiteRT file: {missing}")
+        return None
+    from ai_edge_litert.interpreter import Interpreter
+
+    batch = images[:BATCH]
+    signature = [keras.InputSpec(dtype="float32", shape=(len(batch), SIDE, SIDE, 3))]
+    model.export(path, format="litert", input_signature=signature, verbose=False)
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
+    interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return _report(path, found, scores[: len(batch)])
+
+
+def _missing_for_litert() -> str:
+    """Return what keeps this backend from writing and running LiteRT, "" for nothing."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return "JAX can't write one; TensorFlow can, which keras-paca[tensorflow] installs"
+    if backend == "torch" and find_spec("litert_torch") is None:
+        return "PyTorch needs litert-torch, which keras-paca[litert-torch] installs"
+    if find_spec("ai_edge_litert") is None:
+        return "there is no runtime to check it, which keras-paca[litert] installs"
+    return ""
+
+
+def _report(path: Path, found: np.ndarray, scores: np.ndarray) -> float:
+    difference = float(np.abs(found - scores).max())
+    if difference > 1e-4:
+        raise RuntimeError(f"{path} disagrees with the trained model by {difference:.1e}")
+    print(f"{path} agrees with the trained model to {difference:.0e}")
+    return difference

@@ -1,0 +1,172 @@
+"""The `keras-paca` command, as a user runs it."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from keras_paca import cli
+from keras_paca.weights import released_files
+from tests.stand_ins import released_tensors, write_released
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    path = tmp_path / "astronaut.jpg"
+    Image.fromarray(skimage.data.astronaut()).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def tiny_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
+    write_released(path, released_tensors("tiny"))
+    return str(path)
+
+
+def test_predict(photograph, tiny_file, capsys):
+    assert cli.main(["predict", photograph, photograph, "--weights", tiny_file, "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * (1 + 3)
+    assert lines[0] == photograph
+    assert lines[1].split()[0].endswith("%")
+    assert lines[:4] == lines[4:]
+
+
+def test_explain(photograph, tiny_file, tmp_path, capsys):
+    picture = str(tmp_path / "picture.png")
+    assert cli.main(["explain", photograph, "--weights", tiny_file, "--output", picture]) == 0
+    assert os.path.getsize(picture) > 10_000
+    assert "P2: mean cosine between clusters" in capsys.readouterr().out
+
+
+def test_model_file_with_classes_of_its_own(small, photograph, tmp_path, capsys):
+    small(classes=3, input_shape=(64, 64, 3)).save(tmp_path / "own.keras")
+    assert cli.main(["predict", photograph, "--model", str(tmp_path / "own.keras")]) == 0
+    assert "class 2" in capsys.readouterr().out
+    (tmp_path / "classes.txt").write_text("ant\nbee\ncat\n")
+    assert cli.main(["predict", photograph, "--model", str(tmp_path / "own.keras")]) == 0
+    assert "bee" in capsys.readouterr().out
+
+
+def test_weights_lists_all(capsys):
+    assert cli.main(["weights"]) == 0
+    output = capsys.readouterr().out
+    for file in released_files():
+        assert file.file in output
+    assert "Licence" in output
+
+
+def test_weights_verify(tmp_path, monkeypatch, capsys, tiny_file):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert cli.main(["weights", "--verify"]) == 0
+    assert "no released file" in capsys.readouterr().out
+    folder = tmp_path / "keras_paca"
+    folder.mkdir()
+    name = released_files()[0].file
+    shutil.copy(tiny_file, folder / name)
+    from keras_paca.weights import fetch
+
+    fetch(released_files()[0])
+    assert cli.main(["weights", "--verify"]) == 0
+    assert f"{name}  unchanged  SHA-256 " in capsys.readouterr().out
+    with (folder / name).with_suffix(".safetensors").open("ab") as stream:
+        stream.write(b"x")
+    assert cli.main(["weights", "--verify"]) == 1
+    assert f"{name}  changed" in capsys.readouterr().out
+
+
+def test_convert(tiny_file, tmp_path, capsys):
+    target = str(tmp_path / "tiny.keras")
+    assert cli.main(["convert", tiny_file, target]) == 0
+    assert isinstance(keras.saving.load_model(target), keras.Model)
+
+
+def test_train_and_predict_with_what_came_out(tmp_path, capsys):
+    draw = np.random.default_rng(0)
+    for name, level in (("bright", 200), ("dark", 50)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = draw.normal(level, 20, (40, 40, 3)).clip(0, 255).astype("uint8")
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
+    command = ["train", str(tmp_path / "data"), "--output", str(tmp_path / "run")]
+    command += ["--weights", "none", "--image-size", "32", "--batch-size", "4"]
+    command += ["--head-epochs", "0", "--epochs", "1"]
+    assert cli.main(command) == 0
+    assert "best validation accuracy" in capsys.readouterr().out
+    best = str(tmp_path / "run" / "best.keras")
+    image = str(tmp_path / "data" / "dark" / "0.png")
+    assert cli.main(["predict", image, "--model", best, "--image-size", "32"]) == 0
+    assert "bright" in capsys.readouterr().out
+    assert cli.main([*command, "--epochs", "2"]) == 1
+    assert "other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "none.jpg"],
+        ["predict", "text.jpg"],
+        ["predict", "."],
+        ["predict", "image.png", "--model", "none.keras"],
+        ["predict", "image.png", "--model", "text.keras"],
+        ["predict", "image.png", "--model", "huge"],
+        ["predict", "image.png", "--weights", "none.pth"],
+        ["predict", "image.png", "--weights", "text.pth"],
+        ["predict", "image.png", "--clustering", "mlp"],
+        ["predict", "image.png", "--clusters", "1", "2"],
+        ["explain", "text.jpg"],
+        ["explain", "image.png", "--weights", "none", "--output", "no/such/folder.png"],
+        ["train", "none"],
+        ["train", "empty"],
+        ["train", "one_class"],
+        ["train", "image.png"],
+        ["convert", "none.pth", "out.keras"],
+        ["convert", "text.pth", "out.keras"],
+        ["convert", "image.png", "out.txt"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_one_line_and_an_exit_status(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("text.jpg", "text.pth", "text.keras"):
+        (tmp_path / name).write_text("only text")
+    for name in ("empty", "one_class/a"):
+        (tmp_path / name).mkdir(parents=True)
+    pixels = Image.fromarray(np.zeros((40, 40, 3), "uint8"))
+    pixels.save(tmp_path / "image.png")
+    pixels.save(tmp_path / "one_class" / "a" / "1.png")
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(arguments) == 1
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("keras-paca: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["predict"])
+    assert stop.value.code == 2
+    with pytest.raises(SystemExit):
+        cli.main([])
+
+
+def test_takes_the_backend_that_is_installed(tmp_path):
+    """Without KERAS_BACKEND and configuration, in an environment of whatever backends."""
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    environment["KERAS_HOME"] = str(tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-m", "keras_paca.cli", "convert", "none.pth", "out.keras"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "none.pth" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr

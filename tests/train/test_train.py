@@ -1,0 +1,181 @@
+"""Image folders and fine-tuning."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_paca import evaluation_transform
+from keras_paca.train import ImageFolder, find_images, fine_tune, split_files
+from keras_paca.train.image_folder import random_box
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, dark and bright, ten pictures each."""
+    draw = np.random.default_rng(0)
+    for name, level in (("bright", 190), ("dark", 60)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(10):
+            pixels = draw.normal(level, 25, (40 + i, 60, 3)).clip(0, 255).astype("uint8")
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
+    return tmp_path / "data"
+
+
+def test_find_and_split(folder):
+    files, classes = find_images(folder)
+    assert classes == ["bright", "dark"]
+    assert len(files) == 20
+    training, validation = split_files(files, 0.3, seed=1)
+    assert sorted(training + validation) == sorted(files)
+    assert [label for _, label in validation] == [0] * 3 + [1] * 3
+    assert split_files(files, 0.3, seed=1) == (training, validation)
+    assert split_files(files, 0.3, seed=2) != (training, validation)
+    tiny = [(folder / "a", 0), (folder / "b", 0)]
+    for share in (0.01, 0.99):
+        assert [len(part) for part in split_files(tiny, share)] == [1, 1]
+    with pytest.raises(ValueError, match="must lie in"):
+        split_files(files, 1.0)
+
+
+def test_validation_images_are_the_official_transform(folder):
+    files, _ = find_images(folder)
+    data = ImageFolder(files, classes=2, image_size=32, batch_size=8)
+    assert len(data) == 3
+    images, labels = data[2]
+    assert images.shape == (4, 32, 32, 3)
+    assert images.dtype == np.float32
+    np.testing.assert_array_equal(labels, [[0, 1]] * 4)
+    np.testing.assert_array_equal(images[0], evaluation_transform(files[16][0], 32))
+
+
+def test_training_images_are_drawn_anew_each_epoch(folder):
+    files, _ = find_images(folder)
+    data = ImageFolder(files, classes=2, image_size=32, batch_size=20, training=True, seed=3)
+    again = ImageFolder(files, classes=2, image_size=32, batch_size=20, training=True, seed=3)
+    (first, labels), (same, _) = data[0], again[0]
+    np.testing.assert_array_equal(first, same)
+    assert labels.sum(axis=0).tolist() == [10, 10]
+    assert labels[:10, 0].sum() not in (0, 10)  # shuffled
+    data.on_epoch_end()
+    assert (data[0][0] != first).any()
+
+
+def test_random_box_stays_inside():
+    draw = np.random.default_rng(0)
+    for width, height in ((60, 40), (1000, 3), (1, 1)):
+        for _ in range(200):
+            left, top, right, bottom = random_box(width, height, draw)
+            assert 0 <= left < right <= width + 1e-9
+            assert 0 <= top < bottom <= height + 1e-9
+
+
+@pytest.mark.parametrize("fault", ["missing", "file", "empty", "one class", "one image", "text"])
+def test_bad_folders(fault, folder, tmp_path):
+    errors = {"missing": FileNotFoundError}
+    place = folder
+    if fault == "missing":
+        place = tmp_path / "none"
+    elif fault == "file":
+        place = folder / "dark" / "0.png"
+    elif fault == "empty":
+        place = tmp_path / "empty"
+        place.mkdir()
+    elif fault == "one class":
+        (folder / "dark").rename(tmp_path / "elsewhere")
+    elif fault == "one image":
+        for i in range(1, 10):
+            (folder / "dark" / f"{i}.png").unlink()
+    else:
+        (folder / "dark" / "11.jpg").write_text("no picture")
+    with pytest.raises(errors.get(fault, ValueError)) as error:
+        find_images(place)
+    assert str(tmp_path) in str(error.value)
+
+
+def _data(folder):
+    files, _ = find_images(folder)
+    training, validation = split_files(files)
+    common = {"classes": 2, "image_size": 32, "batch_size": 8}
+    return ImageFolder(training, training=True, **common), ImageFolder(validation, **common)
+
+
+def _log(output):
+    with (output / "log.csv").open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_fine_tune_freezes_unfreezes_and_keeps_the_best(folder, small, tmp_path):
+    model = small(classes=2, drop_path_rate=0.1)
+    frozen = {w.path: keras.ops.convert_to_numpy(w) for w in model.layers[2].weights}
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        pass
+
+    training, validation = _data(folder)
+    original = model.fit
+
+    def fit(*arguments, **keywords):
+        seen.append([layer.trainable for layer in model.layers])
+        result = original(*arguments, **keywords)
+        if len(seen) == 1:
+            for weight in model.layers[2].weights:
+                np.testing.assert_array_equal(
+                    keras.ops.convert_to_numpy(weight), frozen[weight.path]
+                )
+        return result
+
+    model.fit = fit
+    best = fine_tune(
+        model, training, validation, tmp_path / "run", head_epochs=1, epochs=3,
+        learning_rate=3e-3, verbose=0,
+    )  # fmt: skip
+    assert [sum(states) for states in seen] == [1, len(model.layers)]
+    rows = _log(tmp_path / "run")
+    assert [row["phase"] for row in rows] == ["head", "whole", "whole", "whole"]
+    assert best == max(float(row["val_accuracy"]) for row in rows)
+    kept = keras.saving.load_model(tmp_path / "run" / "best.keras")
+    kept.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    _, accuracy = kept.evaluate(validation, verbose=0)
+    assert accuracy == pytest.approx(best)
+    assert not list((tmp_path / "run").glob("partial*"))
+
+
+def test_resumes_after_interruption(folder, small, tmp_path):
+    """Stopped in the second phase, a second call goes on where the first was."""
+    training, validation = _data(folder)
+
+    class Stop(Exception):
+        pass
+
+    class Stopping(ImageFolder):
+        """Fails in its third evaluation, in the second epoch of the second phase."""
+
+        seen = 0
+
+        def __getitem__(self, index):
+            self.seen += 1
+            if self.seen == 3:
+                raise Stop
+            return super().__getitem__(index)
+
+    settings = {"head_epochs": 1, "epochs": 3, "learning_rate": 1e-3, "verbose": 0}
+    output = tmp_path / "run"
+    stopping = Stopping(validation.files, classes=2, image_size=32, batch_size=8)
+    with pytest.raises(Stop):
+        fine_tune(small(classes=2), training, stopping, output, **settings)
+    assert [row["phase"] for row in _log(output)] == ["head", "whole"]
+    model = small(classes=2)
+    fine_tune(model, training, validation, output, **settings)
+    rows = _log(output)
+    assert [(row["phase"], row["epoch"]) for row in rows] == [
+        ("head", "1"), ("whole", "1"), ("whole", "2"), ("whole", "3"),
+    ]  # fmt: skip
+    assert model.optimizer.iterations == 3 * len(training)
+    before = (output / "best.keras").stat().st_mtime_ns
+    fine_tune(small(classes=2), training, validation, output, **settings)  # nothing left to do
+    assert len(_log(output)) == 4
+    assert (output / "best.keras").stat().st_mtime_ns == before
