@@ -1,8 +1,17 @@
+from importlib.util import find_spec
+
 import keras
 import numpy as np
 import pytest
 
 from keras_paca import PaCaViT
+
+
+def pytest_runtest_setup(item):
+    """Leave out, in an environment with one backend, what needs several."""
+    missing = [name for name in ("tensorflow", "jax", "torch") if find_spec(name) is None]
+    if missing and item.get_closest_marker("together"):
+        pytest.skip(f"needs {', '.join(missing)} too")
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +24,7 @@ def _clean_state():
     keras.config.set_image_data_format(layout)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """Return a function that builds a small PaCaViT of any options, 32 x 32 and up."""
 
@@ -23,10 +32,11 @@ def small():
         return PaCaViT(
             **{
                 "hidden_dims": (16, 24, 32, 40),
-                "depths": (1, 2, 2, 1),
+                "depths": (1, 2, 1, 1),
                 "num_heads": (1, 2, 2, 4),
                 "clusters": (7, 6, 5, 0),
                 "kernel_size": 3,
+                "teacher_depths": 1,
                 "classes": 5,
                 **options,
             }
@@ -35,7 +45,7 @@ def small():
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def images():
     """Return a function that draws images 0..255 of a shape."""
 

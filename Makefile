@@ -1,0 +1,87 @@
+# make demo    the main job          make test       everything that CI runs
+# make parity  the table of errors   make test-full  and what takes longer
+# make lint    ruff                  make test-jax   one backend alone (-tensorflow, -torch)
+#
+# Each backend has an environment of its own under .venv, with no other backend in it; .venv/all
+# has the three, for what crosses between them.
+
+PYTHON ?= python3
+BACKENDS = tensorflow jax torch
+PYTEST = -m pytest -q -n 2 --dist worksteal
+OLDEST_KERAS = 3.13.0
+
+.PHONY: demo test test-full lint parity test-together test-oldest full-together clean \
+	$(BACKENDS:%=test-%) $(BACKENDS:%=full-%)
+
+demo: .venv/tensorflow/ready
+	KERAS_BACKEND=tensorflow .venv/tensorflow/bin/keras-paca demo
+
+test: lint $(BACKENDS:%=test-%) test-together test-oldest
+
+test-full: lint $(BACKENDS:%=full-%) full-together test-oldest parity
+
+lint: .venv/torch/ready
+	.venv/torch/bin/ruff format --check .
+	.venv/torch/bin/ruff check .
+
+# XLA compiles in half the time without its optimisations, and the same function once; test-full
+# runs as users do.
+test-jax test-together: export XLA_FLAGS = --xla_backend_optimization_level=0
+test-jax test-together: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax-cache
+test-jax test-together: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test-jax test-together: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+
+$(BACKENDS:%=test-%): test-%: .venv/%/ready
+	KERAS_BACKEND=$* .venv/$*/bin/python $(PYTEST) -m "not slow and not together"
+
+$(BACKENDS:%=full-%): full-%: .venv/%/ready
+	KERAS_BACKEND=$* .venv/$*/bin/python $(PYTEST) -m "not together"
+
+# What needs several backends in one environment: exports from JAX, files that one backend saves
+# and another loads.
+test-together: .venv/all/ready
+	for backend in $(BACKENDS); do \
+		KERAS_BACKEND=$$backend .venv/all/bin/python $(PYTEST) -m "together and not slow" || exit 1; \
+	done
+
+full-together: .venv/all/ready
+	for backend in $(BACKENDS); do \
+		KERAS_BACKEND=$$backend .venv/all/bin/python $(PYTEST) -m together || exit 1; \
+	done
+
+# The layers and backbones on the lowest Keras that pyproject.toml admits.
+test-oldest: .venv/torch/ready .venv/keras-$(OLDEST_KERAS)/ready
+	KERAS_BACKEND=torch PYTHONPATH=.venv/keras-$(OLDEST_KERAS) .venv/torch/bin/python $(PYTEST) \
+		-m "not slow and not together" tests/layers tests/backbones tests/parity tests/explain
+
+parity: $(BACKENDS:%=.venv/%/ready)
+	rm -f .venv/parity.csv
+	for backend in $(BACKENDS); do \
+		KERAS_BACKEND=$$backend .venv/$$backend/bin/python -m tests.parity .venv/parity.csv || exit 1; \
+	done
+	cp .venv/parity.csv benchmarks/parity.csv
+
+# --- Environments ----------------------------------------------------------------------------
+
+# PyTorch's CPU builds lie on an index of its own. It is asked for this one package alone, and pip
+# goes on without it where it can't be reached.
+TORCH_CPU = --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 20
+
+.venv/%/ready: requirements/%.txt pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed')"
+	rm -rf .venv/$*
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/python -m pip install --quiet --upgrade pip
+	if [ $* = torch ] || [ $* = all ]; then \
+		.venv/$*/bin/python -m pip install --quiet --no-deps $(TORCH_CPU) -r requirements/torch.txt; \
+	fi
+	.venv/$*/bin/python -m pip install --quiet -r requirements/$*.txt --editable ".[dev]"
+	touch $@
+
+.venv/keras-%/ready:
+	$(PYTHON) -m venv .venv/pip
+	.venv/pip/bin/python -m pip install --quiet --no-deps --target .venv/keras-$* keras==$*
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info
