@@ -1,24 +1,20 @@
 """The `keras-paca` command: a thin face on the library."""
 
 import argparse
+import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # backend -> package
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 1 after an error, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        _choose_backend()
         options.run(options)
     except KeyboardInterrupt:
         print("keras-paca: interrupted", file=sys.stderr)
@@ -29,18 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"keras-paca: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
-
-
-def _choose_backend() -> None:
-    """Take the backend that is installed where the user named none."""
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-    installed = [name for name, package in BACKENDS.items() if find_spec(package)]
-    if not installed:
-        raise ImportError(
-            "Keras needs a backend: pip install keras-paca[tensorflow], [jax] or [torch]."
-        )
-    if "KERAS_BACKEND" not in os.environ and not (home / "keras.json").exists():
-        os.environ["KERAS_BACKEND"] = installed[0]
 
 
 # --- Commands -------------------------------------------------------------------------------
@@ -55,9 +39,9 @@ def _demo(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from keras_paca.preprocessing import imagenet_classes
+    from keras_paca.preprocessing import imagenet_classes, load_image
 
-    images = [_read_image(path, options) for path in options.images]
+    images = [load_image(path) for path in options.images]
     model, classes = _open_model(options)
     for path, image in zip(options.images, images, strict=True):
         scores = np.asarray(model.predict(_transform(image, model, options)[None], verbose=0))[0]
@@ -71,8 +55,9 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _explain(options: argparse.Namespace) -> None:
     from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+    from keras_paca.preprocessing import load_image
 
-    image = _read_image(options.image, options)
+    image = load_image(options.image)
     model, _ = _open_model(options)
     image = _transform(image, model, options)
     maps = cluster_maps(model, image[None])
@@ -86,8 +71,6 @@ def _explain(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    import json
-
     from keras_paca.train import ImageFolder, find_images, fine_tune, split_files
 
     files, classes = find_images(options.folder)
@@ -98,9 +81,11 @@ def _train(options: argparse.Namespace) -> None:
     settings = {
         key: str(value)
         for key, value in vars(options).items()
-        if key not in ("run", "output", "command")
+        if key not in ("run", "output", "command", "folder")
     }
-    settings["classes"] = classes
+    side = options.image_size or 224
+    settings |= {"folder": str(Path(options.folder).resolve()), "classes": classes}
+    settings["image_size"] = side  # which `predict` reads
     kept = output / "settings.json"
     if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
         raise ValueError(
@@ -116,7 +101,7 @@ def _train(options: argparse.Namespace) -> None:
     (output / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
     common = {
         "classes": len(classes),
-        "image_size": options.image_size or 224,
+        "image_size": side,
         "batch_size": options.batch_size,
         "seed": options.seed,
     }
@@ -149,6 +134,7 @@ def _weights(options: argparse.Namespace) -> None:
         print(f"{file.task:14} {file.variant:60} {measured:26} {file.file}")
         if file.note:
             print(f"{'':14} {file.note}")
+    print(f"From {released_files()[0].url.rpartition('/')[0]}/FILE")
     print(f"Licence: {released_files()[0].licence}")
 
 
@@ -162,17 +148,19 @@ def _convert(options: argparse.Namespace) -> None:
 # --- What commands share --------------------------------------------------------------------
 
 
-def _read_image(path: str, options: argparse.Namespace) -> Any:
-    from keras_paca.preprocessing import load_image
-
-    return load_image(path)
-
-
 def _transform(image: Any, model: Any, options: argparse.Namespace) -> Any:
     from keras_paca.preprocessing import evaluation_transform
 
     fixed = model.input_shape[1:3]
-    size = options.image_size or (fixed if None not in fixed else 224)
+    trained = Path(options.model).with_name("settings.json")  # beside what `train` made
+    if options.image_size:
+        size = options.image_size
+    elif None not in fixed:
+        size = fixed
+    elif options.model.endswith(".keras") and trained.exists():
+        size = json.loads(trained.read_text(encoding="utf-8"))["image_size"]
+    else:
+        size = 224
     return evaluation_transform(image, size).astype("float32")
 
 
@@ -199,9 +187,9 @@ def _build(options: argparse.Namespace, **more: Any) -> Any:
         "base": keras_paca.PaCaBase,
     }
     if options.model not in factories:
+        file = "" if options.command == "train" else " or the path of a .keras file"
         raise ValueError(
-            f"--model must be one of {list(factories)} or the path of a .keras file. "
-            f"Received: {options.model}"
+            f"--model must be one of {list(factories)}{file}. Received: {options.model}"
         )
     clusters = options.clusters
     return factories[options.model](
@@ -211,6 +199,18 @@ def _build(options: argparse.Namespace, **more: Any) -> Any:
         cluster_every=1 if options.blockwise else None,
         **more,
     )
+
+
+def _from(least: int) -> Callable[[str], int]:
+    """Return the type of an option that takes integers from `least`."""
+
+    def integer(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be {least} or more, not {value}")
+        return value
+
+    return integer
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -236,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", default="imagenet", metavar="W", help="imagenet, none or a file (imagenet)"
     )
     model.add_argument(
-        "--image-size", type=int, metavar="N", help="side in pixels (the model's, or 224)"
+        "--image-size", type=_from(32), metavar="N", help="side in pixels (the model's, or 224)"
     )
 
     demo = commands.add_parser("demo", help="learn handwritten digits, predict, explain, export")
@@ -245,13 +245,17 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", parents=[model], help="classify images")
     predict.add_argument("images", nargs="+", metavar="IMAGE")
-    predict.add_argument("--top", type=int, default=5, metavar="N", help="classes to print (5)")
+    predict.add_argument(
+        "--top", type=_from(1), default=5, metavar="N", help="classes to print (5)"
+    )
     predict.set_defaults(run=_predict)
 
     explain = commands.add_parser("explain", parents=[model], help="draw an image's clusters")
     explain.add_argument("image", metavar="IMAGE")
     explain.add_argument("--output", default="clusters.png", metavar="FILE", help="(clusters.png)")
-    explain.add_argument("--top", type=int, default=6, metavar="N", help="clusters per level (6)")
+    explain.add_argument(
+        "--top", type=_from(1), default=6, metavar="N", help="clusters per level (6)"
+    )
     explain.set_defaults(run=_explain)
 
     train = commands.add_parser(
@@ -259,9 +263,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("folder", metavar="FOLDER")
     train.add_argument("--output", default="run", metavar="DIR", help="folder for results (run)")
-    train.add_argument("--head-epochs", type=int, default=3, metavar="N", help="(3)")
-    train.add_argument("--epochs", type=int, default=15, metavar="N", help="(15)")
-    train.add_argument("--batch-size", type=int, default=32, metavar="N", help="(32)")
+    train.add_argument("--head-epochs", type=_from(0), default=3, metavar="N", help="(3)")
+    train.add_argument("--epochs", type=_from(1), default=15, metavar="N", help="(15)")
+    train.add_argument("--batch-size", type=_from(1), default=32, metavar="N", help="(32)")
     train.add_argument("--learning-rate", type=float, default=2e-4, metavar="R", help="(2e-4)")
     train.add_argument("--drop-path-rate", type=float, metavar="R", help="(the variant's)")
     train.add_argument("--validation-split", type=float, default=0.2, metavar="S", help="(0.2)")
@@ -279,7 +283,3 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("target", metavar="OUT", help=".safetensors, .weights.h5 or .keras")
     convert.set_defaults(run=_convert)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

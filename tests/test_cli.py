@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from keras_paca import cli
+import keras_paca_cli
+from keras_paca import cli, preprocessing
 from keras_paca.weights import released_files
 from tests.stand_ins import released_tensors, write_released
 
@@ -88,7 +90,8 @@ def test_convert(tiny_file, tmp_path, capsys):
     assert isinstance(keras.saving.load_model(target), keras.Model)
 
 
-def test_train_and_predict_with_what_came_out(tmp_path, capsys):
+def test_train_and_predict_with_what_came_out(tmp_path, monkeypatch, capsys):
+    transform = preprocessing.evaluation_transform
     draw = np.random.default_rng(0)
     for name, level in (("bright", 200), ("dark", 50)):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -96,14 +99,20 @@ def test_train_and_predict_with_what_came_out(tmp_path, capsys):
             pixels = draw.normal(level, 20, (40, 40, 3)).clip(0, 255).astype("uint8")
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
     command = ["train", str(tmp_path / "data"), "--output", str(tmp_path / "run")]
-    command += ["--weights", "none", "--image-size", "32", "--batch-size", "4"]
+    command += ["--weights", "none", "--image-size", "32", "--batch-size", "16"]
     command += ["--head-epochs", "0", "--epochs", "1"]
     assert cli.main(command) == 0
     assert "best validation accuracy" in capsys.readouterr().out
     best = str(tmp_path / "run" / "best.keras")
     image = str(tmp_path / "data" / "dark" / "0.png")
-    assert cli.main(["predict", image, "--model", best, "--image-size", "32"]) == 0
+    seen = []
+    monkeypatch.setattr(
+        preprocessing, "evaluation_transform",
+        lambda *arguments: seen.append(arguments[1]) or transform(*arguments),
+    )  # fmt: skip
+    assert cli.main(["predict", image, "--model", best]) == 0
     assert "bright" in capsys.readouterr().out
+    assert seen == [32]  # as trained
     assert cli.main([*command, "--epochs", "2"]) == 1
     assert "other settings" in capsys.readouterr().err
 
@@ -157,16 +166,38 @@ def test_wrong_usage(capsys):
     assert stop.value.code == 2
     with pytest.raises(SystemExit):
         cli.main([])
+    for option in ("--batch-size 0", "--epochs 0", "--image-size 16", "--head-epochs -1"):
+        with pytest.raises(SystemExit):
+            cli.main(["train", "folder", *option.split()])
+        assert "or more, not" in capsys.readouterr().err
+
+
+def _command(tmp_path, **environment):
+    """Run `keras-paca convert none.pth out.keras` in a process without a Keras configuration."""
+    clean = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    return subprocess.run(
+        [sys.executable, "-m", "keras_paca_cli", "convert", "none.pth", "out.keras"],
+        env={**clean, "KERAS_HOME": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_takes_the_backend_that_is_installed(tmp_path):
-    """Without KERAS_BACKEND and configuration, in an environment of whatever backends."""
-    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-    environment["KERAS_HOME"] = str(tmp_path)
-    result = subprocess.run(
-        [sys.executable, "-m", "keras_paca.cli", "convert", "none.pth", "out.keras"],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    """Without KERAS_BACKEND, and again when Keras has written "tensorflow" into its file."""
+    for _ in range(2):
+        result = _command(tmp_path)
+        assert result.returncode == 1
+        assert "none.pth" in result.stderr.splitlines()[-1]
+        assert "Traceback" not in result.stderr
+    assert (tmp_path / "keras.json").exists()
+
+
+def test_backend_that_is_not_installed(tmp_path):
+    missing = [name for name in keras_paca_cli.BACKENDS if find_spec(name) is None]
+    if not missing:
+        pytest.skip("every backend is installed here")
+    result = _command(tmp_path, KERAS_BACKEND=missing[0])
     assert result.returncode == 1
-    assert "none.pth" in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert f"KERAS_BACKEND={missing[0]} is not installed" in result.stderr

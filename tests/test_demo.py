@@ -8,8 +8,10 @@ from keras_paca import demo
 
 def test_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "EPOCHS", 1)
+    smaller = {"hidden_dims": (16, 24, 32, 40), "depths": 1, "num_heads": (1, 2, 2, 4)}
+    monkeypatch.setattr(demo, "SETTINGS", {**demo.SETTINGS, **smaller})
     result = demo.run_demo(tmp_path, verbose=0)
-    assert result["accuracy"] > 0.3
+    assert result["accuracy"] > 0.15  # chance is 0.1
     assert result["difference"]["keras"] < 1e-5
     assert matplotlib.image.imread(tmp_path / "clusters.png").std() > 0.05
     assert keras.saving.load_model(tmp_path / "digits.keras").name == "paca_digits"

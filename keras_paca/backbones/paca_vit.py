@@ -4,6 +4,7 @@ Paper: https://arxiv.org/abs/2203.11987. Official code: https://github.com/iVMCL
 Read from top to bottom: the model, its checkpoint keys, its weights, its variants.
 """
 
+import operator
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -70,8 +71,9 @@ class PaCaViT(keras.Model):
             "max" for a vector.
         classes: number of classes of the top.
         classifier_activation: activation of the top, `None` for logits.
-        frozen: names of layers of the model that don't train; setting `layer.trainable` later
-            changes it, so that a saved model stays frozen where it was.
+        frozen: paths of layers that don't train, such as "stem" or "stage1_block1/attention";
+            setting `layer.trainable` later changes it, so that a saved model stays frozen where it
+            was.
         name: name of the model.
         dtype: dtype or policy of every layer.
         trainable: whether the model trains at all.
@@ -130,15 +132,15 @@ class PaCaViT(keras.Model):
         if input_tensor is not None:
             input_shape = tuple(input_tensor.shape[1:])
         config = {
-            "hidden_dims": _per_stage("hidden_dims", hidden_dims),
-            "depths": _per_stage("depths", depths),
-            "num_heads": _per_stage("num_heads", num_heads),
+            "hidden_dims": _integers("hidden_dims", hidden_dims),
+            "depths": _integers("depths", depths),
+            "num_heads": _integers("num_heads", num_heads),
             "mlp_ratio": _per_stage("mlp_ratio", mlp_ratio),
             "clustering": clustering,
             "clusters": _clusters(clusters, clustering),
             "cluster_every": _cluster_every(cluster_every),
-            "kernel_size": _per_stage("kernel_size", kernel_size),
-            "teacher_depths": _per_stage("teacher_depths", teacher_depths),
+            "kernel_size": _integers("kernel_size", kernel_size),
+            "teacher_depths": _integers("teacher_depths", teacher_depths, least=0),
             "dwconv_in_mlp": dwconv_in_mlp,
             "shortcut_in_mlp": shortcut_in_mlp,
             "layer_scale": layer_scale,
@@ -184,8 +186,11 @@ class PaCaViT(keras.Model):
             )(x)
         outputs = self._head(x, config, policy)
         super().__init__(inputs=images, outputs=outputs, name=name, trainable=trainable)
-        for layer in frozen:
-            self.get_layer(layer).trainable = False
+        by_path = {layer.path: layer for layer in self._flatten_layers(include_self=False)}
+        for path in frozen:
+            if path not in by_path:
+                raise ValueError(f"`frozen` must hold paths of layers. Received: {path!r}")
+            by_path[path].trainable = False
         self.dtype_policy = policy
         self._config, self._levels, self._assignments = config, levels, assignments
 
@@ -318,14 +323,22 @@ class PaCaViT(keras.Model):
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor, without weights and tensors."""
-        frozen = [layer.name for layer in self.layers if layer.weights and not layer.trainable]
         return {
             **self._config,
-            "frozen": frozen if self.trainable else [],
+            "frozen": self._frozen() if self.trainable else [],
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "trainable": self.trainable,
         }
+
+    def _frozen(self) -> list[str]:
+        """Return the paths of the layers that don't train, without those inside them."""
+        layers = [layer for layer in self._flatten_layers(include_self=False) if layer.weights]
+        paths: list[str] = []
+        for path in sorted((layer.path for layer in layers if not layer.trainable), key=len):
+            if not any(path.startswith(f"{outer}/") for outer in paths):
+                paths.append(path)
+        return paths
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PaCaViT":
@@ -359,8 +372,9 @@ def _at_least_float32(policy: Any) -> str:
 
 def _per_stage(name: str, value: Any) -> tuple:
     """Return `value` with one entry per stage."""
-    if isinstance(value, (int, float)):
+    if np.ndim(value) == 0 and not isinstance(value, str):
         return (value,) * STAGES
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != STAGES:
         raise ValueError(
             f"`{name}` must have one entry per stage ({STAGES}). Received: {name}={value!r}"
@@ -368,13 +382,22 @@ def _per_stage(name: str, value: Any) -> tuple:
     return tuple(value)
 
 
+def _integers(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
+    """Return one integer from `least` per stage."""
+    value = _per_stage(name, value)
+    try:
+        numbers = tuple(operator.index(number) for number in value)
+    except TypeError:
+        numbers = ()
+    if not numbers or min(numbers) < least:
+        raise ValueError(f"`{name}` must hold integers from {least}. Received: {name}={value}")
+    return numbers
+
+
 def _clusters(clusters: Any, clustering: str) -> tuple[int, ...]:
     if clusters is None:
         return (100, 100, 100, 100 if clustering == "teacher" else 0)
-    clusters = _per_stage("clusters", clusters)
-    if not all(isinstance(count, int) and count >= 0 for count in clusters):
-        raise ValueError(f"`clusters` must hold integers from 0. Received: clusters={clusters}")
-    return clusters
+    return _integers("clusters", clusters, least=0)
 
 
 def _cluster_every(every: Any) -> tuple[int | None, ...]:
@@ -390,8 +413,8 @@ def _cluster_every(every: Any) -> tuple[int | None, ...]:
 def _position_embedding_size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    if len(size) != 2 or min(size) < 32:
+    size = (size, size) if np.ndim(size) == 0 else tuple(size)
+    if len(size) != 2 or not all(isinstance(side, int) and side >= 32 for side in size):
         raise ValueError(
             "`position_embedding_size` must be an image size (height, width), both from 32. "
             f"Received: position_embedding_size={size}"
@@ -587,13 +610,19 @@ def _last_projections(tensors: Mapping[str, np.ndarray]) -> list[tuple[str, int,
     for key in tensors:
         if match := _CLUSTERING_KEY.fullmatch(key):
             prefix, stage, layer = match.groups()
-            if layer == max(n for n in "0123456789" if f"{prefix}{n}.weight" in tensors):
+            if layer == max(
+                (n for n in "0123456789" if f"{prefix}{n}.weight" in tensors), default=""
+            ):
                 found.append((key, int(stage) - 1, 0))
         elif match := _TEACHER_KEY.fullmatch(key):
             found.append((key, int(match[1]) - 1, 0))
         elif match := _KERAS_KEY.fullmatch(key):
             found.append((key, int(match[1] or match[2]) - 1, 1 - int(match[3])))
-    return [(key, stage, axis) for key, stage, axis in found if 0 <= stage < STAGES]
+    return [
+        (key, stage, axis)
+        for key, stage, axis in found
+        if 0 <= stage < STAGES and tensors[key].ndim > axis
+    ]
 
 
 def load_weights(model: PaCaViT, checkpoint: weights.Checkpoint, other_clusters: bool) -> None:
@@ -657,7 +686,7 @@ def _classes_in_head(
     tensors: Mapping[str, np.ndarray], head: Mapping[str, int], channels: int
 ) -> int | None:
     """Return the classes of a head that is whole and fits the channels, else `None`."""
-    if not all(key in tensors for key in head):
+    if not all(key in tensors and tensors[key].ndim > axis for key, axis in head.items()):
         return None
     counts = {int(tensors[key].shape[axis]) for key, axis in head.items()}
     others = {
@@ -798,7 +827,8 @@ def _infer_config(checkpoint: weights.Checkpoint) -> dict:
         marks = {"teacher": "teacher/", "conv": "clustering/depthwise", "mlp": "clustering/hidden"}
         own = [key for key in tensors if re.match(r"stage\d_block(?!1/)\d+/clustering", key)]
     stages = range(1, STAGES + 1)
-    dims = tuple(tensors[norm.format(i)].shape[0] for i in stages if norm.format(i) in tensors)
+    norms = [tensors[norm.format(i)] for i in stages if norm.format(i) in tensors]
+    dims = tuple(array.size for array in norms)
     depths = tuple(
         len({m[1] for key in tensors if (m := re.match(block.format(i), key))}) for i in stages
     )
@@ -923,7 +953,9 @@ def _build(
         load_weights(model, checkpoint, other_clusters)
     if tensor is None:
         return model
-    return keras.Model(keras.utils.get_source_inputs(tensor), model(tensor), name=name)
+    inputs = keras.utils.get_source_inputs(tensor)
+    inputs = inputs[0] if len(inputs) == 1 else inputs  # a list would refuse a bare array
+    return keras.Model(inputs, model(tensor), name=name)
 
 
 def _tensor_shape(tensor: Any, input_shape: Any) -> tuple:

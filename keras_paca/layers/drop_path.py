@@ -31,6 +31,7 @@ class DropPath(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
+        self.built = True  # else `predict` on JAX first runs a whole model around it, unjitted
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Drop samples of `inputs` where `training`."""

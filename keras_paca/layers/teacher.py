@@ -1,6 +1,7 @@
 """The external clustering teacher: a light ConvMixer pyramid that makes the assignments."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import keras
@@ -129,8 +130,8 @@ class ConvMixerTeacher(keras.layers.Layer):
         self.kernel_size = kernel_size
 
         dtype, stages = self.dtype_policy, range(len(self.depths))
-        self.units = [
-            [self._unit(f"stage{i + 1}_unit{j + 1}") for j in range(self.depths[i])] for i in stages
+        self.units = [  # not one list per stage: Keras 3.13 saves nothing of lists in lists
+            self._unit(f"stage{i + 1}_unit{j + 1}") for i in stages for j in range(self.depths[i])
         ]
         self.transitions = [
             BlurTransition(self.hidden_dims[i + 1], dtype=dtype, name=f"transition{i + 1}")
@@ -149,6 +150,10 @@ class ConvMixerTeacher(keras.layers.Layer):
     def _unit(self, name: str) -> keras.layers.Layer:
         return ConvMixerUnit(self.kernel_size, dtype=self.dtype_policy, name=name)
 
+    def _units_per_stage(self) -> list[list[keras.layers.Layer]]:
+        units = iter(self.units)
+        return [list(islice(units, depth)) for depth in self.depths]
+
     def _map_shapes(self, input_shape: tuple) -> list[tuple]:
         """Return the shape of each stage's map."""
         batch, height, width, _ = input_shape
@@ -166,7 +171,7 @@ class ConvMixerTeacher(keras.layers.Layer):
                 f"Received: inputs of shape {input_shape}"
             )
         shapes = self._map_shapes(input_shape)
-        for units, shape in zip(self.units, shapes, strict=True):
+        for units, shape in zip(self._units_per_stage(), shapes, strict=True):
             for unit in units:
                 unit.build(shape)
         for i, transition in enumerate(self.transitions):
@@ -180,7 +185,7 @@ class ConvMixerTeacher(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> tuple[list, list]:
         """Return the assignments and the bottom-up maps of the stem's map `inputs`."""
         features, x = [], inputs
-        for i, units in enumerate(self.units):
+        for i, units in enumerate(self._units_per_stage()):
             for unit in units:
                 x = unit(x, training=training)
             features.append(x)

@@ -24,7 +24,8 @@ def fine_tune(
     First the last layer learns alone for `head_epochs` at ten times the rate; then the whole model
     for `epochs`, with AdamW under a cosine that warms up over its first tenth. After every epoch
     `output/best.keras` is the model with the highest validation accuracy so far, not compiled,
-    `output/log.csv` has a line more, and the run goes on from there if it is started again.
+    `output/log.csv` has a line more, and the run goes on from there if it is started again; an
+    epoch that was stopped on its last steps runs, and is logged, again.
 
     Args:
         model: classifier whose last layer is the head, with probabilities as outputs.
@@ -47,10 +48,12 @@ def fine_tune(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     phases = (("head", head_epochs, 10 * learning_rate), ("whole", epochs, learning_rate))
+    before = 0  # epochs of the phases before
     for number, (phase, count, rate) in enumerate(phases):
         done = output / f"{phase}.weights.h5"  # how the phase ended
         if done.exists():
             model.load_weights(done)
+            before += count
             continue
         for layer in model.layers[:-1]:
             layer.trainable = phase == "whole"
@@ -61,13 +64,15 @@ def fine_tune(
                 validation_data=validation,
                 epochs=count,
                 callbacks=[
+                    _KeepBest(output, phase),  # before the backup: an epoch that is done is kept
                     keras.callbacks.BackupAndRestore(
                         str(output / f"backup_{number}"), double_checkpoint=True
                     ),
-                    _KeepBest(output, phase),
+                    _SetEpoch(training, before),
                 ],
                 verbose=verbose,
             )
+        before += count
         partial = output / f"partial_{phase}.weights.h5"
         model.save_weights(partial)
         partial.replace(done)
@@ -96,6 +101,20 @@ def _compile(
         keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
         metrics=["accuracy"],
     )
+
+
+class _SetEpoch(keras.callbacks.Callback):
+    """Tell a data set that draws by its `epoch` which one it is, after a restart too."""
+
+    def __init__(self, data: Any, before: int) -> None:
+        super().__init__()
+        self.data = data
+        self.before = before
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the epoch, counted over all phases."""
+        if hasattr(self.data, "epoch"):
+            self.data.epoch = self.before + epoch
 
 
 class _KeepBest(keras.callbacks.Callback):

@@ -17,10 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keras
-from filelock import FileLock
 
 from keras_paca.weights.checkpoint import read_checkpoint, write_safetensors
-from keras_paca.weights.released import URL, ReleasedFile, released_files
+from keras_paca.weights.released import ReleasedFile, released_files
 from keras_paca.weights.source import Checkpoint
 from keras_paca.weights.torch_file import CheckpointError
 
@@ -104,13 +103,15 @@ def _record(file: ReleasedFile) -> Path:
 
 
 def _url(file: ReleasedFile, url: str | None) -> str:
-    base = url or os.environ.get("KERAS_PACA_WEIGHTS_URL") or URL
-    return base.rstrip("/") + "/" + file.file
+    mirror = url or os.environ.get("KERAS_PACA_WEIGHTS_URL")
+    return f"{mirror.rstrip('/')}/{file.file}" if mirror else file.url
 
 
 @contextlib.contextmanager
 def _lock(file: ReleasedFile, source: str) -> Iterator[None]:
     """Hold a file's lock, in a cache that can be written."""
+    from filelock import FileLock  # here, so that `import keras_paca` doesn't wait for it
+
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,8 +119,10 @@ def _lock(file: ReleasedFile, source: str) -> Iterator[None]:
         lock.acquire()
     except OSError as error:
         raise _unavailable(file, source, f"the cache can't be written ({error})") from error
-    with lock:
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _obtain(file: ReleasedFile, source: str) -> None:

@@ -100,7 +100,8 @@ def load_official(
     _check(tensors, {key: shape for key, (_, shape) in expected.items()}, source, unused, fresh)
     for key, (variable, _) in expected.items():
         if key not in fresh:
-            variable.assign(_float32(to_keras(tensors[key], key_map[key].layout, variable.shape)))
+            array = to_keras(tensors[key], key_map[key].layout, variable.shape)
+            variable.assign(_assignable(array, variable))
 
 
 def load_keras(
@@ -127,7 +128,7 @@ def load_keras(
     _check(arrays, shapes, source, unused, fresh)
     for key, variable in variables.items():
         if key not in fresh:
-            variable.assign(_float32(arrays[key]))
+            variable.assign(_assignable(arrays[key], variable))
 
 
 def keras_keys(model: Any) -> dict[str, Any]:
@@ -188,5 +189,5 @@ def _is_float(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" or array.dtype.name.startswith(("bfloat", "float8"))
 
 
-def _float32(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array, dtype="float32")
+def _assignable(array: np.ndarray, variable: Any) -> np.ndarray:
+    return np.asarray(array, dtype="float64" if variable.dtype == "float64" else "float32")

@@ -90,8 +90,9 @@ def test_sharp_edges_do_not_overshoot():
 def test_dtypes(dtype):
     images = noise(1, 60, 80, 3)
     expected = ops.convert_to_numpy(EvaluationTransform(48)(images))
-    result = EvaluationTransform(48)(ops.cast(images, dtype))
-    np.testing.assert_array_equal(ops.convert_to_numpy(result), expected)
+    if keras.backend.backend() != "jax" or dtype not in ("int64", "float64"):  # not in JAX
+        result = EvaluationTransform(48)(ops.cast(images, dtype))
+        np.testing.assert_array_equal(ops.convert_to_numpy(result), expected)
     if dtype != "bfloat16":
         result = EvaluationTransform(48)(images.astype(dtype))
         np.testing.assert_array_equal(ops.convert_to_numpy(result), expected)

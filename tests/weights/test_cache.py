@@ -224,7 +224,7 @@ def test_read_only_cache_that_holds_the_file(server, monkeypatch):
 
     for name in ("mkdir", "write_text", "write_bytes", "replace", "touch"):
         monkeypatch.setattr(Path, name, refuse)
-    monkeypatch.setattr(cache, "FileLock", refuse)
+    monkeypatch.setattr("filelock.FileLock", refuse)
     monkeypatch.setattr(cache.tempfile, "mkdtemp", refuse)
     _assert_tensors(cache.fetch(FILE))
 

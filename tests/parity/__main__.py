@@ -1,0 +1,60 @@
+"""Print case x backend x error of every parity case and add the rows to a CSV file."""
+
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+
+from tests.parity import official
+
+FIELDS = ("commit", "case", "backend", "keras", "dtype", "array", "relative_error", "bar")
+
+
+def main(path):
+    # Keras's layers compute in float64 where `floatx` is that, on TensorFlow throughout.
+    dtypes = ("float32", "float64") if keras.backend.backend() == "tensorflow" else ("float32",)
+    failed = 0
+    new = not path.exists()
+    with path.open("a", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        if new:
+            writer.writerow(FIELDS)
+        for dtype in dtypes:
+            keras.config.set_floatx(dtype)
+            keras.config.set_dtype_policy(dtype)
+            for name in (*official.SMALL, *official.LARGE):
+                failed += _run(name, dtype, writer)
+    return failed
+
+
+def _run(name, dtype, writer):
+    """Print and write a case's rows; return how many are over the bar."""
+    commit, backend, failed = _commit(), keras.backend.backend(), 0
+    what = f"{name:36} {backend:11} {dtype}"
+    start = time.perf_counter()
+    for array, error, bar in official.errors(name):
+        state = "" if error < bar else "  OVER THE BAR"
+        failed += error >= bar
+        print(f"{what} {array:26} {error:.2e} < {bar:.0e}{state}")
+        row = (commit, name, backend, keras.__version__, dtype, array, f"{error:.2e}", bar)
+        writer.writerow(row)
+    print(f"{what} {time.perf_counter() - start:.0f} s", flush=True)
+    keras.backend.clear_session()
+    return failed
+
+
+def _commit():
+    def git(*arguments):
+        return subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    dirty = git("status", "--porcelain", "--", "keras_paca", "tests")
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if dirty else "")
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(Path(sys.argv[1])) else 0)
