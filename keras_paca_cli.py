@@ -25,10 +25,10 @@ def main() -> int:
         configured = _configured_backend()
         chosen = configured if configured in installed else installed[0]
         os.environ["KERAS_BACKEND"] = chosen
-    if chosen in BACKENDS and chosen not in installed:
+    if chosen not in installed:
+        what = "is not installed" if chosen in BACKENDS else "is none of this command's backends"
         print(
-            f"keras-paca: KERAS_BACKEND={chosen} is not installed; installed: "
-            f"{', '.join(installed)}",
+            f"keras-paca: KERAS_BACKEND={chosen} {what}; installed: {', '.join(installed)}",
             file=sys.stderr,
         )
         return 1
@@ -40,7 +40,9 @@ def main() -> int:
 
 def _configured_backend() -> str | None:
     """Return the backend in Keras's configuration file, `None` without one."""
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    user = os.path.expanduser("~")
+    default = os.path.join(user if os.access(user, os.W_OK) else "/tmp", ".keras")
+    home = Path(os.environ.get("KERAS_HOME", default))
     try:
         return json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
     except (OSError, ValueError, AttributeError):

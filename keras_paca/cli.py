@@ -5,9 +5,12 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+FRESH = r"(?s).*keeps? its initial values"  # a warning of the strict loader
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("keras-paca: interrupted", file=sys.stderr)
         return 130
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
+    except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
         if os.environ.get("KERAS_PACA_TRACEBACK"):
             raise
         print(f"keras-paca: {' '.join(str(error).split())}", file=sys.stderr)
@@ -87,7 +90,7 @@ def _train(options: argparse.Namespace) -> None:
     settings |= {"folder": str(Path(options.folder).resolve()), "classes": classes}
     settings["image_size"] = side  # which `predict` reads
     kept = output / "settings.json"
-    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
+    if kept.exists() and _read_settings(kept) != settings:
         raise ValueError(
             f"{output} holds a run with other settings ({kept}). Choose another --output, or the "
             "same settings to go on with it."
@@ -157,25 +160,42 @@ def _transform(image: Any, model: Any, options: argparse.Namespace) -> Any:
         size = options.image_size
     elif None not in fixed:
         size = fixed
-    elif options.model.endswith(".keras") and trained.exists():
-        size = json.loads(trained.read_text(encoding="utf-8"))["image_size"]
+    elif options.model.endswith(".keras"):
+        size = _read_settings(trained).get("image_size", 224)
     else:
         size = 224
     return evaluation_transform(image, size).astype("float32")
+
+
+def _read_settings(path: Path) -> dict:
+    """Return what `train` wrote, nothing where the file is missing or somebody else's."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _open_model(options: argparse.Namespace) -> tuple[Any, list[str] | None]:
     """Return the model asked for, and its classes where a file beside it names them."""
     path = Path(options.model)
     if path.suffix != ".keras":
-        return _build(options), None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", FRESH)
+            try:
+                return _build(options), None
+            except UserWarning as warning:
+                raise ValueError(f"Random weights would answer. {warning}") from None
     import keras
 
     if not path.exists():
         raise FileNotFoundError(f"No such model: {path}")
     names = path.with_name("classes.txt")
     classes = names.read_text(encoding="utf-8").splitlines() if names.exists() else None
-    return keras.saving.load_model(path), classes
+    try:
+        return keras.saving.load_model(path), classes
+    except Exception as error:  # of every kind, by what is wrong with the file
+        raise ValueError(f"{path} can't be loaded: {error}") from error
 
 
 def _build(options: argparse.Namespace, **more: Any) -> Any:
@@ -191,11 +211,10 @@ def _build(options: argparse.Namespace, **more: Any) -> Any:
         raise ValueError(
             f"--model must be one of {list(factories)}{file}. Received: {options.model}"
         )
-    clusters = options.clusters
     return factories[options.model](
         weights=None if options.weights == "none" else options.weights,
         clustering=options.clustering,
-        clusters=clusters[0] if clusters and len(clusters) == 1 else clusters,
+        clusters=options.clusters,
         cluster_every=1 if options.blockwise else None,
         **more,
     )
@@ -213,6 +232,12 @@ def _from(least: int) -> Callable[[str], int]:
     return integer
 
 
+def _clusters(text: str) -> int | list[int]:
+    """Return the numbers of "100" or "100,100,100,0"."""
+    numbers = [int(number) for number in text.split(",")]
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="keras-paca",
@@ -227,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     model.add_argument("--clustering", default="conv", help="conv, mlp, linear or teacher (conv)")
     model.add_argument(
-        "--clusters", type=int, nargs="+", metavar="N", help="per stage, or one for all"
+        "--clusters", type=_clusters, metavar="N,N,N,N", help="per stage, or one N for all"
     )
     model.add_argument(
         "--blockwise", action="store_true", help="clusters of its own in every block"

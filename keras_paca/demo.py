@@ -12,6 +12,7 @@ from keras_paca.backbones import PaCaViT
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
 
 SIDE, EPOCHS, BATCH = 64, 8, 64
+ACCURACY, COSINE, WINNERS = 0.97, 0.9, 5  # at least, at most, at least
 TEST = 325  # of 1,797 images; the others fill whole batches, so that one step is compiled
 SETTINGS = {
     "hidden_dims": (32, 64, 96, 128),
@@ -38,7 +39,8 @@ def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
 
     Raises:
         ImportError: without scikit-learn or matplotlib (the extra `demo`).
-        RuntimeError: if a reloaded model disagrees.
+        RuntimeError: if the model learned less than it should, its clusters are too much alike,
+            or a reloaded model disagrees.
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -51,8 +53,9 @@ def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
 
     model = PaCaViT(**SETTINGS)
     steps = EPOCHS * -(-len(train_images) // BATCH)
+    warmup = steps // 10
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=2e-3, warmup_steps=steps // 10
+        0.0, steps - warmup, warmup_target=2e-3, warmup_steps=warmup
     )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.05),
@@ -86,6 +89,11 @@ def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
 
     difference = {"keras": _reload_keras(model, test_images, scores, output / "digits.keras")}
     difference["litert"] = _reload_litert(model, test_images, scores, output / "digits.tflite")
+    if accuracy < ACCURACY:
+        raise RuntimeError(f"test accuracy {accuracy:.2%} is below {ACCURACY:.0%}")
+    for level, values in statistics.items():
+        if values["cosine"] > COSINE or values["winners"] < WINNERS:
+            raise RuntimeError(f"the clusters of {level} are too much alike: {values}")
     return {
         "accuracy": float(accuracy),
         "seconds": seconds,

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib.util import find_spec
 
 import keras
@@ -13,7 +14,7 @@ import skimage.data
 from PIL import Image
 
 import keras_paca_cli
-from keras_paca import cli, preprocessing
+from keras_paca import PaCaTiny, cli, preprocessing
 from keras_paca.weights import released_files
 from tests.stand_ins import released_tensors, write_released
 
@@ -33,12 +34,56 @@ def tiny_file(tmp_path_factory):
 
 
 def test_predict(photograph, tiny_file, capsys):
+    """What is printed is what the transform, the model and the class names give."""
     assert cli.main(["predict", photograph, photograph, "--weights", tiny_file, "--top", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 * (1 + 3)
-    assert lines[0] == photograph
-    assert lines[1].split()[0].endswith("%")
-    assert lines[:4] == lines[4:]
+    image = preprocessing.evaluation_transform(photograph)[None]
+    scores = PaCaTiny(weights=tiny_file).predict(image, verbose=0)
+    (best,) = preprocessing.decode_predictions(scores, top=3)
+    printed = [photograph, *(f"  {score:7.2%}  {name}" for _, name, score in best)]
+    assert lines == printed * 2
+
+
+@pytest.mark.parametrize("command", ["predict", "train"])
+def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
+    """Every option of the model and of training, with another value than its default."""
+    built, tuned = {}, {}
+
+    def factory(**options):
+        built.update(options)
+        raise ValueError("seen")
+
+    def fine_tune(model, training, validation, output, **options):
+        tuned.update(
+            options, batch=training.batch_size, size=training.image_size, seed=training.seed
+        )
+        return 0.5
+
+    arguments = ["--model", "base", "--clustering", "mlp", "--clusters", "9,8,7,0", "--blockwise"]
+    arguments += ["--weights", "none", "--image-size", "64"]
+    if command == "train":
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            for i in range(2):
+                Image.new("RGB", (40, 40)).save(tmp_path / name / f"{i}.png")
+        arguments += [str(tmp_path), "--output", str(tmp_path / "run"), "--drop-path-rate", "0.25"]
+        arguments += ["--head-epochs", "2", "--epochs", "5", "--batch-size", "3", "--seed", "7"]
+        arguments += ["--learning-rate", "0.01"]
+        monkeypatch.setattr("keras_paca.train.fine_tune", fine_tune)
+        monkeypatch.setattr("keras_paca.PaCaBase", lambda **options: built.update(options))
+    else:
+        Image.new("RGB", (40, 40)).save(tmp_path / "image.png")
+        arguments += [str(tmp_path / "image.png")]
+        monkeypatch.setattr("keras_paca.PaCaBase", factory)
+    assert cli.main([command, *arguments]) == (command == "predict")
+    model = {"weights": None, "clustering": "mlp", "clusters": [9, 8, 7, 0], "cluster_every": 1}
+    if command == "predict":
+        assert built == model
+        return
+    assert built == {**model, "classes": 2, "drop_path_rate": 0.25}
+    assert tuned == {
+        "head_epochs": 2, "epochs": 5, "learning_rate": 0.01, "batch": 3, "size": 64, "seed": 7,
+    }  # fmt: skip
 
 
 def test_explain(photograph, tiny_file, tmp_path, capsys):
@@ -53,6 +98,7 @@ def test_model_file_with_classes_of_its_own(small, photograph, tmp_path, capsys)
     assert cli.main(["predict", photograph, "--model", str(tmp_path / "own.keras")]) == 0
     assert "class 2" in capsys.readouterr().out
     (tmp_path / "classes.txt").write_text("ant\nbee\ncat\n")
+    (tmp_path / "settings.json").write_text('{"somebody": "else"}')
     assert cli.main(["predict", photograph, "--model", str(tmp_path / "own.keras")]) == 0
     assert "bee" in capsys.readouterr().out
 
@@ -129,7 +175,11 @@ def test_train_and_predict_with_what_came_out(tmp_path, monkeypatch, capsys):
         ["predict", "image.png", "--weights", "none.pth"],
         ["predict", "image.png", "--weights", "text.pth"],
         ["predict", "image.png", "--clustering", "mlp"],
-        ["predict", "image.png", "--clusters", "1", "2"],
+        ["predict", "image.png", "--clusters", "1,2"],
+        ["predict", "image.png", "--weights", "other_head.weights.h5"],
+        ["predict", "image.png", "--model", "broken.keras"],
+        ["predict", "image.png", "--model", "foreign.keras"],
+        ["explain", "image.png", "--model", "foreign.keras"],
         ["explain", "text.jpg"],
         ["explain", "image.png", "--weights", "none", "--output", "no/such/folder.png"],
         ["train", "none"],
@@ -142,12 +192,20 @@ def test_train_and_predict_with_what_came_out(tmp_path, monkeypatch, capsys):
     ],
     ids=" ".join,
 )
-def test_bad_input_is_one_line_and_an_exit_status(arguments, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_one_line_and_an_exit_status(arguments, small, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("text.jpg", "text.pth", "text.keras"):
         (tmp_path / name).write_text("only text")
     for name in ("empty", "one_class/a"):
         (tmp_path / name).mkdir(parents=True)
+    if "other_head.weights.h5" in arguments:
+        PaCaTiny(weights=None, classes=3).save_weights(tmp_path / "other_head.weights.h5")
+    small().save(tmp_path / "broken.keras")
+    with (tmp_path / "broken.keras").open("r+b") as stream:
+        stream.seek(-2000, os.SEEK_END)
+        stream.write(bytes(100))
+    with zipfile.ZipFile(tmp_path / "foreign.keras", "w") as archive:
+        archive.writestr("metadata.json", "{}")
     pixels = Image.fromarray(np.zeros((40, 40, 3), "uint8"))
     pixels.save(tmp_path / "image.png")
     pixels.save(tmp_path / "one_class" / "a" / "1.png")
@@ -194,6 +252,8 @@ def test_takes_the_backend_that_is_installed(tmp_path):
 
 
 def test_backend_that_is_not_installed(tmp_path):
+    result = _command(tmp_path, KERAS_BACKEND="foo")
+    assert result.stderr.startswith("keras-paca: KERAS_BACKEND=foo is none of this command's")
     missing = [name for name in keras_paca_cli.BACKENDS if find_spec(name) is None]
     if not missing:
         pytest.skip("every backend is installed here")

@@ -2,6 +2,7 @@
 
 import keras
 import matplotlib.image
+import pytest
 
 from keras_paca import demo
 
@@ -10,6 +11,12 @@ def test_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "EPOCHS", 1)
     smaller = {"hidden_dims": (16, 24, 32, 40), "depths": 1, "num_heads": (1, 2, 2, 4)}
     monkeypatch.setattr(demo, "SETTINGS", {**demo.SETTINGS, **smaller})
+    with pytest.raises(RuntimeError, match=r"test accuracy .* is below 97%"):
+        demo.run_demo(tmp_path, verbose=0)
+    monkeypatch.setattr(demo, "ACCURACY", 0.15)
+    monkeypatch.setattr(demo, "COSINE", 1.0)
+    monkeypatch.setattr(demo, "WINNERS", 1)
+    capsys.readouterr()
     result = demo.run_demo(tmp_path, verbose=0)
     assert result["accuracy"] > 0.15  # chance is 0.1
     assert result["difference"]["keras"] < 1e-5

@@ -64,9 +64,11 @@ class PaCaViT(keras.Model):
         include_top: whether the model ends in a classifier.
         include_preprocessing: whether the model takes RGB in 0..255 and normalises it; else it
             takes normalised images, of any number of channels.
-        input_tensor: a `keras.Input` to build on, in place of `input_shape`.
+        input_tensor: a `keras.Input` to build on, in place of `input_shape` and `input_name`; on
+            another tensor call the model.
         input_shape: (height, width, channels), (None, None, 3) by default; sides from 32, odd
             ones allowed, `None` for any.
+        input_name: name of the input, under which data given as a dict has it.
         pooling: without the top: `None` for the map (batch, height, width, channels), "avg" or
             "max" for a vector.
         classes: number of classes of the top.
@@ -120,6 +122,7 @@ class PaCaViT(keras.Model):
         include_preprocessing: bool = True,
         input_tensor: Any = None,
         input_shape: Sequence[int | None] | None = None,
+        input_name: str | None = None,
         pooling: str | None = None,
         classes: int = 1000,
         classifier_activation: str | Callable | None = "softmax",
@@ -130,7 +133,13 @@ class PaCaViT(keras.Model):
     ) -> None:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         if input_tensor is not None:
-            input_shape = tuple(input_tensor.shape[1:])
+            input_shape = _tensor_shape(input_tensor, input_shape)
+            if not _is_plain_input(input_tensor):
+                raise ValueError(
+                    f"`input_tensor` must be a `keras.Input` of {keras.config.floatx()}; call the "
+                    f"model on other tensors. Received: input_tensor={input_tensor!r}"
+                )
+            input_name = input_tensor._keras_history.operation.name
         config = {
             "hidden_dims": _integers("hidden_dims", hidden_dims),
             "depths": _integers("depths", depths),
@@ -155,15 +164,18 @@ class PaCaViT(keras.Model):
             "include_top": include_top,
             "include_preprocessing": include_preprocessing,
             "input_shape": _input_shape(input_shape, include_preprocessing),
+            "input_name": input_name,
             "pooling": pooling,
-            "classes": classes,
+            "classes": _positive_integer("classes", classes),
             "classifier_activation": keras.activations.serialize(
                 keras.activations.get(classifier_activation)
             ),
         }
         _check_config(config)
 
-        images = keras.Input(config["input_shape"]) if input_tensor is None else input_tensor
+        images = input_tensor
+        if input_tensor is None:
+            images = keras.Input(config["input_shape"], name=input_name)
         x = self._preprocess(images, config, policy)
         x = layers.OverlappingStem(config["hidden_dims"][0], dtype=policy, name="stem")(x)
         given, features = self._teach(x, config, policy)
@@ -185,12 +197,14 @@ class PaCaViT(keras.Model):
                 epsilon=1e-6, dtype=policy, name=f"stage{stage + 1}_norm"
             )(x)
         outputs = self._head(x, config, policy)
-        super().__init__(inputs=images, outputs=outputs, name=name, trainable=trainable)
-        by_path = {layer.path: layer for layer in self._flatten_layers(include_self=False)}
+        super().__init__(inputs=images, outputs=outputs, name=name)
+        if not trainable:  # set, it reaches every variable, for models around this one
+            self.trainable = False
+        layers_by_path = self._layers_by_path()
         for path in frozen:
-            if path not in by_path:
+            if path not in layers_by_path:
                 raise ValueError(f"`frozen` must hold paths of layers. Received: {path!r}")
-            by_path[path].trainable = False
+            layers_by_path[path].trainable = False
         self.dtype_policy = policy
         self._config, self._levels, self._assignments = config, levels, assignments
 
@@ -331,12 +345,22 @@ class PaCaViT(keras.Model):
             "trainable": self.trainable,
         }
 
+    def _layers_by_path(self) -> dict[str, keras.layers.Layer]:
+        """Return the layers that have weights, by path from the top-level layer's name on."""
+        found = {}
+        for top in self.layers:
+            for layer in top._flatten_layers():
+                if layer.weights:  # a model made inside another has that one's path in front
+                    found[layer.path.removeprefix(top.path.removesuffix(top.name))] = layer
+        return found
+
     def _frozen(self) -> list[str]:
         """Return the paths of the layers that don't train, without those inside them."""
-        layers = [layer for layer in self._flatten_layers(include_self=False) if layer.weights]
+        layers_by_path = self._layers_by_path()
         paths: list[str] = []
-        for path in sorted((layer.path for layer in layers if not layer.trainable), key=len):
-            if not any(path.startswith(f"{outer}/") for outer in paths):
+        for path in sorted(layers_by_path, key=len):
+            inside = any(path.startswith(f"{outer}/") for outer in paths)
+            if not layers_by_path[path].trainable and not inside:
                 paths.append(path)
         return paths
 
@@ -394,6 +418,16 @@ def _integers(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
     return numbers
 
 
+def _positive_integer(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return number
+
+
 def _clusters(clusters: Any, clustering: str) -> tuple[int, ...]:
     if clusters is None:
         return (100, 100, 100, 100 if clustering == "teacher" else 0)
@@ -402,19 +436,15 @@ def _clusters(clusters: Any, clustering: str) -> tuple[int, ...]:
 
 def _cluster_every(every: Any) -> tuple[int | None, ...]:
     every = (None,) * STAGES if every is None else _per_stage("cluster_every", every)
-    if not all(n is None or (isinstance(n, int) and n >= 1) for n in every):
-        raise ValueError(
-            "`cluster_every` must hold `None` (once per stage) or integers from 1. "
-            f"Received: cluster_every={every}"
-        )
-    return every
+    return tuple(None if n is None else _positive_integer("cluster_every", n) for n in every)
 
 
 def _position_embedding_size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     size = (size, size) if np.ndim(size) == 0 else tuple(size)
-    if len(size) != 2 or not all(isinstance(side, int) and side >= 32 for side in size):
+    size = tuple(_positive_integer("position_embedding_size", side) for side in size)
+    if len(size) != 2 or min(size) < 32:
         raise ValueError(
             "`position_embedding_size` must be an image size (height, width), both from 32. "
             f"Received: position_embedding_size={size}"
@@ -469,10 +499,6 @@ def _check_config(config: dict) -> None:
                 "`num_heads` must divide `hidden_dims` stage by stage. Received: "
                 f"num_heads={config['num_heads']} and hidden_dims={config['hidden_dims']}"
             )
-    if not isinstance(config["classes"], int) or config["classes"] < 1:
-        raise ValueError(
-            f"`classes` must be a positive integer. Received: classes={config['classes']!r}"
-        )
 
 
 # --- Checkpoint keys ------------------------------------------------------------------------
@@ -821,17 +847,21 @@ def _infer_config(checkpoint: weights.Checkpoint) -> dict:
     if checkpoint.official:
         norm, block, head = "norm{}.weight", r"stage{}\.(\d+)\.", "head.bias"
         marks = {"teacher": "paca_teacher", "conv": "clustering.4.", "mlp": "clustering.2."}
-        own = [key for key in tensors if re.match(r"stage\d\.[1-9]\d*\.attn\.clustering", key)]
+        own, first = r"stage{}\.(\d+)\.attn\.clustering", 0
     else:
         norm, block, head = "stage{}_norm/0", r"stage{}_block(\d+)/", "predictions/1"
         marks = {"teacher": "teacher/", "conv": "clustering/depthwise", "mlp": "clustering/hidden"}
-        own = [key for key in tensors if re.match(r"stage\d_block(?!1/)\d+/clustering", key)]
+        own, first = r"stage{}_block(\d+)/clustering", 1
     stages = range(1, STAGES + 1)
     norms = [tensors[norm.format(i)] for i in stages if norm.format(i) in tensors]
     dims = tuple(array.size for array in norms)
     depths = tuple(
         len({m[1] for key in tensors if (m := re.match(block.format(i), key))}) for i in stages
     )
+    every = []
+    for i in stages:
+        blocks = {int(m[1]) - first for key in tensors if (m := re.match(own.format(i), key))}
+        every.append(min(blocks - {0}, default=None))
     clustering = next((k for k, mark in marks.items() if any(mark in t for t in tensors)), "linear")
     for size in VARIANTS:
         sizes = variant_config(size, clustering)
@@ -840,7 +870,7 @@ def _infer_config(checkpoint: weights.Checkpoint) -> dict:
                 **sizes,
                 "clustering": clustering,
                 "clusters": clusters_in_checkpoint(tensors),
-                "cluster_every": 1 if own else None,
+                "cluster_every": every,
                 "include_top": head in tensors,
                 "classes": int(tensors[head].shape[0]) if head in tensors else 1000,
                 "drop_path_rate": default_drop_path_rate(size, clustering),
@@ -943,12 +973,7 @@ def _build(
                 "The released weights take 3 channels; pass `weights=None` for others. "
                 f"Received: input_shape={model.image_shape}"
             )
-        checkpoint = weights.fetch(file, url)
-        held = clusters_in_checkpoint(checkpoint.tensors)
-        if held != file.clusters:
-            raise ValueError(
-                f"{checkpoint.name} should have {file.clusters} clusters and has {held}."
-            )
+        checkpoint = weights.fetch(file, url, lambda tensors: _check(file, tensors, model))
     if checkpoint is not None:
         load_weights(model, checkpoint, other_clusters)
     if tensor is None:
@@ -956,6 +981,23 @@ def _build(
     inputs = keras.utils.get_source_inputs(tensor)
     inputs = inputs[0] if len(inputs) == 1 else inputs  # a list would refuse a bare array
     return keras.Model(inputs, model(tensor), name=name)
+
+
+def _check(file: weights.ReleasedFile, tensors: Mapping[str, np.ndarray], model: PaCaViT) -> None:
+    """Raise where a file isn't the classifier that its row of the table names."""
+    held = clusters_in_checkpoint(tensors)
+    if held != file.clusters:
+        raise ValueError(f"{file.file} should have {file.clusters} clusters and has {held}.")
+    config = model.get_config() | {"clusters": file.clusters, "include_top": True}
+    expected = checkpoint_map(config).keys()
+    constant = {key for key in tensors if key.endswith(("num_batches_tracked", "blur_filter"))}
+    missing, unexpected = expected - tensors.keys(), tensors.keys() - expected - constant
+    channels = [tensors[key].size for key in sorted(tensors) if re.fullmatch(r"norm\d.weight", key)]
+    if missing or unexpected or channels != model.hidden_dims:
+        raise ValueError(
+            f"{file.file} should be {file.variant}. Missing: {sorted(missing)[:3]}; unexpected: "
+            f"{sorted(unexpected)[:3]}; channels: {channels}."
+        )
 
 
 def _tensor_shape(tensor: Any, input_shape: Any) -> tuple:

@@ -38,12 +38,14 @@ def cluster_maps(
         ValueError: if the model holds no `PaCaViT`, or a stage no such block, or the images have
             no four axes.
     """
-    images = np.asarray(images)
+    images = keras.ops.convert_to_numpy(images)
     if images.ndim != 4 or not len(images):
         raise ValueError(
             "`images` must have the shape (batch, height, width, channels). "
             f"Received: images of shape {images.shape}"
         )
+    if isinstance(model, keras.Sequential) and not model.built:
+        model.build((None, *images.shape[1:]))
     steps, backbone = _probe(model)
     outputs = _pick(backbone, block)
     batches: dict[str, list[np.ndarray]] = {level: [] for level in outputs}
@@ -79,15 +81,21 @@ def _pick(backbone: Any, block: int | Mapping[str, int]) -> dict[str, str]:
 
 
 def _assignment_model(backbone: Any) -> keras.Model:
-    """Return the model from a backbone's input to all its assignments, compiled but once."""
-    if backbone not in _PROBES:
+    """Return the model from a backbone's input to all its assignments, compiled but once.
+
+    LoRA and quantization give the backbone other variables, and it a new compilation.
+    """
+    held = {id(variable): variable for variable in backbone.variables}
+    probe, known = _PROBES.get(backbone, (None, None))
+    if known is None or known.keys() != held.keys():
         outputs = {
             f"{level}_{index}": tensor
             for level, tensors in backbone.assignments.items()
             for index, tensor in enumerate(tensors)
         }
-        _PROBES[backbone] = keras.Model(backbone.input, outputs)
-    return _PROBES[backbone]
+        probe = keras.Model(backbone.input, outputs)
+        _PROBES[backbone] = probe, held
+    return probe
 
 
 def _probe(model: Any) -> tuple[list[keras.Model], Any]:
@@ -98,7 +106,8 @@ def _probe(model: Any) -> tuple[list[keras.Model], Any]:
         if found is None:
             raise ValueError(
                 "The model must be a `keras_paca.PaCaViT`, or a functional or Sequential model "
-                "that calls one as a layer: `backbone(x)`, not `backbone.output`. "
+                "that calls one as a layer: `backbone(x)`, not `backbone.output`; what "
+                "`clone_model` makes of one is none, `from_config` copies it. "
                 f"Received: {model!r}"
             )
         tensor, model = found

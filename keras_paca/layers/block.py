@@ -209,5 +209,5 @@ class PaCaBlock(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict) -> "PaCaBlock":
         """Return the block of a configuration."""
-        clustering = keras.saving.deserialize_keras_object(config["clustering"])
+        clustering = keras.saving.deserialize_keras_object(config.get("clustering"))
         return cls(**{**config, "clustering": clustering})

@@ -1,5 +1,6 @@
 """From a map to its cluster assignment: each cluster is a distribution over the patches."""
 
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -29,11 +30,11 @@ class _Clustering(keras.layers.Layer):
 
     def __init__(self, clusters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(clusters, int) or clusters < 1:
+        if not isinstance(clusters, Integral) or clusters < 1:
             raise ValueError(
                 f"`clusters` must be a positive integer. Received: clusters={clusters!r}"
             )
-        self.clusters = clusters
+        self.clusters = int(clusters)
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""

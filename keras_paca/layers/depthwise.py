@@ -1,5 +1,6 @@
 """Depthwise convolution behind one seam, so that each backend can take its fastest form."""
 
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -55,12 +56,12 @@ class DepthwiseConv2D(keras.layers.Layer):
 
     def __init__(self, kernel_size: int, use_bias: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
+        if not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(
                 "`kernel_size` must be a positive odd integer. "
                 f"Received: kernel_size={kernel_size!r}"
             )
-        self.kernel_size = kernel_size
+        self.kernel_size = int(kernel_size)
         self.use_bias = use_bias
         # `compile` would pick XLA by itself, whose depthwise kernel for CPUs costs ten times
         # TensorFlow's own; an explicit `jit_compile=True` still works.

@@ -25,7 +25,7 @@ def fine_tune(
     for `epochs`, with AdamW under a cosine that warms up over its first tenth. After every epoch
     `output/best.keras` is the model with the highest validation accuracy so far, not compiled,
     `output/log.csv` has a line more, and the run goes on from there if it is started again; an
-    epoch that was stopped on its last steps runs, and is logged, again.
+    epoch that was stopped while it was being saved runs, and is logged, again.
 
     Args:
         model: classifier whose last layer is the head, with probabilities as outputs.
@@ -49,33 +49,26 @@ def fine_tune(
     output.mkdir(parents=True, exist_ok=True)
     phases = (("head", head_epochs, 10 * learning_rate), ("whole", epochs, learning_rate))
     before = 0  # epochs of the phases before
-    for number, (phase, count, rate) in enumerate(phases):
-        done = output / f"{phase}.weights.h5"  # how the phase ended
-        if done.exists():
-            model.load_weights(done)
-            before += count
-            continue
+    for phase, count, rate in phases:
         for layer in model.layers[:-1]:
             layer.trainable = phase == "whole"
         if count > 0:
             _compile(model, rate, count * len(training), weight_decay, label_smoothing)
-            model.fit(
-                training,
-                validation_data=validation,
-                epochs=count,
-                callbacks=[
-                    _KeepBest(output, phase),  # before the backup: an epoch that is done is kept
-                    keras.callbacks.BackupAndRestore(
-                        str(output / f"backup_{number}"), double_checkpoint=True
-                    ),
-                    _SetEpoch(training, before),
-                ],
-                verbose=verbose,
-            )
+            done = _restore(model, output, phase)
+            if done < count:
+                model.fit(
+                    training,
+                    validation_data=validation,
+                    initial_epoch=done,
+                    epochs=count,
+                    callbacks=[  # the best before the state: an epoch that is done is kept
+                        _KeepBest(output, phase),
+                        _KeepState(output, phase),
+                        _SetEpoch(training, before),
+                    ],
+                    verbose=verbose,
+                )
         before += count
-        partial = output / f"partial_{phase}.weights.h5"
-        model.save_weights(partial)
-        partial.replace(done)
     return best_accuracy(output)
 
 
@@ -91,8 +84,9 @@ def best_accuracy(output: str | Path) -> float:
 def _compile(
     model: keras.Model, rate: float, steps: int, weight_decay: float, label_smoothing: float
 ) -> None:
+    warmup = max(steps // 10, 1)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=rate, warmup_steps=max(steps // 10, 1)
+        0.0, max(steps - warmup, 1), warmup_target=rate, warmup_steps=warmup
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma", "scale", "embedding"])
@@ -101,6 +95,44 @@ def _compile(
         keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
         metrics=["accuracy"],
     )
+
+
+def _states(output: Path, phase: str) -> list[tuple[int, Path]]:
+    """Return (epochs done, file of the model's and the optimizer's state), the newest last."""
+    found = output.glob(f"{phase}_*.weights.h5")
+    return sorted((int(path.name.split(".")[0].rpartition("_")[2]), path) for path in found)
+
+
+def _restore(model: keras.Model, output: Path, phase: str) -> int:
+    """Bring a compiled model to where an earlier run of the phase was; return the epochs done."""
+    states = _states(output, phase)
+    if not states:
+        return 0
+    done, path = states[-1]
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(path)
+    return done
+
+
+class _KeepState(keras.callbacks.Callback):
+    """Save after each epoch all that the next needs.
+
+    Keras's `BackupAndRestore` writes over its file, which a process killed meanwhile leaves
+    broken, and deletes it before the phase's result is safe.
+    """
+
+    def __init__(self, output: Path, phase: str) -> None:
+        super().__init__()
+        self.output = output
+        self.phase = phase
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Save beside, rename, then delete the state before."""
+        partial = self.output / "partial.weights.h5"
+        self.model.save_weights(partial)
+        partial.replace(self.output / f"{self.phase}_{epoch + 1:04d}.weights.h5")
+        for _, older in _states(self.output, self.phase)[:-1]:
+            older.unlink()
 
 
 class _SetEpoch(keras.callbacks.Callback):
@@ -131,8 +163,10 @@ class _KeepBest(keras.callbacks.Callback):
         if logs["val_accuracy"] > best_accuracy(self.output):
             # A copy, without the optimizer's state and with all layers free to train; saved beside,
             # then renamed: a run that is killed meanwhile leaves the old one whole.
-            best = self.model.__class__.from_config({**self.model.get_config(), "frozen": []})
+            best = self.model.__class__.from_config(self.model.get_config())
             best.set_weights(self.model.get_weights())
+            for layer in best._flatten_layers(include_self=False):
+                layer.trainable = True
             partial = self.output / "partial.keras"
             best.save(partial)
             partial.replace(self.output / "best.keras")

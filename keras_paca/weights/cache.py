@@ -13,10 +13,11 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_paca.weights.checkpoint import read_checkpoint, write_safetensors
 from keras_paca.weights.released import ReleasedFile, released_files
@@ -29,16 +30,26 @@ CHUNK = 1 << 20
 
 def cache_folder() -> Path:
     """Return the folder of the downloaded files, in Keras's own cache."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras_paca"
+    home = os.environ.get("KERAS_HOME")
+    if home is None:
+        user = os.path.expanduser("~")
+        home = os.path.join(user if os.access(user, os.W_OK) else "/tmp", ".keras")
+    return Path(home) / "keras_paca"
 
 
-def fetch(file: ReleasedFile, url: str | None = None) -> Checkpoint:
+def fetch(
+    file: ReleasedFile,
+    url: str | None = None,
+    check: Callable[[Mapping[str, np.ndarray]], None] = lambda tensors: None,
+) -> Checkpoint:
     """Return a released checkpoint, downloaded and converted at its first use.
 
     Args:
         file: which.
         url: folder of a mirror, by default the environment variable KERAS_PACA_WEIGHTS_URL or
             the authors' address.
+        check: called with the tensors that came, before any of it is kept; raises a `ValueError`
+            where they are not those of the file.
 
     Raises:
         FileNotFoundError: if it is not in the cache and can't be had.
@@ -50,7 +61,7 @@ def fetch(file: ReleasedFile, url: str | None = None) -> Checkpoint:
         source = _url(file, url)
         with _lock(file, source):
             if not converted.exists():
-                _obtain(file, source)
+                _obtain(file, source, check)
     record = read_record(file)
     if record and record["converted_sha256"] != sha256(converted):
         raise CheckpointError(
@@ -125,7 +136,9 @@ def _lock(file: ReleasedFile, source: str) -> Iterator[None]:
         lock.release()
 
 
-def _obtain(file: ReleasedFile, source: str) -> None:
+def _obtain(
+    file: ReleasedFile, source: str, check: Callable[[Mapping[str, np.ndarray]], None]
+) -> None:
     """Download a file, or take what the user put into the cache, and convert it."""
     folder = cache_folder()
     for leftover in folder.glob(f".{file.file}.*.part"):  # of processes that were killed
@@ -148,7 +161,7 @@ def _obtain(file: ReleasedFile, source: str) -> None:
                 f"{known['sha256']} was recorded of it before. If the new file is right, delete "
                 f"{_record(file)}"
             )
-        tensors = read_checkpoint(original, match_extension=False)
+        tensors = _read(original, str(by_hand) if by_hand.exists() else source, check)
         converted = work / "converted.safetensors"
         write_safetensors(converted, tensors, {"source": file.file, "sha256": checksum})
         record = work / "record.json"
@@ -169,6 +182,19 @@ def _obtain(file: ReleasedFile, source: str) -> None:
         converted.replace(_converted(file))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _read(
+    original: Path, source: str, check: Callable[[Mapping[str, np.ndarray]], None]
+) -> dict[str, np.ndarray]:
+    """Read what came, all of it, and check it."""
+    try:
+        tensors = read_checkpoint(original, match_extension=False)
+        check(tensors)
+    except ValueError as error:
+        why = str(error).removeprefix(f"{original}: ")
+        raise CheckpointError(f"{source} is not the file that it should be: {why}") from error
+    return tensors
 
 
 def _download(file: ReleasedFile, source: str, target: Path) -> None:

@@ -226,6 +226,22 @@ def _without_prefixes(records: Mapping[str, TensorRecord]) -> dict[str, TensorRe
     return stripped
 
 
+def _refuse_repetition(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise where views of little memory would fill a disk; a hostile file is full of them."""
+    memory = {
+        array.__array_interface__["data"][0]: array.itemsize
+        + sum((n - 1) * abs(step) for n, step in zip(array.shape, array.strides, strict=True))
+        for array in tensors.values()
+        if array.size
+    }
+    held, wanted = sum(memory.values()), sum(array.nbytes for array in tensors.values())
+    if wanted > 16 * held + 2**26:
+        raise CheckpointError(
+            f"{path}: expected tensors of about the size of what holds them, found {held} bytes "
+            f"that are repeated to {wanted}"
+        )
+
+
 def write_safetensors(
     path: str | os.PathLike[str],
     tensors: Mapping[str, np.ndarray],
@@ -243,6 +259,7 @@ def write_safetensors(
         OSError: If the file can't be written; what was there before is still there.
     """
     path = Path(path)
+    _refuse_repetition(path, tensors)
     plain: dict[str, np.ndarray] = {}
     for name, array in tensors.items():
         if array.dtype.name not in _SAFETENSORS_DTYPES.values() or name == "__metadata__":

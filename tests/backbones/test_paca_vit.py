@@ -94,6 +94,28 @@ def test_frozen_layers_stay_frozen(small, images, tmp_path):
     assert len(again.trainable_weights) == len(again.weights)
 
 
+def test_frozen_backbone_in_another_model_stays_frozen(small, tmp_path):
+    backbone = small(include_top=False, pooling="avg")
+    backbone.trainable = False
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="head")(backbone(inputs)))
+    model.save(tmp_path / "around.keras")
+    again = keras.saving.load_model(tmp_path / "around.keras")
+    assert [w.path for w in again.trainable_weights] == ["head/kernel", "head/bias"]
+
+
+def test_frozen_layers_of_a_model_made_inside_another(small, tmp_path):
+    """There the layers' paths begin with the other's name."""
+    with keras.name_scope("stem"):
+        model = small()
+    model.get_layer("stem").trainable = False
+    model.get_layer("stage1_block1").mlp.trainable = False
+    model.save(tmp_path / "inside.keras")
+    again = keras.saving.load_model(tmp_path / "inside.keras")
+    assert again.get_config()["frozen"] == ["stem", "stage1_block1/mlp"]
+    assert len(again.trainable_weights) == len(model.trainable_weights)
+
+
 def test_config_is_flat_and_plain(small):
     import json
 
@@ -324,6 +346,16 @@ def test_keras_input_as_input_tensor(images, tmp_path):
     assert model.image_shape == (64, 64, 3)
 
 
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras's, of every dict for one
+def test_name_of_the_input_survives(small, images, tmp_path):
+    model = small(input_tensor=keras.Input((40, 48, 3), name="photo"))
+    x = {"photo": images(1, 40, 48, 3)}
+    scores = model.predict(x, verbose=0)
+    model.save(tmp_path / "named.keras")
+    again = keras.saving.load_model(tmp_path / "named.keras")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), scores)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_layers_before_the_backbone_in_another_process(dtype, images, tmp_path):
     """A model around ours, saved here and loaded by a process that knows only the file."""
@@ -381,11 +413,12 @@ def test_input_tensor_that_is_no_float_input(images):
         ({"clusters": [100, 100]}, r"`clusters` must have one entry per stage \(4\)"),
         ({"clusters": (1, 2, 3, -1)}, "integers from 0"),
         ({"clusters": (1, 2, 3, 1.5)}, "integers from 0"),
-        ({"cluster_every": 0}, "integers from 1"),
+        ({"cluster_every": 0}, "`cluster_every` must be a positive integer"),
         ({"num_heads": 0}, "`num_heads` must hold integers from 1"),
         ({"depths": (1, -1, 1, 1)}, "`depths` must hold integers from 1"),
         ({"hidden_dims": 16.0}, "`hidden_dims` must hold integers from 1"),
-        ({"position_embedding_size": 32.5}, "both from 32"),
+        ({"position_embedding_size": 32.5}, "must be a positive integer"),
+        ({"position_embedding_size": (64, 64, 64)}, "both from 32"),
         ({"clustering": "slots"}, "`clustering` must be one of"),
         ({"clustering": "teacher", "cluster_every": 1}, "once per stage"),
         ({"clustering": "teacher", "kernel_size": (3, 3, 5, 3)}, "one `kernel_size`"),
@@ -407,12 +440,19 @@ def test_bad_options(options, message, small):
 
 
 def test_integers_of_numpy(small):
-    model = small(clusters=np.array([4, 4, 4, 0]), depths=[np.int64(1)] * 4)
-    assert model.get_config()["clusters"] == (4, 4, 4, 0)
-    assert type(model.get_config()["depths"][0]) is int
+    model = small(clusters=np.array([4, 4, 4, 0]), depths=[np.int64(1)] * 4, classes=np.int64(5))
+    config = model.get_config()
+    assert config["clusters"] == (4, 4, 4, 0)
+    assert type(config["depths"][0]) is type(config["classes"]) is int
 
 
-def test_bad_input_tensor():
+def test_bad_input_tensor(small):
+    for tensor in (
+        keras.layers.Flatten()(keras.Input((64, 64))),
+        keras.Input((64, 64, 3), 1, "uint8"),
+    ):
+        with pytest.raises(ValueError, match=r"must be a `keras.Input` of float32"):
+            small(input_tensor=tensor)
     with pytest.raises(ValueError, match="symbolic Keras tensor"):
         PaCaTiny(weights=None, input_tensor=np.zeros((1, 64, 64, 3)))
     with pytest.raises(ValueError, match="must agree"):

@@ -354,6 +354,16 @@ def test_file_that_is_not_what_its_row_says(mirror):
     write_released(mirror / released_files()[0].file, tensors)
     with pytest.raises(ValueError, match=r"should have \(100, 100, 100, 0\) clusters and has"):
         PaCaTiny()
+    whole = released_tensors("tiny")
+    for wrong, message in (
+        ({k: v for k, v in whole.items() if k != "norm1.weight"}, r"Missing: \['norm1.weight'\]"),
+        ({**whole, "more": whole["norm1.weight"]}, r"unexpected: \['more'\]"),
+    ):
+        write_released(mirror / released_files()[0].file, wrong)
+        with pytest.raises(ValueError, match=message):
+            PaCaTiny()
+    write_released(mirror / released_files()[0].file, whole)  # nothing of the wrong ones was kept
+    PaCaTiny()
 
 
 def test_three_channels_before_any_download(mirror):
@@ -369,6 +379,15 @@ def test_bad_options_before_any_download(mirror):
 
 
 # --- Conversion ------------------------------------------------------------------------------
+
+
+def test_convert_clusters_of_some_blocks(tmp_path):
+    model = PaCaTiny(weights=None, cluster_every=(None, 1, 2, None))
+    model.save_weights(tmp_path / "some.weights.h5")
+    paca_vit.convert(tmp_path / "some.weights.h5", tmp_path / "some.keras")
+    found = keras.saving.load_model(tmp_path / "some.keras")
+    for loaded, saved in zip(found.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(loaded, saved)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors"])

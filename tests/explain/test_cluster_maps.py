@@ -77,6 +77,34 @@ def test_nested_in_other_models(around, small, images):
     assert model.predict(x, verbose=0).shape[0] == 2
 
 
+def test_follows_what_replaces_variables(small, images):
+    model, x = small(), images(1, 48, 64, 3)
+    before = cluster_maps(model, x)
+    block = model.get_layer("stage2_block1")
+    block.mlp.expand_dense.enable_lora(2)
+    block.mlp.expand_dense.lora_kernel_b.assign(np.ones(block.mlp.expand_dense.lora_kernel_b.shape))
+    found = cluster_maps(model, x)
+    np.testing.assert_array_equal(found["P3"], before["P3"])  # made before that layer
+    assert (found["P4"] != before["P4"]).any()
+    expected = keras.Model(model.input, model.assignments["P4"][-1]).predict(x, verbose=0)
+    np.testing.assert_allclose(found["P4"].reshape(expected.shape), expected, rtol=1e-5)
+
+
+def test_sequential_that_was_never_called(small, images):
+    backbone = small(include_top=False)
+    model = keras.Sequential([keras.layers.Rescaling(1.0), backbone, keras.layers.Flatten()])
+    x = images(1, 48, 64, 3)
+    np.testing.assert_allclose(cluster_maps(model, x)["P2"], cluster_maps(backbone, x)["P2"])
+
+
+def test_tensors_of_the_backend(small, images):
+    model, x = small(), images(1, 48, 64, 3)
+    tensor = keras.ops.convert_to_tensor(x)
+    if keras.backend.backend() == "torch":
+        tensor.requires_grad_()
+    np.testing.assert_array_equal(cluster_maps(model, tensor)["P2"], cluster_maps(model, x)["P2"])
+
+
 def test_follows_training(small, images):
     model = small()
     x = images(2, 64, 64, 3)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from keras.src import testing
 
-from keras_paca import layers
+from keras_paca import PaCaViT, layers
 
 CASES = {
     "depthwise": (layers.DepthwiseConv2D, {"kernel_size": 3}, (2, 7, 5, 4), 2),
@@ -274,6 +274,9 @@ def test_initial_values():
     hidden.build((None, 4, 4, 96))
     linear = layers.LinearClustering(64)
     linear.build((None, 4, 4, 96))
+    teacher = layers.ConvMixerTeacher((96, 128), (1, 1), (64, 64))
+    teacher.build((None, 16, 16, 96))
+    classifier = PaCaViT((8, 8, 8, 96), (1, 1, 1, 1), (1, 1, 1, 1), classes=64)
     expected = [  # (weight, mean, deviation)
         (block.attention.query_dense.kernel, 0, 0.02),
         (block.attention.output_dense.kernel, 0, 0.02),
@@ -290,6 +293,14 @@ def test_initial_values():
         (block.clustering.projection.kernel, 0, np.sqrt(2 / 64)),
         (stem.conv1.kernel, 0, np.sqrt(2 / (9 * 48))),
         (stem.conv2.kernel, 0, np.sqrt(2 / (9 * 96))),
+        (teacher.units[0].depthwise.kernel, 0, np.sqrt(2 / 49)),
+        (teacher.units[0].pointwise.kernel, 0, np.sqrt(2 / 96)),
+        (teacher.transitions[0].conv.kernel, 0, np.sqrt(2 / (9 * 128))),
+        (teacher.laterals[0].pointwise.kernel, 0, np.sqrt(2 / 96)),
+        (teacher.projections[0].kernel, 0, np.sqrt(2 / 64)),
+        (teacher.units[0].norm1.gamma, 1, 0),
+        (classifier.get_layer("predictions").kernel, 0, 0.02),
+        (classifier.get_layer("predictions").bias, 0, 0),
         (block.norm1_before.gamma, 1, 0),
         (block.norm1_before.beta, 0, 0),
         (block.attention.query_dense.bias, 0, 0),
@@ -305,6 +316,33 @@ def test_initial_values():
         if deviation:  # not truncated: the farthest lies where a normal's would
             farthest = np.abs(values).max() / deviation
             assert farthest > np.sqrt(2 * np.log(values.size)) * 0.75, weight.path
+
+
+def test_teacher_has_the_batch_norm_of_pytorch(images):
+    """Momentum 0.1 there is 0.9 here; its epsilon and variance show in the parity cases."""
+    teacher = layers.ConvMixerTeacher((8,), (1,), (3,), 3)
+    x = images(2, 6, 5, 8) / 255
+    teacher(x)
+    unit = teacher.units[0]
+    y = ops.convert_to_numpy(ops.gelu(unit.depthwise(x), approximate=False))
+    teacher(x, training=True)
+    moving = ops.convert_to_numpy(unit.norm1.moving_mean)
+    np.testing.assert_allclose(moving, 0.1 * y.mean((0, 1, 2)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "share"),
+    [  # the share of zeros that the rate makes of an output without any
+        (layers.ConvMLP(dropout=0.4), 0.4),
+        (layers.PatchToClusterAttention(1, dropout=0.4), 0.4),
+        (layers.PatchToClusterAttention(1, attention_dropout=0.4), 0.4),  # one patch to attend to
+    ],
+)
+def test_dropout(layer, share, images):
+    x = images(600, 1, 1, 4) / 255
+    assert (ops.convert_to_numpy(layer(x)) != 0).all()
+    zeros = (ops.convert_to_numpy(layer(x, training=True)) == 0).mean()
+    assert abs(zeros - share) < 0.08
 
 
 def test_two_equal_layers_start_differently():

@@ -144,6 +144,69 @@ def test_fine_tune_freezes_unfreezes_and_keeps_the_best(folder, small, tmp_path)
     assert not list((tmp_path / "run").glob("partial*"))
 
 
+def test_recipe(folder, small, tmp_path):
+    """AdamW that spares norms and biases, a cosine from a warm-up, soft labels, a faster head."""
+    model = small(classes=2, depths=1)
+    training, validation = _data(folder)
+    seen = []
+    model.fit = lambda *arguments, **keywords: seen.append((model.optimizer, model.loss))
+    fine_tune(model, training, validation, tmp_path, head_epochs=5, epochs=20, learning_rate=1e-3)
+    for (optimizer, loss), highest, steps in zip(seen, (1e-2, 1e-3), (10, 40), strict=True):
+        assert isinstance(optimizer, keras.optimizers.AdamW)
+        rates = [float(optimizer._learning_rate(step)) for step in range(steps + 1)]
+        np.testing.assert_allclose([rates[0], max(rates)], [0, highest])
+        assert rates.index(max(rates)) == steps // 10
+        assert rates[-1] < highest * 1e-3
+        assert optimizer.weight_decay == 0.05
+        optimizer.build(model.trainable_variables)
+        decayed = {v.name for v in model.trainable_variables if optimizer._use_weight_decay(v)}
+        assert decayed == {"kernel"}
+        assert loss.get_config()["label_smoothing"] == 0.1
+
+
+def test_best_of_a_model_around_the_backbone_is_free(folder, small, tmp_path):
+    """Kept in the first phase, when the backbone is frozen."""
+    backbone = small(include_top=False, pooling="avg")
+    inputs = keras.Input((32, 32, 3))
+    outputs = keras.layers.Dense(2, activation="softmax")(backbone(inputs))
+    model = keras.Model(inputs, outputs)
+    fine_tune(model, *_data(folder), tmp_path, head_epochs=1, epochs=0, verbose=0)
+    best = keras.saving.load_model(tmp_path / "best.keras")
+    assert len(best.trainable_weights) == len(best.weights)
+
+
+def test_resumes_after_a_save_that_failed(folder, small, tmp_path, monkeypatch):
+    """A disk that is full, or a process killed, in the middle of a save."""
+    training, validation = _data(folder)
+    settings = {"head_epochs": 1, "epochs": 2, "learning_rate": 1e-3, "verbose": 0}
+    model = small(classes=2, depths=1)
+    save, calls = keras.Model.save_weights, []
+
+    def fail_at_the_second(self, path, *arguments):
+        calls.append(path)
+        save(self, path, *arguments)
+        if len(calls) == 2:
+            with open(path, "r+b") as stream:
+                stream.truncate(1000)
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save_weights", fail_at_the_second)
+    with pytest.raises(OSError, match="No space left"):
+        fine_tune(model, training, validation, tmp_path, **settings)
+    monkeypatch.setattr(keras.Model, "save_weights", save)
+    epochs = []
+    watched = ImageFolder(training.files, 2, 32, 8, training=True)
+    watched.on_epoch_end = lambda: epochs.append(watched.epoch)
+    fine_tune(small(classes=2, depths=1), watched, validation, tmp_path, **settings)
+    rows = _log(tmp_path)
+    assert [(row["phase"], row["epoch"]) for row in rows] == [
+        ("head", "1"), ("whole", "1"), ("whole", "1"), ("whole", "2"),
+    ]  # fmt: skip
+    assert epochs[-2:] == [1, 2]  # counted over both phases
+    names = sorted(path.name for path in tmp_path.iterdir() if path.name.endswith(".weights.h5"))
+    assert names == ["head_0001.weights.h5", "whole_0002.weights.h5"]
+
+
 def test_resumes_after_interruption(folder, small, tmp_path):
     """Stopped in the second phase, a second call goes on where the first was."""
     training, validation = _data(folder)

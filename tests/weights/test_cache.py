@@ -271,3 +271,21 @@ def test_two_at_once_download_once(server):
         assert process.returncode == 0
         assert output.strip().endswith("['a.weight', 'b']")
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("home", ["there", "not there"])
+def test_cache_lies_in_that_of_keras(home, tmp_path):
+    """In the user's home, or where Keras goes without one."""
+    code = (
+        "from pathlib import Path; from keras.src.backend import config\n"
+        "from keras_paca.weights import cache\n"
+        "print(Path(config.keras_home()) / 'keras_paca'); print(cache.cache_folder())"
+    )
+    home = tmp_path if home == "there" else Path(os.devnull) / "home"
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_HOME"}
+    environment["HOME"] = environment["USERPROFILE"] = str(home)
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    theirs, ours = result.stdout.splitlines()[-2:]
+    assert theirs == ours

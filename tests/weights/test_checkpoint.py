@@ -532,6 +532,19 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
         write_safetensors(path, {"b": TWO})
 
 
+def test_write_refuses_what_little_memory_is_repeated_to(tmp_path):
+    """A hostile file's views; writing them out would fill the disk."""
+    bomb = np.broadcast_to(np.float32(1), (2**30, 2**20))
+    with pytest.raises(CheckpointError, match="found 4 bytes that are repeated to"):
+        write_safetensors(tmp_path / "bomb.safetensors", {"a": bomb})
+    page = np.ones((1024, 1024), np.float32)
+    many = {f"key{i}": page.T for i in range(40)}
+    with pytest.raises(CheckpointError, match="that are repeated to"):
+        write_safetensors(tmp_path / "bomb.safetensors", many)
+    assert not list(tmp_path.iterdir())
+    write_safetensors(tmp_path / "shared.safetensors", dict.fromkeys(("a", "b"), page))
+
+
 def test_write_where_nothing_can_be_written(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_safetensors(tmp_path / "none" / "weights.safetensors", {"a": ONE})
