@@ -89,11 +89,7 @@ def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
 
     difference = {"keras": _reload_keras(model, test_images, scores, output / "digits.keras")}
     difference["litert"] = _reload_litert(model, test_images, scores, output / "digits.tflite")
-    if accuracy < ACCURACY:
-        raise RuntimeError(f"test accuracy {accuracy:.2%} is below {ACCURACY:.0%}")
-    for level, values in statistics.items():
-        if values["cosine"] > COSINE or values["winners"] < WINNERS:
-            raise RuntimeError(f"the clusters of {level} are too much alike: {values}")
+    _check(float(accuracy), statistics)
     return {
         "accuracy": float(accuracy),
         "seconds": seconds,
@@ -121,6 +117,14 @@ def load_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.n
     test, train = order[:TEST], order[TEST:]
     labels = digits.target
     return (images[train], labels[train]), (images[test], labels[test])
+
+
+def _check(accuracy: float, statistics: dict[str, dict[str, float]]) -> None:
+    if accuracy < ACCURACY:
+        raise RuntimeError(f"test accuracy {accuracy:.2%} is below {ACCURACY:.0%}")
+    for level, values in statistics.items():
+        if values["cosine"] > COSINE or values["winners"] < WINNERS:
+            raise RuntimeError(f"the clusters of {level} are too much alike: {values}")
 
 
 def _reload_keras(model: Any, images: np.ndarray, scores: np.ndarray, path: Path) -> float:

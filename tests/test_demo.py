@@ -11,13 +11,10 @@ def test_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "EPOCHS", 1)
     smaller = {"hidden_dims": (16, 24, 32, 40), "depths": 1, "num_heads": (1, 2, 2, 4)}
     monkeypatch.setattr(demo, "SETTINGS", {**demo.SETTINGS, **smaller})
-    with pytest.raises(RuntimeError, match=r"test accuracy .* is below 97%"):
-        demo.run_demo(tmp_path, verbose=0)
-    monkeypatch.setattr(demo, "ACCURACY", 0.15)
-    monkeypatch.setattr(demo, "COSINE", 1.0)
-    monkeypatch.setattr(demo, "WINNERS", 1)
-    capsys.readouterr()
+    checked = []
+    monkeypatch.setattr(demo, "_check", lambda *arguments: checked.append(arguments))
     result = demo.run_demo(tmp_path, verbose=0)
+    assert checked == [(result["accuracy"], result["clusters"])]
     assert result["accuracy"] > 0.15  # chance is 0.1
     assert result["difference"]["keras"] < 1e-5
     assert matplotlib.image.imread(tmp_path / "clusters.png").std() > 0.05
@@ -29,6 +26,16 @@ def test_demo(tmp_path, monkeypatch, capsys):
     else:
         assert result["difference"]["litert"] is None
         assert output.count("no LiteRT file: ") == 1
+
+
+def test_demo_fails_where_the_model_learned_too_little():
+    good = {"P2": {"cosine": 0.5, "winners": 9.0}}
+    demo._check(0.97, good)
+    with pytest.raises(RuntimeError, match=r"test accuracy 96.00% is below 97%"):
+        demo._check(0.96, good)
+    for bad in ({"cosine": 0.95, "winners": 9.0}, {"cosine": 0.5, "winners": 4.0}):
+        with pytest.raises(RuntimeError, match="clusters of P3 are too much alike"):
+            demo._check(0.98, {**good, "P3": bad})
 
 
 def test_digits_are_all_there():
