@@ -10,7 +10,8 @@ import keras
 
 from tests.parity import official
 
-FIELDS = ("commit", "case", "backend", "keras", "dtype", "array", "relative_error", "bar")
+# The tree is that of keras_paca/ (`git rev-parse HEAD:keras_paca`), the same after a rebase.
+FIELDS = ("commit", "tree", "case", "backend", "keras", "dtype", "array", "relative_error", "bar")
 
 
 def main(path):
@@ -32,28 +33,30 @@ def main(path):
 
 def _run(name, dtype, writer):
     """Print and write a case's rows; return how many are over the bar."""
-    commit, backend, failed = _commit(), keras.backend.backend(), 0
+    code, backend, failed = _code(), keras.backend.backend(), 0
     what = f"{name:36} {backend:11} {dtype}"
     start = time.perf_counter()
     for array, error, bar in official.errors(name):
         state = "" if error < bar else "  OVER THE BAR"
         failed += error >= bar
         print(f"{what} {array:26} {error:.2e} < {bar:.0e}{state}")
-        row = (commit, name, backend, keras.__version__, dtype, array, f"{error:.2e}", bar)
-        writer.writerow(row)
+        row = (name, backend, keras.__version__, dtype, array, f"{error:.2e}", bar)
+        writer.writerow((*code, *row))
     print(f"{what} {time.perf_counter() - start:.0f} s", flush=True)
     keras.backend.clear_session()
     return failed
 
 
-def _commit():
+def _code():
+    """Return the commit and the tree of the package, marked where files have changed since."""
+
     def git(*arguments):
         return subprocess.run(
             ["git", *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    dirty = git("status", "--porcelain", "--", "keras_paca", "tests")
-    return git("rev-parse", "--short", "HEAD") + ("-dirty" if dirty else "")
+    dirty = "-dirty" if git("status", "--porcelain", "--", "keras_paca", "tests") else ""
+    return [git("rev-parse", "--short", name) + dirty for name in ("HEAD", "HEAD:keras_paca")]
 
 
 if __name__ == "__main__":
