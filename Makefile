@@ -10,7 +10,7 @@ BACKENDS = tensorflow jax torch
 PYTEST = -m pytest -q -n 2 --dist worksteal
 OLDEST_KERAS = 3.13.0
 
-.PHONY: demo test test-full lint parity test-together test-oldest full-together clean \
+.PHONY: demo test test-full lint parity bars test-together test-oldest full-together clean \
 	$(BACKENDS:%=test-%) $(BACKENDS:%=full-%)
 
 demo: .venv/tensorflow/ready
@@ -60,6 +60,11 @@ parity: $(BACKENDS:%=.venv/%/ready)
 		KERAS_BACKEND=$$backend .venv/$$backend/bin/python -m tests.parity .venv/parity.csv || exit 1; \
 	done
 	cp .venv/parity.csv benchmarks/parity.csv
+
+# Hours on two cores; `make bars GROUPS="forward step"` runs some of it.
+bars: $(BACKENDS:%=.venv/%/ready)
+	.venv/torch/bin/python -m pip install --quiet "transformers>=5"
+	.venv/torch/bin/python benchmarks/bars.py $(GROUPS)
 
 # --- Environments ----------------------------------------------------------------------------
 

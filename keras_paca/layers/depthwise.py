@@ -1,9 +1,12 @@
 """Depthwise convolution behind one seam, so that each backend can take its fastest form."""
 
+import functools
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_paca.layers.initializers import conv_initializer
@@ -20,23 +23,63 @@ def depthwise_conv2d(inputs: Any, kernel: Any) -> Any:
         The map (b, h, w, c), zero-padded by k // 2 on every side.
     """
     # XLA's depthwise kernel for CPUs is up to thirty times slower than the sum written out,
-    # which it fuses into one loop.
+    # which it fuses into one loop; its gradient, a hundred times.
     if keras.backend.backend() == "jax":
-        return _shifted_sum(inputs, kernel)
+        return _shifted_sum_for_jax()(inputs, kernel)
     return ops.depthwise_conv(inputs, kernel, padding="same", data_format="channels_last")
 
 
 def _shifted_sum(inputs: Any, kernel: Any) -> Any:
-    size = kernel.shape[0]
+    taps = [tap * kernel[i, j, :, 0] for (i, j), tap in _taps(inputs, kernel.shape[0])]
+    return sum(taps[1:], taps[0])
+
+
+def _taps(inputs: Any, size: int) -> list[tuple[tuple[int, int], Any]]:
+    """Return ((row, column) in the kernel, map shifted by it) of a map (b, h, w, c)."""
     height, width = inputs.shape[1:3]
     margin = (size // 2, size // 2)
     padded = ops.pad(inputs, ((0, 0), margin, margin, (0, 0)))
-    taps = [
-        padded[:, i : i + height, j : j + width, :] * kernel[i, j, :, 0]
+    return [
+        ((i, j), padded[:, i : i + height, j : j + width, :])
         for i in range(size)
         for j in range(size)
     ]
-    return sum(taps[1:], taps[0])
+
+
+@functools.cache
+def _shifted_sum_for_jax() -> Callable[[Any, Any], Any]:
+    """Return `_shifted_sum` with a gradient of its own, for JAX."""
+    import jax
+
+    def forward(inputs: Any, kernel: Any) -> tuple[Any, tuple]:
+        return _shifted_sum(inputs, kernel), (inputs, kernel)
+
+    def backward(saved: tuple, gradient: Any) -> tuple[Any, Any]:
+        inputs, kernel = saved
+        return _shifted_sum(gradient, kernel[::-1, ::-1]), kernel_gradient(inputs, gradient, kernel)
+
+    def kernel_gradient(inputs: Any, gradient: Any, kernel: Any) -> Any:
+        """Sum x[p + o, c] g[p, c] over p, for every o at once, image by image."""
+        size, dtype = kernel.shape[0], keras.backend.result_type(kernel.dtype, "float32")
+
+        def add_image(total: Any, pair: tuple) -> tuple[Any, None]:
+            image, image_gradient = (x[None].astype(dtype) for x in pair)  # (1, h, w, c)
+            products = [tap * image_gradient for _, tap in _taps(image, size)]
+            zeros = [np.zeros((), dtype)] * len(products)
+            sums = jax.lax.reduce(products, zeros, _add_each, (0, 1, 2))  # k k times (c,)
+            return total + ops.stack(sums), None
+
+        start = ops.zeros((size * size, inputs.shape[-1]), dtype)
+        total, _ = jax.lax.scan(add_image, start, (inputs, gradient))
+        return ops.reshape(total, kernel.shape).astype(kernel.dtype)
+
+    function = jax.custom_vjp(_shifted_sum)
+    function.defvjp(forward, backward)
+    return function
+
+
+def _add_each(left: Sequence[Any], right: Sequence[Any]) -> list:
+    return [a + b for a, b in zip(left, right, strict=True)]
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")

@@ -7,6 +7,7 @@ from keras import ops
 from keras.src import testing
 
 from keras_paca import PaCaViT, layers
+from keras_paca.layers.depthwise import depthwise_conv2d
 
 CASES = {
     "depthwise": (layers.DepthwiseConv2D, {"kernel_size": 3}, (2, 7, 5, 4), 2),
@@ -213,6 +214,37 @@ def test_sequential_of_our_layers(images):
         [layers.OverlappingStem(8), layers.PaCaBlock(2), layers.ConvMLP(), layers.DropPath(0.5)]
     )
     assert model.predict(images(2, 33, 40, 3), verbose=0).shape == (2, 9, 10, 8)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="a gradient of its own under JAX")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("size", "height", "width"), [(3, 5, 8), (7, 6, 3), (1, 4, 4)])
+def test_gradient_of_the_depthwise_convolution(size, height, width, dtype):
+    import jax
+
+    def reference(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel.transpose(0, 1, 3, 2), (1, 1), "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=kernel.shape[2],
+        )  # fmt: skip
+
+    def gradients(function, x, kernel, weight):
+        return jax.grad(lambda *a: (function(*a).astype(float) * weight).sum(), (0, 1))(x, kernel)
+
+    draw = np.random.default_rng(0)
+    x, weight = draw.normal(size=(2, 3, height, width, 4)).astype("float32")
+    kernel = jax.numpy.array(draw.normal(size=(size, size, 4, 1)), dtype)
+    x = jax.numpy.array(x, dtype)
+    tolerance = 1e-5 if dtype == "float32" else 2e-2
+    expected = jax.jit(lambda *a: gradients(reference, *a))(x, kernel, weight)
+    found = jax.jit(lambda *a: gradients(depthwise_conv2d, *a))(x, kernel, weight)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.dtype == theirs.dtype
+        error = np.linalg.norm((mine - theirs).astype(float)) / np.linalg.norm(theirs.astype(float))
+        assert error < tolerance
+    one_by_one = jax.vmap(lambda x, w: gradients(depthwise_conv2d, x[None], kernel, w[None])[1])
+    summed = one_by_one(x, weight).astype(float).sum(0)  # and under vmap
+    np.testing.assert_allclose(summed, found[1].astype(float), rtol=10 * tolerance, atol=0.1)
 
 
 def test_drop_path_drops_whole_samples_and_rescales():
