@@ -115,12 +115,9 @@ class PatchToClusterAttention(keras.layers.Layer):
         key = self._split_heads(self.key_dense(source))  # (b, heads, m, d)
         value = self._split_heads(self.value_dense(source))  # (b, heads, m, d)
 
-        logits = ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(key, (0, 1, 3, 2)))
-        weights = ops.cast(stable_softmax(logits, axis=-1), self.compute_dtype)  # (b, heads, n, m)
-        weights = self.attention_dropout_layer(weights, training=training)
-        outputs = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (b, n, heads, d)
-
-        outputs = self.output_dense(ops.reshape(outputs, ops.shape(patches)))
+        outputs = self._attend(query, key, value, training)  # (b, heads, n, d)
+        outputs = ops.reshape(ops.transpose(outputs, (0, 2, 1, 3)), ops.shape(patches))
+        outputs = self.output_dense(outputs)
         outputs = self.dropout_layer(outputs, training=training)
         return unflatten_patches(outputs, like=inputs)
 
@@ -133,6 +130,17 @@ class PatchToClusterAttention(keras.layers.Layer):
         if self.cluster_norm_layer is not None:
             clusters = self.cluster_norm_layer(clusters)
         return ops.cast(clusters, self.compute_dtype)
+
+    def _attend(self, query: Any, key: Any, value: Any, training: bool) -> Any:
+        """Return softmax(q k^T / sqrt(d)) v, with dropout on the weights where training."""
+        if keras.backend.backend() == "torch" and not (training and self.attention_dropout):
+            from torch.nn import functional
+
+            return functional.scaled_dot_product_attention(query, key, value)  # keeps no weights
+        key = ops.transpose(key, (0, 1, 3, 2)) * query.shape[-1] ** -0.5
+        weights = ops.cast(stable_softmax(ops.matmul(query, key), axis=-1), self.compute_dtype)
+        weights = self.attention_dropout_layer(weights, training=training)  # (b, heads, n, m)
+        return ops.matmul(weights, value)
 
     def _split_heads(self, tokens: Any) -> Any:
         """Return (b, tokens, c) as (b, heads, tokens, d)."""

@@ -47,7 +47,9 @@ class ConvMLP(keras.layers.Layer):
         self.expand_dense.build(input_shape)
         self.depthwise = None
         if self.dwconv:
-            self.depthwise = DepthwiseConv2D(3, name="depthwise", dtype=self.dtype_policy)
+            self.depthwise = DepthwiseConv2D(
+                3, shortcut=self.shortcut, name="depthwise", dtype=self.dtype_policy
+            )
             self.depthwise.build(hidden_shape)
         self.project_dense = linear(channels, name="project", dtype=self.dtype_policy)
         self.project_dense.build(hidden_shape)
@@ -56,8 +58,7 @@ class ConvMLP(keras.layers.Layer):
         """Transform the map `inputs` (b, h, w, c)."""
         hidden = self.expand_dense(inputs)
         if self.depthwise is not None:
-            mixed = self.depthwise(hidden)
-            hidden = mixed + hidden if self.shortcut else mixed
+            hidden = self.depthwise(hidden)
         hidden = self.dropout_layer(ops.gelu(hidden, approximate=False), training=training)
         return self.dropout_layer(self.project_dense(hidden), training=training)
 

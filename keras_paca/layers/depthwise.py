@@ -12,21 +12,36 @@ from keras import ops
 from keras_paca.layers.initializers import conv_initializer
 
 
-def depthwise_conv2d(inputs: Any, kernel: Any) -> Any:
-    """Convolve each channel with its own filter: y[p, c] = sum_o kernel[o, c] x[p + o, c].
+def depthwise_conv2d(inputs: Any, kernel: Any, bias: Any = None) -> Any:
+    """Convolve each channel by itself: y[p, c] = sum_o kernel[o, c] x[p + o, c] + bias[c].
 
     Args:
         inputs: map (b, h, w, c).
         kernel: filters (k, k, c, 1), k odd.
+        bias: (c,) or `None`.
 
     Returns:
         The map (b, h, w, c), zero-padded by k // 2 on every side.
     """
     # XLA's depthwise kernel for CPUs is up to thirty times slower than the sum written out,
     # which it fuses into one loop; its gradient, a hundred times.
+    if keras.backend.backend() == "torch":
+        return _native_for_torch(inputs, kernel, bias)
     if keras.backend.backend() == "jax":
-        return _shifted_sum_for_jax()(inputs, kernel)
-    return ops.depthwise_conv(inputs, kernel, padding="same", data_format="channels_last")
+        outputs = _shifted_sum_for_jax()(inputs, kernel)
+    else:
+        outputs = ops.depthwise_conv(inputs, kernel, padding="same", data_format="channels_last")
+    return outputs if bias is None else outputs + bias
+
+
+def _native_for_torch(inputs: Any, kernel: Any, bias: Any) -> Any:
+    from torch.nn import functional
+
+    margin, channels = kernel.shape[0] // 2, kernel.shape[2]
+    inputs = inputs.permute(0, 3, 1, 2)  # (b, c, h, w), as it lies in memory
+    kernel = kernel.permute(2, 3, 0, 1)  # (c, 1, k, k)
+    outputs = functional.conv2d(inputs, kernel, bias, padding=margin, groups=channels)
+    return outputs.permute(0, 2, 3, 1)
 
 
 def _shifted_sum(inputs: Any, kernel: Any) -> Any:
@@ -89,6 +104,7 @@ class DepthwiseConv2D(keras.layers.Layer):
     Args:
         kernel_size: side of the square filters, odd.
         use_bias: whether to add a bias per channel.
+        shortcut: whether to add the inputs.
 
     Input shape: (batch, height, width, channels).
     Output shape: the same; the borders are zero-padded by `kernel_size // 2`.
@@ -97,7 +113,9 @@ class DepthwiseConv2D(keras.layers.Layer):
         ValueError: if `kernel_size` is not a positive odd integer.
     """
 
-    def __init__(self, kernel_size: int, use_bias: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, kernel_size: int, use_bias: bool = True, shortcut: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(
@@ -106,6 +124,7 @@ class DepthwiseConv2D(keras.layers.Layer):
             )
         self.kernel_size = int(kernel_size)
         self.use_bias = use_bias
+        self.shortcut = shortcut
         # `compile` would pick XLA by itself, whose depthwise kernel for CPUs costs ten times
         # TensorFlow's own; an explicit `jit_compile=True` still works.
         self.supports_jit = keras.backend.backend() != "tensorflow" or bool(
@@ -126,8 +145,20 @@ class DepthwiseConv2D(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Convolve the map `inputs` (b, h, w, c)."""
-        outputs = depthwise_conv2d(inputs, ops.convert_to_tensor(self.kernel))
-        return outputs if self.bias is None else outputs + self.bias
+        kernel = ops.convert_to_tensor(self.kernel)
+        bias = None if self.bias is None else ops.convert_to_tensor(self.bias)
+        if not self.shortcut:
+            return depthwise_conv2d(inputs, kernel, bias)
+        if keras.backend.backend() == "jax" or self.compute_dtype not in ("float32", "float64"):
+            # XLA adds in the same pass; half precision would round the kernel beside a 1.
+            return depthwise_conv2d(inputs, kernel, bias) + inputs
+        return depthwise_conv2d(inputs, kernel + self._identity(kernel), bias)
+
+    def _identity(self, kernel: Any) -> Any:
+        """Return the filters (k, k, 1, 1) that change nothing, which spare a pass to add."""
+        identity = np.zeros((self.kernel_size, self.kernel_size, 1, 1))
+        identity[self.kernel_size // 2, self.kernel_size // 2] = 1
+        return ops.convert_to_tensor(identity, kernel.dtype)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return `input_shape`."""
@@ -139,4 +170,5 @@ class DepthwiseConv2D(keras.layers.Layer):
             **super().get_config(),
             "kernel_size": self.kernel_size,
             "use_bias": self.use_bias,
+            "shortcut": self.shortcut,
         }

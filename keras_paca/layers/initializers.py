@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_paca.layers.dense import Dense
+
 
 def linear_initializer() -> keras.initializers.Initializer:
     """Return N(0, 0.02), for linear projections and position embeddings.
@@ -22,11 +24,11 @@ def conv_initializer() -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
-def linear(units: int, **kwargs: Any) -> keras.layers.Dense:
+def linear(units: int, **kwargs: Any) -> Dense:
     """Return a linear projection of the last axis with the official initial values."""
-    return keras.layers.Dense(units, kernel_initializer=linear_initializer(), **kwargs)
+    return Dense(units, kernel_initializer=linear_initializer(), **kwargs)
 
 
-def pointwise(filters: int, **kwargs: Any) -> keras.layers.Dense:
+def pointwise(filters: int, **kwargs: Any) -> Dense:
     """Return a 1 x 1 convolution, as the matrix product that it is."""
-    return keras.layers.Dense(filters, kernel_initializer=conv_initializer(), **kwargs)
+    return Dense(filters, kernel_initializer=conv_initializer(), **kwargs)

@@ -509,6 +509,7 @@ def test_drop_path_rates():
     assert rates(PaCaTiny(weights=None, drop_path_rate=0.3))[-1] == 0.3
 
 
+@with_what_exports_need
 @pytest.mark.slow
 @pytest.mark.parametrize("factory", [PaCaTiny, PaCaSmall, PaCaBase])
 @pytest.mark.parametrize("clustering", CLUSTERINGS)
