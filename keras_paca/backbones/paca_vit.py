@@ -61,6 +61,8 @@ class PaCaViT(keras.Model):
             linearly from 0.
         attention_dropout: rate on the attention weights.
         dropout: rate after projections.
+        remat: whether training computes each block again in the backward pass, in place of
+            holding what it computed: less memory, more time, the same gradients.
         include_top: whether the model ends in a classifier.
         include_preprocessing: whether the model takes RGB in 0..255 and normalises it; else it
             takes normalised images, of any number of channels.
@@ -118,6 +120,7 @@ class PaCaViT(keras.Model):
         drop_path_rate: float = 0.0,
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
+        remat: bool = False,
         include_top: bool = True,
         include_preprocessing: bool = True,
         input_tensor: Any = None,
@@ -161,6 +164,7 @@ class PaCaViT(keras.Model):
             "drop_path_rate": drop_path_rate,
             "attention_dropout": attention_dropout,
             "dropout": dropout,
+            "remat": remat,
             "include_top": include_top,
             "include_preprocessing": include_preprocessing,
             "input_shape": _input_shape(input_shape, include_preprocessing),
@@ -266,6 +270,7 @@ class PaCaViT(keras.Model):
                 cluster_norm=config["cluster_norm"],
                 dwconv_in_mlp=config["dwconv_in_mlp"],
                 shortcut_in_mlp=config["shortcut_in_mlp"],
+                remat=config["remat"],
                 dtype=policy,
                 name=f"stage{stage + 1}_block{j + 1}",
             )
@@ -907,6 +912,7 @@ def _variant(size: str) -> Callable[..., keras.Model]:
         drop_path_rate: float | None = None,
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
+        remat: bool = False,
         weights_url: str | None = None,
         dtype: Any = None,
     ) -> keras.Model:
@@ -930,6 +936,7 @@ def _variant(size: str) -> Callable[..., keras.Model]:
             drop_path_rate=drop_path_rate,
             attention_dropout=attention_dropout,
             dropout=dropout,
+            remat=remat,
             dtype=dtype,
         )
 
@@ -1051,6 +1058,8 @@ _DOCSTRING = """Build PaCa-{size}, with the released ImageNet weights by default
         drop_path_rate: of the last block; by default 0.1, for Base with conv clustering 0.5.
         attention_dropout: rate on the attention weights.
         dropout: rate after projections.
+        remat: whether training computes each block again in the backward pass, in place of
+            holding what it computed: less memory, more time, the same gradients.
         weights_url: where a mirror of the released files lies; by default the environment
             variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
         dtype: dtype or policy of every layer.

@@ -1,5 +1,6 @@
 """Attention from patches to clusters."""
 
+import functools
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ from keras import ops
 
 from keras_paca.layers.initializers import linear, linear_initializer
 from keras_paca.layers.maps import count_patches, flatten_map, unflatten_patches
+from keras_paca.layers.recompute import recompute
 from keras_paca.layers.softmax import stable_softmax
 
 
@@ -137,6 +139,14 @@ class PatchToClusterAttention(keras.layers.Layer):
             from torch.nn import functional
 
             return functional.scaled_dot_product_attention(query, key, value)  # keeps no weights
+        if training:
+            layers = [self.attention_dropout_layer]
+            return recompute(
+                layers, functools.partial(self._weigh, training=True), query, key, value
+            )
+        return self._weigh(query, key, value)
+
+    def _weigh(self, query: Any, key: Any, value: Any, training: bool = False) -> Any:
         key = ops.transpose(key, (0, 1, 3, 2)) * query.shape[-1] ** -0.5
         weights = ops.cast(stable_softmax(ops.matmul(query, key), axis=-1), self.compute_dtype)
         weights = self.attention_dropout_layer(weights, training=training)  # (b, heads, n, m)

@@ -11,6 +11,7 @@ from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.drop_path import DropPath
 from keras_paca.layers.initializers import linear_initializer
 from keras_paca.layers.maps import count_patches, resize_bilinear
+from keras_paca.layers.recompute import recompute
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -40,6 +41,8 @@ class PaCaBlock(keras.layers.Layer):
         cluster_norm: whether the clusters are layer-normed.
         dwconv_in_mlp: whether the feed-forward network has its depthwise convolution.
         shortcut_in_mlp: whether that convolution has a shortcut.
+        remat: whether training holds the block's inputs alone and computes the block again in
+            the backward pass: less memory, more time, the same gradients.
 
     Call arguments:
         inputs: map (batch, height, width, channels), float.
@@ -67,6 +70,7 @@ class PaCaBlock(keras.layers.Layer):
         cluster_norm: bool = True,
         dwconv_in_mlp: bool = True,
         shortcut_in_mlp: bool = True,
+        remat: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # the assignment keeps its float32
@@ -84,6 +88,7 @@ class PaCaBlock(keras.layers.Layer):
         self.cluster_norm = cluster_norm
         self.dwconv_in_mlp = dwconv_in_mlp
         self.shortcut_in_mlp = shortcut_in_mlp
+        self.remat = remat
 
         dtype = self.dtype_policy
         self.position_dropout = keras.layers.Dropout(dropout, dtype=dtype)
@@ -137,6 +142,12 @@ class PaCaBlock(keras.layers.Layer):
 
     def call(self, inputs: Any, assignment: Any = None, training: bool = False) -> Any:
         """Transform the map `inputs`; see the class for what is returned."""
+        if not (self.remat and training):
+            return self._transform(inputs, assignment, training)
+        given = (inputs,) if assignment is None else (inputs, assignment)
+        return recompute([self], lambda *given: self._transform(*given, training=True), *given)
+
+    def _transform(self, inputs: Any, assignment: Any = None, training: bool = False) -> Any:
         x = ops.cast(inputs, self.compute_dtype)  # (b, h, w, c)
         if self.position_embedding is not None:
             x = self.position_dropout(x + self._positions(x), training=training)
@@ -204,6 +215,7 @@ class PaCaBlock(keras.layers.Layer):
             "cluster_norm": self.cluster_norm,
             "dwconv_in_mlp": self.dwconv_in_mlp,
             "shortcut_in_mlp": self.shortcut_in_mlp,
+            "remat": self.remat,
         }
 
     @classmethod

@@ -4,8 +4,8 @@ from numbers import Integral
 from typing import Any
 
 import keras
-from keras import ops
 
+from keras_paca.layers.activation import gelu
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.initializers import linear, pointwise
 from keras_paca.layers.maps import count_patches, flatten_map
@@ -91,8 +91,8 @@ class ConvClustering(_Clustering):
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""
-        hidden = ops.gelu(self.depthwise(inputs), approximate=False)
-        hidden = ops.gelu(self.pointwise(hidden), approximate=False)
+        hidden = gelu(self.depthwise(inputs))
+        hidden = gelu(self.pointwise(hidden))
         return self.projection(hidden)
 
     def get_config(self) -> dict:
@@ -131,7 +131,7 @@ class MLPClustering(_Clustering):
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""
-        return self.projection(ops.gelu(self.hidden_dense(inputs), approximate=False))
+        return self.projection(gelu(self.hidden_dense(inputs)))
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""

@@ -3,10 +3,11 @@
 from typing import Any
 
 import keras
-from keras import ops
 
+from keras_paca.layers.activation import gelu
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.initializers import linear
+from keras_paca.layers.recompute import recompute
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -57,9 +58,24 @@ class ConvMLP(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Transform the map `inputs` (b, h, w, c)."""
         hidden = self.expand_dense(inputs)
-        if self.depthwise is not None:
-            hidden = self.depthwise(hidden)
-        hidden = self.dropout_layer(ops.gelu(hidden, approximate=False), training=training)
+        if not training:
+            return self._contract(self._convolve(hidden))
+        # The activations of the hidden layer would be most of what a training step holds. On
+        # PyTorch the convolution is too slow to be done again.
+        start = self._convolve
+        if keras.backend.backend() == "torch":
+            hidden, start = self._convolve(hidden), lambda hidden: hidden
+        layers = [self.dropout_layer, self.project_dense]
+        layers += [] if self.depthwise is None else [self.depthwise]
+        return recompute(
+            layers, lambda hidden: self._contract(start(hidden), training=True), hidden
+        )
+
+    def _convolve(self, hidden: Any) -> Any:
+        return hidden if self.depthwise is None else self.depthwise(hidden)
+
+    def _contract(self, hidden: Any, training: bool = False) -> Any:
+        hidden = self.dropout_layer(gelu(hidden, training), training=training)
         return self.dropout_layer(self.project_dense(hidden), training=training)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -125,11 +125,6 @@ class DepthwiseConv2D(keras.layers.Layer):
         self.kernel_size = int(kernel_size)
         self.use_bias = use_bias
         self.shortcut = shortcut
-        # `compile` would pick XLA by itself, whose depthwise kernel for CPUs costs ten times
-        # TensorFlow's own; an explicit `jit_compile=True` still works.
-        self.supports_jit = keras.backend.backend() != "tensorflow" or bool(
-            keras.distribution.list_devices("gpu")
-        )
 
     def build(self, input_shape: tuple) -> None:
         """Create the filters (k, k, c, 1) and the bias (c,)."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -37,10 +38,9 @@ class DropPath(keras.layers.Layer):
         """Drop samples of `inputs` where `training`."""
         if not training or self.rate == 0:
             return inputs
-        one_per_sample = (None,) + (1,) * (len(inputs.shape) - 1)
-        return keras.random.dropout(
-            inputs, self.rate, noise_shape=one_per_sample, seed=self.seed_generator
-        )
+        # The factor 0 or 1 / (1 - rate) of each sample: one pass over the inputs, not two.
+        ones = ops.ones((ops.shape(inputs)[0],) + (1,) * (len(inputs.shape) - 1), inputs.dtype)
+        return inputs * keras.random.dropout(ones, self.rate, seed=self.seed_generator)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return `input_shape`."""

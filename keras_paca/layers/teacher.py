@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_paca.layers.activation import gelu
 from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
 from keras_paca.layers.depthwise import DepthwiseConv2D, depthwise_conv2d
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
@@ -32,9 +33,9 @@ class ConvMixerUnit(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Transform the map `inputs` (b, h, w, c)."""
-        y = ops.gelu(self.depthwise(inputs), approximate=False)
+        y = gelu(self.depthwise(inputs))
         x = inputs + self.norm1(y, training=training)
-        x = ops.gelu(self.pointwise(x), approximate=False)
+        x = gelu(self.pointwise(x))
         return self.norm2(x, training=training)
 
 
@@ -56,7 +57,7 @@ class BlurTransition(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Transform the map `inputs` (b, h, w, c)."""
         blurred = depthwise_conv2d(inputs, ops.convert_to_tensor(self.blur, inputs.dtype))
-        x = ops.gelu(self.conv(pad_borders(blurred)), approximate=False)
+        x = gelu(self.conv(pad_borders(blurred)))
         return self.norm(x, training=training)
 
 
@@ -75,7 +76,7 @@ class Lateral(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Transform the map `inputs` (b, h, w, c)."""
-        return self.norm(ops.gelu(self.pointwise(inputs), approximate=False), training=training)
+        return self.norm(gelu(self.pointwise(inputs)), training=training)
 
 
 def _batch_norm(name: str, dtype: Any) -> keras.layers.Layer:

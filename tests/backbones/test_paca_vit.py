@@ -29,7 +29,7 @@ OPTIONS = {
         "attention_dropout": 0.1,
         "dropout": 0.1,
     },
-    "post_norm": {"post_norm": True, "dwconv_in_mlp": False},
+    "post_norm": {"post_norm": True, "dwconv_in_mlp": False, "remat": True},
 }
 
 

@@ -1,0 +1,99 @@
+"""Recomputing part of a network in the backward pass, rather than holding what it computed."""
+
+import collections
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+_state = threading.local()
+
+
+def recompute(
+    layers: Iterable[keras.layers.Layer], function: Callable[..., Any], *inputs: Any
+) -> Any:
+    """Return `function(*inputs)`, of which the backward pass holds `inputs` alone.
+
+    What the gradient needs in between is computed again when it is needed, from the same
+    variables and the same random draws. Inside a function that is recomputed already nothing
+    more is.
+
+    Args:
+        layers: all that `function` calls, built.
+        function: from the tensors `inputs`, floating ones, to a tensor or a tuple of them.
+        inputs: tensors.
+    """
+    # `keras.RematScope` fails in TensorFlow's graphs and in JAX's training loop. Here the states of
+    # the random generators go in as values, with all other variables, so that both passes draw
+    # the same, and advance outside. (On PyTorch layers without a seed draw from its own generator,
+    # whose state `keras.remat` restores.)
+    if getattr(_state, "recomputing", False):
+        return function(*inputs)
+    variables = [variable for layer in layers for variable in layer.variables]
+    draws: dict[int, int] = {}
+
+    def pure(values: list, *inputs: Any) -> Any:
+        with _recomputing(), _CountingScope(zip(variables, values, strict=True)) as scope:
+            outputs = function(*inputs)
+        draws.update(scope.draws)
+        return outputs
+
+    values = [ops.convert_to_tensor(variable) for variable in variables]
+    held = _hold_inputs_for_jax if keras.backend.backend() == "jax" else _hold_inputs
+    outputs = held(pure)(values, *inputs)
+    for variable in variables:
+        if id(variable) in draws:  # the state of a `SeedGenerator`
+            variable.assign(ops.add(variable, ops.array([0, draws[id(variable)]], variable.dtype)))
+    return outputs
+
+
+@contextlib.contextmanager
+def _recomputing() -> Iterator[None]:
+    _state.recomputing = True
+    try:
+        yield
+    finally:
+        _state.recomputing = False
+
+
+class _CountingScope(keras.StatelessScope):
+    """Counts how often each random generator is drawn from."""
+
+    def __init__(self, state_mapping: Iterable[tuple[Any, Any]]) -> None:
+        super().__init__(state_mapping)
+        self.draws = collections.Counter()
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        self.draws[id(update[0])] += 1
+        super().add_update(update)
+
+
+def _hold_inputs(pure: Callable[..., Any]) -> Callable[..., Any]:
+    def flat(count: int, *tensors: Any) -> Any:
+        return pure(list(tensors[:count]), *tensors[count:])
+
+    def call(values: list, *inputs: Any) -> Any:
+        return keras.remat(lambda *tensors: flat(len(values), *tensors))(*values, *inputs)
+
+    return call
+
+
+def _hold_inputs_for_jax(pure: Callable[..., Any]) -> Callable[..., Any]:
+    # `jax.checkpoint` saves nothing under XLA for CPUs: its barrier between the two passes does
+    # not outlive the compiler, which then schedules the recomputation into the forward pass.
+    import jax
+
+    def backward(saved: tuple, gradients: Any) -> tuple:
+        values, *inputs = saved
+        first = jax.tree.leaves(gradients)[0]
+        first = first[(0,) * first.ndim]
+        zero = jax.numpy.where(first == first, 0.0, jax.numpy.nan)  # known only from `first`
+        inputs = [x + zero.astype(x.dtype) for x in inputs]
+        return jax.vjp(pure, values, *inputs)[1](gradients)
+
+    held = jax.custom_vjp(pure)
+    held.defvjp(lambda values, *inputs: (pure(values, *inputs), (values, *inputs)), backward)
+    return held

@@ -1,0 +1,222 @@
+"""What training computes again in the backward pass: the same gradients, from the same draws."""
+
+import math
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_paca.layers import ConvClustering, DropPath, PaCaBlock
+from keras_paca.layers.activation import gelu
+from keras_paca.layers.recompute import recompute
+
+BACKEND = keras.backend.backend()
+LABELS = np.array([0, 1, 2, 3])
+
+
+def blocks(remat=False, drop_path_rate=0.5, dropout=0.0, dtype=None, size=(6, 5, 8), count=2):
+    """Return a model whose later blocks reuse the first one's assignment."""
+    options = {
+        "drop_path_rate": drop_path_rate,
+        "attention_dropout": dropout,
+        "dropout": dropout,
+        "remat": remat,
+        "dtype": dtype,
+    }
+    inputs = keras.Input(size)
+    x, assignment = PaCaBlock(2, ConvClustering(4, 3, dtype=dtype), **options)(inputs)
+    for _ in range(count - 1):
+        x, assignment = PaCaBlock(2, **options)(x, assignment)
+    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", dtype=dtype)(x)
+    return keras.Model(inputs, keras.layers.Dense(4, dtype=dtype)(x))
+
+
+@pytest.fixture
+def maps(images):
+    return images(4, 6, 5, 8) / 255
+
+
+def train(model, x, steps):
+    """Return what steps of SGD add to each weight: minus the gradients, for one step."""
+    model.compile(
+        keras.optimizers.SGD(1.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    before = model.get_weights()
+    data = np.concatenate([x] * steps), np.concatenate([LABELS] * steps)
+    model.fit(*data, batch_size=len(x), shuffle=False, verbose=0)
+    return [after - start for after, start in zip(model.get_weights(), before, strict=True)]
+
+
+def relative_error(found, expected):
+    difference = sum(np.square(a - b).sum() for a, b in zip(found, expected, strict=True))
+    return np.sqrt(difference / sum(np.square(b).sum() for b in expected))
+
+
+def seeds(model):
+    """Return the states of the random generators."""
+    weights = {id(w) for w in model.weights}
+    return [ops.convert_to_numpy(w) for w in model.variables if id(w) not in weights]
+
+
+def test_remat_gives_the_same_gradients(maps):
+    updates, states = {}, {}
+    for remat in (False, True):
+        keras.utils.set_random_seed(3)  # of the weights, too
+        model = blocks(remat=remat, dropout=0.2)
+        updates[remat] = train(model, maps, steps=1)
+        train(model, maps, steps=2)
+        states[remat] = seeds(model)
+    assert relative_error(updates[True], updates[False]) < 1e-6
+    if BACKEND != "torch":  # where unseeded layers draw from PyTorch's own generator
+        assert any(state[1] > 0 for state in states[False])
+    for state, expected in zip(states[True], states[False], strict=True):
+        np.testing.assert_array_equal(state, expected)
+
+
+def test_remat_draws_anew_in_each_step(maps):
+    keras.utils.set_random_seed(1)
+    model = blocks(remat=True)
+    first, second = (ops.convert_to_numpy(model(maps, training=True)) for _ in range(2))
+    assert not np.allclose(first, second)
+
+
+def test_training_gives_the_gradients_of_inference(maps, monkeypatch):
+    """Without random draws nothing but what is held differs from plain calls."""
+    keras.utils.set_random_seed(3)
+    model = blocks(drop_path_rate=0.0)
+    start = model.get_weights()
+    found = train(model, maps, steps=1)
+    monkeypatch.setattr("keras_paca.layers.conv_mlp.recompute", call)
+    monkeypatch.setattr("keras_paca.layers.attention.recompute", call)
+    monkeypatch.setattr("keras_paca.layers.conv_mlp.gelu", stock_gelu)
+    model.set_weights(start)
+    expected = train(model, maps, steps=1)
+    assert relative_error(found, expected) < 1e-6
+
+
+def call(layers, function, *inputs):
+    return function(*inputs)
+
+
+def stock_gelu(inputs, training=False):
+    return ops.gelu(inputs, approximate=False)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gelu_is_exact(training):
+    x = np.linspace(-12, 12, 1001).astype("float32")
+    expected = [0.5 * value * (1 + math.erf(value / math.sqrt(2))) for value in x.tolist()]
+    found = ops.convert_to_numpy(gelu(ops.convert_to_tensor(x), training))
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1.5e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_remat_in_mixed_precision(policy, maps):
+    updates = train(blocks(remat=True, dtype=policy), maps, steps=1)
+    assert all(np.isfinite(update).all() for update in updates)
+    assert all(update.any() for update in updates[:2])
+
+
+def test_recompute_inside_recompute(images):
+    """The inner part is not computed a third time, and draws once."""
+    calls = []
+    layer = DropPath(0.5, seed=1)
+    x = ops.convert_to_tensor(images(4, 2, 2, 3))
+
+    def inner(y):
+        calls.append("inner")
+        return layer(y, training=True)
+
+    found = recompute([layer], lambda y: recompute([layer], inner, y), x)
+    assert calls == ["inner"]
+    again = DropPath(0.5, seed=1)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(found), ops.convert_to_numpy(again(x, training=True))
+    )
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(layer.seed_generator.state.value),
+        ops.convert_to_numpy(again.seed_generator.state.value),
+    )
+
+
+def test_remat_holds_less(images):
+    x = ops.convert_to_tensor(images(2, 32, 32, 8) / 255)
+    options = {"size": (32, 32, 8), "count": 5}
+    held = {remat: _held(blocks(remat=remat, **options), x) for remat in (False, True)}
+    assert held[True] < 0.75 * held[False], held
+
+
+def _held(model, x):
+    """Return the bytes that a training step holds, as the backend counts them."""
+    if BACKEND == "torch":
+        import torch
+
+        saved = {}
+
+        def pack(tensor):
+            storage = tensor.untyped_storage()
+            saved[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model(x, training=True)
+        return sum(saved.values()) - sum(w.value.untyped_storage().nbytes() for w in model.weights)
+    if BACKEND == "jax":
+        import jax
+
+        def loss(trainable, other):
+            return ops.sum(model.stateless_call(trainable, other, x, training=True)[0])
+
+        values = (
+            [w.value for w in v] for v in (model.trainable_variables, model.non_trainable_variables)
+        )
+        compiled = jax.jit(jax.grad(loss)).lower(*values).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+    pytest.skip("TensorFlow tells no such number; benchmarks/bars.py measures it")
+
+
+def test_automatic_jit_is_off_where_it_loses_and_on_request_works(maps):
+    """Also in a model around the layers, as a detector would be."""
+    model = keras.Sequential([keras.Input((6, 5, 8)), blocks(remat=True)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss)
+    on_a_gpu = BACKEND == "tensorflow" and keras.distribution.list_devices("gpu")
+    assert model.jit_compile == (BACKEND == "jax" or bool(on_a_gpu))
+    if BACKEND == "torch":
+        return  # `jit_compile=True` is `torch.compile` there
+    model.compile("sgd", loss, jit_compile=True)
+    assert model.jit_compile
+    history = model.fit(maps, LABELS, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras distributes over simulated devices on JAX")
+def test_training_on_two_devices(maps):
+    code = """
+import keras, sys
+import numpy as np
+from tests.layers.test_recompute import blocks, losses
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+maps = np.random.default_rng(0).uniform(0, 255, (4, 6, 5, 8)).astype("float32") / 255
+print(*losses(maps, remat=True), len(keras.distribution.list_devices()))
+"""
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *found, devices = map(float, result.stdout.split())
+    assert devices == 2
+    np.testing.assert_allclose(found, losses(maps, remat=False), rtol=1e-5)
+
+
+def losses(maps, remat):
+    """Return the losses of three epochs of one step."""
+    keras.utils.set_random_seed(0)
+    model = blocks(remat=remat, drop_path_rate=0.0)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model.fit(maps, LABELS, epochs=3, verbose=0).history["loss"]
