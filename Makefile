@@ -7,10 +7,10 @@
 
 PYTHON ?= python3
 BACKENDS = tensorflow jax torch
-PYTEST = -m pytest -q -n 2 --dist worksteal
+PYTEST = -m pytest -q -n 2 --dist worksteal --durations=40
 OLDEST_KERAS = 3.13.0
 
-.PHONY: demo test test-full lint parity bars test-together test-oldest full-together clean \
+.PHONY: demo test test-full lint parity bars table test-together test-oldest full-together clean \
 	$(BACKENDS:%=test-%) $(BACKENDS:%=full-%)
 
 demo: .venv/tensorflow/ready
@@ -65,6 +65,12 @@ parity: $(BACKENDS:%=.venv/%/ready)
 bars: $(BACKENDS:%=.venv/%/ready)
 	.venv/torch/bin/python -m pip install --quiet "transformers>=5"
 	.venv/torch/bin/python benchmarks/bars.py $(GROUPS)
+
+# Hours as well; `make table SETTINGS="forward-224-8-float32 scaling"` runs some of it.
+table: $(BACKENDS:%=.venv/%/ready)
+	.venv/torch/bin/python -m pip install --quiet "transformers>=5" matplotlib
+	.venv/torch/bin/python -m pip install --quiet --no-deps keras-hub
+	.venv/torch/bin/python benchmarks/table.py $(SETTINGS)
 
 # --- Environments ----------------------------------------------------------------------------
 

@@ -8,19 +8,13 @@ and versions, go to benchmarks/bars.csv. The exit status is 1 where a bar is mis
 """
 
 import csv
-import json
 import math
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-BACKENDS = ("tensorflow", "jax", "torch")
-PACKAGES = ("keras", "tensorflow-cpu", "jax", "torch", "transformers")
+from turns import BACKENDS, ROOT, describe, take_turns, touch_memory
+
 SIDES = (224, 320, 448, 640, 1024)
 FIELDS = ("commit", "processor", "versions", "group", "contender", "round", "ms", "memory")
 
@@ -37,6 +31,10 @@ def with_options(contenders, **options):
 GROUPS = {
     "forward": (7, with_options({**OURS, **YARDSTICK}, task="forward")),
     "step": (5, with_options({**OURS, **YARDSTICK}, task="step")),
+    "remat": (3, with_options({
+        **with_options(OURS, remat=True),
+        **YARDSTICK,
+    }, task="step")),
     "plain-forward": (3, {
         "ours jax": {"backend": "jax"},
         "plain jax": {"backend": "jax", "plain": True},
@@ -61,66 +59,14 @@ GROUPS = {
 }  # fmt: skip
 
 
-class Contender:
-    """A process that runs a step when it is told to."""
-
-    def __init__(self, backend, **options):
-        python = ROOT / ".venv" / backend / "bin" / "python"
-        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
-        self.process = subprocess.Popen(
-            [python, ROOT / "benchmarks" / "contender.py", json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            text=True,
-        )
-
-    def answer(self):
-        """Return what the step took."""
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
-        return json.loads(line)
-
-    def run(self):
-        """Run a step and return what it took."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def close(self):
-        """End the process."""
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def measure(group, write):
     """Run a group; return {contender: (median ms, peak memory after three steps)}."""
     rounds, contenders = GROUPS[group]
-    running = {}
-    try:
-        for name, options in contenders.items():
-            running[name] = Contender(**options)
-            first = running[name].answer()  # alone: it compiles
-            write(group, name, "first", first)
-            for step in ("second", "third"):
-                third = running[name].run()
-                write(group, name, step, third)
-            running[name].memory = third["memory"]
-        times = {name: [] for name in running}
-        for number in range(rounds):
-            for name, contender in running.items():
-                answer = contender.run()
-                write(group, name, number, answer)
-                times[name].append(answer["ms"])
-    finally:
-        for contender in running.values():
-            contender.close()
-    found = {name: (statistics.median(times[name]), running[name].memory) for name in running}
+    found = take_turns(contenders, rounds, lambda *answer: write(group, *answer))
+    found = {name: (answer["ms"], answer["memory"]) for name, answer in found.items()}
     print(f"\n{group}")
     for name, (milliseconds, memory) in found.items():
-        print(f"  {name:24} {milliseconds:9.0f} ms {memory / 1e6:9.0f} MB")
+        print(f"  {name:24} {milliseconds:9.0f} ms {memory / 1e6:9.0f} MB", flush=True)
     return found
 
 
@@ -138,15 +84,15 @@ def bars(found):
         if group not in found:
             continue
         ours = [found[group][name][0] for name in OURS]
-        yardstick, memory = found[group]["PVTv2-B2 torch"]
+        yardstick, _ = found[group]["PVTv2-B2 torch"]
         limit = 1.6 if group == "forward" else 2.0
         yield f"{group}: slowest backend / fastest", max(ours) / min(ours), "at most", limit
         yield f"{group}: PVTv2-B2's time / fastest's", yardstick / min(ours), "at least", 1.0
         yield f"{group}: PVTv2-B2's time / slowest's", yardstick / max(ours), "at least", 0.5
-        if group == "step":
-            for name in OURS:
-                ratio = found[group][name][1] / memory
-                yield f"step: peak memory of {name} / PVTv2-B2's", ratio, "at most", 1.0
+    for group in ("step", "remat"):
+        for name in OURS if group in found else ():
+            ratio = found[group][name][1] / found[group]["PVTv2-B2 torch"][1]
+            yield f"{group}: peak memory of {name} / PVTv2-B2's", ratio, "at most", 1.0
     for group in ("plain-forward", "plain-step"):
         if group in found:
             ratio = found[group]["plain jax"][0] / found[group]["ours jax"][0]
@@ -165,34 +111,6 @@ def bars(found):
             for name in OURS
         )
         yield "bfloat16: float32's time / bfloat16's, best backend", ratio, "at least", 1.6
-
-
-def describe():
-    """Return the commit, the processor and the versions of what is measured."""
-
-    def run(*command):
-        return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    changed = run("git", "status", "--porcelain", "--", "keras_paca", "benchmarks/*.py")
-    commit = run("git", "rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
-    processor = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            processor = line.partition(":")[2].strip()
-    code = (
-        "from importlib import metadata\n"
-        f"for name in {PACKAGES!r}:\n"
-        "    try: print(name, metadata.version(name))\n"
-        "    except metadata.PackageNotFoundError: pass"
-    )
-    versions = {
-        line
-        for backend in BACKENDS
-        for line in run(ROOT / ".venv" / backend / "bin" / "python", "-c", code).splitlines()
-    }
-    return commit, f"{processor}, {os.cpu_count()} cores", "; ".join(sorted(versions))
 
 
 def main(groups):
@@ -216,6 +134,7 @@ def main(groups):
             writer.writerow(dict(zip(FIELDS, row, strict=True)))
             lines.flush()
 
+        touch_memory()
         start = time.perf_counter()
         for group in groups:
             found[group] = measure(group, write)

@@ -2,9 +2,11 @@
 
     python benchmarks/contender.py '{"model": "paca_small", "task": "forward", "size": [224, 224]}'
 
-It answers each line with a line of JSON: {"ms": time of the step, "memory": peak memory in bytes
-since before the first step}. The first answer, without being asked, is of the first step, which
-compiles. The backend is that of KERAS_BACKEND; `bars.py` and others drive it.
+Its first line of JSON, without being asked, is of the first step, which compiles; each line that
+it then reads it answers with another: {"ms": time of the step, "memory": peak memory in bytes
+since before the first step, "parameters": their number}. With the task "count" it says what the
+model costs, {"parameters", "macs", "activations"}, and ends. The backend is that of KERAS_BACKEND;
+`bars.py` and `table.py` drive it.
 """
 
 import gc
@@ -16,36 +18,148 @@ import numpy as np
 
 DEFAULTS = {
     "model": "paca_small",
-    "task": "forward",  # "forward", "step" (forward, backward, AdamW) or "fit" (two such steps)
+    "task": "forward",  # `predict`; "call", compiled; "step" (forward, backward, AdamW); "fit", two
     "size": [224, 224],
     "batch": 8,
     "dtype": "float32",
     "clusters": None,
+    "remat": False,
     "jit": "auto",
     "plain": False,  # with the backend's own depthwise convolution, as a plain port has it
 }
 
 
-def keras_contender(options):
-    """Return (function that runs a step, number of parameters) of a model of ours."""
+# --- Models ----------------------------------------------------------------------------------
+
+
+def paca(options):
+    """Return a PaCa-ViT of ours."""
     import keras
 
     import keras_paca
     from keras_paca.layers import depthwise
 
     if options["plain"]:
-        depthwise.depthwise_conv2d = lambda inputs, kernel: keras.ops.depthwise_conv(
-            inputs, kernel, padding="same", data_format="channels_last"
+        depthwise.depthwise_conv2d = lambda inputs, kernel, bias=None: (
+            keras.ops.depthwise_conv(inputs, kernel, padding="same", data_format="channels_last")
+            + (0 if bias is None else bias)
         )
-    model = keras_paca.PaCaSmall(
+    name = options["model"].removeprefix("paca_")
+    return getattr(keras_paca, f"PaCa{name.title()}")(
         weights=None,
         input_shape=(*options["size"], 3),
         classifier_activation=None,
         clusters=options["clusters"],
+        remat=options["remat"],
         dtype=options["dtype"],
     )
+
+
+def classifier(backbone):
+    """Return a model that classifies what a backbone sees."""
+    import keras
+
+    x = backbone.output
+    if len(x.shape) == 3:  # patches (b, n, c)
+        x = keras.layers.GlobalAveragePooling1D(data_format="channels_last")(x)
+    else:
+        x = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x)
+    return keras.Model(backbone.input, keras.layers.Dense(1000, dtype="float32")(x))
+
+
+def mit_b2_keras_hub(options):
+    """Return KerasHub's MiT-B2."""
+    from keras_hub.models import MiTBackbone
+
+    return classifier(
+        MiTBackbone(
+            layerwise_depths=[3, 4, 6, 3],
+            num_layers=4,
+            layerwise_num_heads=[1, 2, 5, 8],
+            layerwise_sr_ratios=[8, 4, 2, 1],
+            max_drop_path_rate=0.1,
+            layerwise_patch_sizes=[7, 3, 3, 3],
+            layerwise_strides=[4, 2, 2, 2],
+            image_shape=(*options["size"], 3),
+            hidden_dims=[64, 128, 320, 512],
+            dtype=options["dtype"],
+        )
+    )
+
+
+def swin_t_keras_hub(options):
+    """Return KerasHub's Swin-T."""
+    from keras_hub.models import SwinTransformerBackbone
+
+    return classifier(
+        SwinTransformerBackbone(
+            image_shape=(*options["size"], 3),
+            embed_dim=96,
+            depths=(2, 2, 6, 2),
+            num_heads=(3, 6, 12, 24),
+            window_size=7,
+            dtype=options["dtype"],
+        )
+    )
+
+
+def convnext_tiny(options):
+    """Return ConvNeXt-Tiny of `keras.applications`."""
+    import keras
+
+    keras.config.set_dtype_policy(options["dtype"])
+    return keras.applications.ConvNeXtTiny(
+        weights=None, input_shape=(*options["size"], 3), classifier_activation=None
+    )
+
+
+def pvt_v2_b2(options):
+    """Return PVTv2-B2 in PyTorch, the nearest model in accuracy and size."""
+    import transformers
+
+    config = transformers.PvtV2Config(
+        depths=[3, 4, 6, 3],
+        hidden_sizes=[64, 128, 320, 512],
+        num_attention_heads=[1, 2, 5, 8],
+        mlp_ratios=[8, 8, 4, 4],
+        num_labels=1000,
+        drop_path_rate=0.1,
+    )
+    return transformers.PvtV2ForImageClassification(config)
+
+
+def swin_t(options):
+    """Return Swin-T in PyTorch."""
+    import transformers
+
+    return transformers.SwinForImageClassification(
+        transformers.SwinConfig(image_size=options["size"], num_labels=1000)
+    )
+
+
+KERAS = {
+    "paca_tiny": paca,
+    "paca_small": paca,
+    "paca_base": paca,
+    "mit_b2_keras_hub": mit_b2_keras_hub,
+    "swin_t_keras_hub": swin_t_keras_hub,
+    "convnext_tiny": convnext_tiny,
+}
+TORCH = {"pvt_v2_b2": pvt_v2_b2, "swin_t": swin_t}
+
+
+# --- Tasks -----------------------------------------------------------------------------------
+
+
+def keras_task(options):
+    """Return (function that runs a step, number of parameters) of a Keras model."""
+    import keras
+
+    model = KERAS[options["model"]](options)
     steps = 2 if options["task"] == "fit" else 1
     images, labels = data(options, steps)
+    if options["task"] == "call":
+        return compiled_call(model, images), model.count_params()
     if options["task"] == "forward":
         model.compile(jit_compile=options["jit"])
         return lambda: model.predict_on_batch(images), model.count_params()
@@ -61,26 +175,48 @@ def keras_contender(options):
     return fit, model.count_params()
 
 
-def torch_contender(options):
-    """Return the same of PVTv2-B2 in PyTorch, eager, the nearest model in accuracy and size."""
-    import torch
-    import transformers
+def compiled_call(model, images):
+    """Return a function that runs the model without Keras's loop around it."""
+    import keras
 
-    config = transformers.PvtV2Config(
-        depths=[3, 4, 6, 3],
-        hidden_sizes=[64, 128, 320, 512],
-        num_attention_heads=[1, 2, 5, 8],
-        mlp_ratios=[8, 8, 4, 4],
-        num_labels=1000,
-        drop_path_rate=0.1,
-    )
-    model = transformers.PvtV2ForImageClassification(config)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        call = tf.function(lambda x: model(x, training=False))
+        x = tf.constant(images)
+        return lambda: call(x).numpy()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        values = [
+            [w.value for w in group]
+            for group in (model.trainable_variables, model.non_trainable_variables)
+        ]
+        call = jax.jit(lambda values, x: model.stateless_call(*values, x, training=False)[0])
+        x = jax.numpy.asarray(images)
+        return lambda: np.asarray(call(values, x))
+    import torch
+
+    x = torch.from_numpy(images)
+
+    def run():
+        with torch.no_grad():
+            return model(x, training=False).numpy()
+
+    return run
+
+
+def torch_task(options):
+    """Return the same of a model in plain PyTorch, eager."""
+    import torch
+
+    model = TORCH[options["model"]](options)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     images, labels = data(options, 1)
     images = torch.from_numpy(images / 255).permute(0, 3, 1, 2).contiguous()
     labels = torch.from_numpy(labels)
     cast = torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in options["dtype"])
-    if options["task"] == "forward":
+    if options["task"] in ("forward", "call"):
         model.eval()
 
         def forward():
@@ -110,6 +246,20 @@ def data(options, steps):
     return images, np.arange(count) % 1000
 
 
+def count(options):
+    """Return what a model costs for an image; Keras models need KERAS_BACKEND=torch."""
+    from macs import count_costs
+
+    task = keras_task if options["model"] in KERAS else torch_task
+    run, parameters = task({**options, "batch": 1, "task": "call"})
+    run()
+    macs, activations = count_costs(run)
+    return {"parameters": parameters, "macs": macs, "activations": activations}
+
+
+# --- Memory, and the loop ----------------------------------------------------------------------
+
+
 def status(key):
     """Return a line of the process's status, such as VmRSS or VmHWM, in bytes."""
     with open("/proc/self/status", encoding="ascii") as lines:
@@ -119,12 +269,15 @@ def status(key):
 def main():
     """Build, then answer."""
     options = {**DEFAULTS, **json.loads(sys.argv[1])}
-    build = torch_contender if options["model"] == "pvt_v2_b2" else keras_contender
-    run, parameters = build(options)
-    gc.collect()
-    before = status("VmRSS")
     answers = sys.stdout
     sys.stdout = sys.stderr  # what libraries print
+    if options["task"] == "count":
+        print(json.dumps(count(options)), file=answers, flush=True)
+        return
+    task = keras_task if options["model"] in KERAS else torch_task
+    run, parameters = task(options)
+    gc.collect()
+    before = status("VmRSS")
     while True:
         start = time.perf_counter()
         run()

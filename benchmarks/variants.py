@@ -11,8 +11,7 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from macs import count_costs
 
 import keras_paca
 from keras_paca.weights import released_files
@@ -27,10 +26,8 @@ FACTORIES = {
 def count(model):
     """Return (millions of parameters, billions of multiply-accumulates)."""
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model(np.zeros((1, 224, 224, 3), "float32"), training=False)
-    return parameters / 1e6, counter.get_total_flops() / 2e9
+    macs, _ = count_costs(lambda: model(np.zeros((1, 224, 224, 3), "float32"), training=False))
+    return parameters / 1e6, macs / 1e9
 
 
 def main():

@@ -1,0 +1,125 @@
+"""Contenders in processes of their own that take turns, so that all see the same machine."""
+
+import json
+import mmap
+import os
+import platform
+import statistics
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BACKENDS = ("tensorflow", "jax", "torch")
+PACKAGES = ("keras", "keras-hub", "tensorflow-cpu", "jax", "torch", "transformers")
+
+
+class Contender:
+    """A process that runs a step when it is told to."""
+
+    def __init__(self, backend, **options):
+        self.process = subprocess.Popen(
+            [python(backend), ROOT / "benchmarks" / "contender.py", json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            text=True,
+        )
+
+    def answer(self):
+        """Return what the step took."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+        return json.loads(line)
+
+    def run(self):
+        """Run a step and return what it took."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self):
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def python(backend):
+    """Return the interpreter of a backend's environment."""
+    return ROOT / ".venv" / backend / "bin" / "python"
+
+
+def take_turns(contenders, rounds, write):
+    """Run contenders, {name: options}; return {name: what was found}.
+
+    Args:
+        contenders: the options of `contender.py`, and "backend".
+        rounds: how often each runs after its first three steps.
+        write: called with (name, round, answer) of every step.
+
+    Returns:
+        {name: {"ms": median, "first": ms of the first step, "memory": peak in bytes of the first
+        three, "parameters"}}.
+    """
+    running, found, times = {}, {}, {}
+    try:
+        for name, options in contenders.items():
+            running[name] = Contender(**options)
+            first = running[name].answer()  # alone: it compiles
+            write(name, "first", first)
+            for step in ("second", "third"):
+                answer = running[name].run()
+                write(name, step, answer)
+            found[name] = {**answer, "first": first["ms"]}
+            times[name] = []
+        for number in range(rounds):
+            for name, contender in running.items():
+                answer = contender.run()
+                write(name, number, answer)
+                times[name].append(answer["ms"])
+    finally:
+        for contender in running.values():
+            contender.close()
+    for name, values in times.items():
+        found[name]["ms"] = statistics.median(values)
+    return found
+
+
+def describe():
+    """Return the commit, the processor and the versions of what is measured."""
+
+    def run(*command):
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    changed = run("git", "status", "--porcelain", "--", "keras_paca", "benchmarks/*.py")
+    commit = run("git", "rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+    processor = platform.processor() or platform.machine()
+    instructions = set()
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            processor = line.partition(":")[2].strip()
+        elif line.startswith("flags"):
+            instructions = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(line.split())
+    code = (
+        "from importlib import metadata\n"
+        f"for name in {PACKAGES!r}:\n"
+        "    try: print(name, metadata.version(name))\n"
+        "    except metadata.PackageNotFoundError: pass"
+    )
+    versions = {
+        line for backend in BACKENDS for line in run(python(backend), "-c", code).splitlines()
+    }
+    processor = f"{processor} ({' '.join(sorted(instructions))}), {os.cpu_count()} cores"
+    return commit, processor, "; ".join(sorted(versions))
+
+
+def touch_memory():
+    """Use half of the free memory once: a virtual machine is slow at what it never used."""
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
+    with mmap.mmap(-1, free // 2) as pages:
+        for start in range(0, free // 2, mmap.PAGESIZE):
+            pages[start] = 1
