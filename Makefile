@@ -7,7 +7,7 @@
 
 PYTHON ?= python3
 BACKENDS = tensorflow jax torch
-PYTEST = -m pytest -q -n 2 --dist worksteal --durations=40
+PYTEST = -m pytest -q -n 2 --dist worksteal --durations=10
 OLDEST_KERAS = 3.13.0
 
 .PHONY: demo test test-full lint parity bars table test-together test-oldest full-together clean \

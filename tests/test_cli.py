@@ -16,6 +16,7 @@ from PIL import Image
 import keras_paca_cli
 from keras_paca import PaCaTiny, cli, preprocessing
 from keras_paca.weights import released_files
+from tests.marks import slow_but_on_torch
 from tests.stand_ins import released_tensors, write_released
 
 
@@ -136,6 +137,7 @@ def test_convert(tiny_file, tmp_path, capsys):
     assert isinstance(keras.saving.load_model(target), keras.Model)
 
 
+@slow_but_on_torch
 def test_train_and_predict_with_what_came_out(tmp_path, monkeypatch, capsys):
     transform = preprocessing.evaluation_transform
     draw = np.random.default_rng(0)

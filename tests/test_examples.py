@@ -8,6 +8,7 @@ import keras
 import pytest
 
 from keras_paca import demo
+from tests.marks import slow_but_on_torch
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -24,6 +25,7 @@ def _few_images(monkeypatch):
     )
 
 
+@slow_but_on_torch
 def test_quickstart_notebook():
     notebook = json.loads((EXAMPLES / "quickstart.ipynb").read_text())
     names = {}

@@ -175,7 +175,10 @@ def test_position_embedding_at_other_sizes(small, images):
     assert model.predict(images(1, 33, 95, 3), verbose=0).shape == (1, 5)
 
 
-@pytest.mark.parametrize("clustering", CLUSTERINGS)
+@pytest.mark.parametrize(
+    "clustering",
+    ["conv", *(pytest.param(name, marks=pytest.mark.slow) for name in CLUSTERINGS[1:])],
+)
 def test_mixed_precision(clustering, small, images):
     x = images(2, 64, 96, 3)
     logits = {"clustering": clustering, "depths": 1, "classifier_activation": None}

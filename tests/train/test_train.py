@@ -10,6 +10,7 @@ from PIL import Image
 from keras_paca import evaluation_transform
 from keras_paca.train import ImageFolder, find_images, fine_tune, split_files
 from keras_paca.train.image_folder import random_box
+from tests.marks import slow_but_on_torch
 
 
 @pytest.fixture
@@ -175,6 +176,7 @@ def test_best_of_a_model_around_the_backbone_is_free(folder, small, tmp_path):
     assert len(best.trainable_weights) == len(best.weights)
 
 
+@slow_but_on_torch
 def test_resumes_after_a_save_that_failed(folder, small, tmp_path, monkeypatch):
     """A disk that is full, or a process killed, in the middle of a save."""
     training, validation = _data(folder)
@@ -205,6 +207,7 @@ def test_resumes_after_a_save_that_failed(folder, small, tmp_path, monkeypatch):
     assert names == ["whole_0002.weights.h5"]
 
 
+@slow_but_on_torch
 def test_resumes_after_interruption(folder, small, tmp_path):
     """Stopped in the second phase, a second call goes on where the first was."""
     training, validation = _data(folder)
