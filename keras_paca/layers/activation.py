@@ -14,12 +14,12 @@ def gelu(inputs: Any, training: bool = False) -> Any:
 
     Args:
         inputs: tensor.
-        training: whether TensorFlow may compile the function, which is faster with its gradient,
-            but would stay in exported models.
+        training: whether to take the form that is faster with its gradient, on TensorFlow a
+            compiled one; exported models could not hold either.
     """
-    if keras.backend.backend() == "jax":
-        return _gelu(inputs)  # Keras's form by erfc costs XLA twice as much
-    if keras.backend.backend() == "tensorflow" and training:
+    if training and keras.backend.backend() == "jax":
+        return _gelu(inputs)
+    if training and keras.backend.backend() == "tensorflow":
         return _fused_for_tensorflow()(inputs)
     return ops.gelu(inputs, approximate=False)
 
