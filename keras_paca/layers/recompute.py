@@ -72,11 +72,10 @@ class _CountingScope(keras.StatelessScope):
 
 
 def _hold_inputs(pure: Callable[..., Any]) -> Callable[..., Any]:
-    def flat(count: int, *tensors: Any) -> Any:
-        return pure(list(tensors[:count]), *tensors[count:])
-
     def call(values: list, *inputs: Any) -> Any:
-        return keras.remat(lambda *tensors: flat(len(values), *tensors))(*values, *inputs)
+        count = len(values)  # `keras.remat` takes tensors alone, not lists of them
+        flat = keras.remat(lambda *tensors: pure(list(tensors[:count]), *tensors[count:]))
+        return flat(*values, *inputs)
 
     return call
 
