@@ -8,6 +8,7 @@ from keras.src import testing
 
 from keras_paca import PaCaViT, layers
 from keras_paca.layers.depthwise import depthwise_conv2d
+from keras_paca.layers.initializers import HostNormal
 
 CASES = {
     "depthwise": (layers.DepthwiseConv2D, {"kernel_size": 3}, (2, 7, 5, 4), 2),
@@ -288,6 +289,22 @@ def test_built_with_and_called_without_assignment():
 def test_assignment_of_another_map():
     with pytest.raises(ValueError, match="one row per patch"):
         layers.PatchToClusterAttention(1)(np.ones((1, 2, 2, 4)), np.ones((1, 5, 3)))
+
+
+def test_initial_values_are_those_of_the_seed():
+    """On each backend the same, in a saved initializer too."""
+    initializer = HostNormal(mean=1.0, stddev=None, seed=7)
+    again = keras.initializers.deserialize(keras.initializers.serialize(initializer))
+    expected = 1 + np.random.default_rng(7).standard_normal((3, 3, 2, 4), "float32") / np.sqrt(18)
+    for draw in (initializer, again, again):
+        found = draw((3, 3, 2, 4), "float32")
+        np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-6)
+    assert keras.backend.standardize_dtype(initializer((2, 2), "bfloat16").dtype) == "bfloat16"
+    keras.utils.set_random_seed(1)
+    first, second = (ops.convert_to_numpy(HostNormal(stddev=1.0)((4,))) for _ in range(2))
+    assert (first != second).all()
+    keras.utils.set_random_seed(1)
+    np.testing.assert_array_equal(ops.convert_to_numpy(HostNormal(stddev=1.0)((4,))), first)
 
 
 def test_initial_values():
