@@ -3,7 +3,7 @@
 # make lint    ruff                  make test-jax   one backend alone (-tensorflow, -torch)
 #
 # Each backend has an environment of its own under .venv, with no other backend in it; .venv/all
-# has the three, for what crosses between them.
+# sees the three, for what crosses between them.
 
 PYTHON ?= python3
 BACKENDS = tensorflow jax torch
@@ -83,10 +83,20 @@ TORCH_CPU = --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 -
 	rm -rf .venv/$*
 	$(PYTHON) -m venv .venv/$*
 	.venv/$*/bin/python -m pip install --quiet --upgrade pip
-	if [ $* = torch ] || [ $* = all ]; then \
+	if [ $* = torch ]; then \
 		.venv/$*/bin/python -m pip install --quiet --no-deps $(TORCH_CPU) -r requirements/torch.txt; \
 	fi
 	.venv/$*/bin/python -m pip install --quiet -r requirements/$*.txt --editable ".[dev]"
+	touch $@
+
+# TensorFlow's versions first: it admits the fewest of what the three share.
+.venv/all/ready: $(BACKENDS:%=.venv/%/ready)
+	rm -rf .venv/all
+	$(PYTHON) -m venv --without-pip .venv/all
+	for backend in $(BACKENDS) all; do \
+		.venv/$$backend/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"; \
+	done > .venv/all/paths
+	head -n 3 .venv/all/paths > "$$(tail -n 1 .venv/all/paths)/backends.pth"
 	touch $@
 
 .venv/keras-%/ready:

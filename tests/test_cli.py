@@ -87,6 +87,7 @@ def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
     }  # fmt: skip
 
 
+@slow_but_on_torch
 def test_explain(photograph, tiny_file, tmp_path, capsys):
     picture = str(tmp_path / "picture.png")
     assert cli.main(["explain", photograph, "--weights", tiny_file, "--output", picture]) == 0
@@ -94,6 +95,7 @@ def test_explain(photograph, tiny_file, tmp_path, capsys):
     assert "P2: mean cosine between clusters" in capsys.readouterr().out
 
 
+@slow_but_on_torch
 def test_model_file_with_classes_of_its_own(small, photograph, tmp_path, capsys):
     small(classes=3, input_shape=(64, 64, 3)).save(tmp_path / "own.keras")
     assert cli.main(["predict", photograph, "--model", str(tmp_path / "own.keras")]) == 0
@@ -112,6 +114,7 @@ def test_weights_lists_all(capsys):
     assert "Licence" in output
 
 
+@slow_but_on_torch
 def test_weights_verify(tmp_path, monkeypatch, capsys, tiny_file):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     assert cli.main(["weights", "--verify"]) == 0
@@ -131,6 +134,7 @@ def test_weights_verify(tmp_path, monkeypatch, capsys, tiny_file):
     assert f"{name}  changed" in capsys.readouterr().out
 
 
+@slow_but_on_torch
 def test_convert(tiny_file, tmp_path, capsys):
     target = str(tmp_path / "tiny.keras")
     assert cli.main(["convert", tiny_file, target]) == 0
@@ -165,6 +169,7 @@ def test_train_and_predict_with_what_came_out(tmp_path, monkeypatch, capsys):
     assert "other settings" in capsys.readouterr().err
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -5,8 +5,10 @@ import matplotlib.image
 import pytest
 
 from keras_paca import demo
+from tests.marks import slow_but_on_torch
 
 
+@slow_but_on_torch
 def test_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "EPOCHS", 1)
     smaller = {"hidden_dims": (16, 24, 32, 40), "depths": 1, "num_heads": (1, 2, 2, 4)}

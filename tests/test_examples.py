@@ -35,6 +35,7 @@ def test_quickstart_notebook():
     assert names["again"].output_shape == (None, 10)
 
 
+@slow_but_on_torch
 def test_own_model(capsys):
     runpy.run_path(str(EXAMPLES / "own_model.py"), run_name="__main__")
     assert "accuracy" in capsys.readouterr().out

@@ -13,9 +13,12 @@ import pytest
 from keras_paca import PaCaBase, PaCaSmall, PaCaTiny
 from keras_paca.backbones import paca_vit
 from keras_paca.weights import cache, released_files, write_safetensors
+from tests.marks import slow_but_on_torch
 from tests.parity import official, recipe
 from tests.stand_ins import official_checkpoint, released_tensors, write_released
 from tests.torch_writer import save_legacy, save_zip
+
+pytestmark = slow_but_on_torch
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pytest
 import skimage.data
 
 from keras_paca import decode_predictions, evaluation_transform
+from tests.marks import slow_but_on_torch
 from tests.parity import official
 from tests.reference import paca_tiny
 from tests.reference.transform import PILLOW_WEIGHT_BITS, evaluation_transform_float64
@@ -21,6 +22,7 @@ def test_case(name):
     assert not [(array, error) for array, error, bar in errors if not error < bar]
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("name", [*official.SMALL, *official.LARGE])
 def test_parameters(name):
     description, _, _ = official.case(name)
@@ -46,21 +48,21 @@ def test_reference_is_the_case():
     assert official.relative_error(found, expected["logits_96x128"]) < 1e-6
 
 
-@pytest.mark.parametrize("photograph", ["astronaut", "coffee", "rocket"])
-def test_photograph_end_to_end(photograph):
+def test_photographs_end_to_end():
     """uint8 in, logits out: host transform and model, against float64 from another hand."""
-    image = getattr(skimage.data, photograph)()
     description, checkpoint, _ = official.case("pacavit_tiny_p2cconv_100_0")
     model = official.build("pacavit_tiny_p2cconv_100_0", description, include_preprocessing=True)
     official.load(model, checkpoint)
-    prepared = evaluation_transform(image)
-    assert prepared.shape == (224, 224, 3)
+    photographs = [getattr(skimage.data, name)() for name in ("astronaut", "coffee", "rocket")]
+    prepared = np.stack([evaluation_transform(image) for image in photographs])
+    assert prepared.shape == (3, 224, 224, 3)
     assert prepared.dtype == np.uint8
-    found = model.predict(prepared[None], verbose=0)
-    independent = evaluation_transform_float64(image, weight_bits=PILLOW_WEIGHT_BITS)
-    expected = paca_tiny.logits_float64(independent[None], checkpoint)
-    assert official.relative_error(found, expected) < official.BAR
-    best = decode_predictions(found, top=3)[0]
-    assert [name for _, name, _ in best] == [
-        name for _, name, _ in decode_predictions(expected, top=3)[0]
+    found = model.predict(prepared, verbose=0)
+    independent = [
+        evaluation_transform_float64(image, weight_bits=PILLOW_WEIGHT_BITS) for image in photographs
     ]
+    expected = paca_tiny.logits_float64(np.stack(independent), checkpoint)
+    for logits, wanted in zip(found, expected, strict=True):
+        assert official.relative_error(logits, wanted) < official.BAR
+    names = [[name for _, name, _ in best] for best in decode_predictions(found, top=3)]
+    assert names == [[name for _, name, _ in best] for best in decode_predictions(expected, top=3)]

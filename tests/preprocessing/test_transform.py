@@ -10,8 +10,10 @@ from skimage import data
 
 from keras_paca.preprocessing import evaluation_transform, load_image
 from keras_paca.preprocessing.transform import check_size, crop_offset, resized_size
+from tests.marks import slow_but_on_torch
 from tests.reference.transform import PILLOW_WEIGHT_BITS, evaluation_transform_float64
 
+pytestmark = slow_but_on_torch
 PHOTOS = {
     "astronaut": data.astronaut,
     "coffee": data.coffee,

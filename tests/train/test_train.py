@@ -108,6 +108,7 @@ def _log(output):
         return list(csv.DictReader(lines))
 
 
+@slow_but_on_torch
 def test_fine_tune_freezes_unfreezes_and_keeps_the_best(folder, small, tmp_path):
     model = small(classes=2, depths=1, drop_path_rate=0.1)
     frozen = {w.path: keras.ops.convert_to_numpy(w) for w in model.layers[2].weights}
@@ -165,6 +166,7 @@ def test_recipe(folder, small, tmp_path):
         assert loss.get_config()["label_smoothing"] == 0.1
 
 
+@slow_but_on_torch
 def test_best_of_a_model_around_the_backbone_is_free(folder, small, tmp_path):
     """Kept in the first phase, when the backbone is frozen."""
     backbone = small(include_top=False, pooling="avg")

@@ -16,7 +16,10 @@ import pytest
 
 from keras_paca.weights import cache, released_files
 from keras_paca.weights.checkpoint import write_safetensors
+from tests.marks import slow_but_on_torch
 from tests.torch_writer import save_zip
+
+pytestmark = slow_but_on_torch
 
 FILE = released_files()[0]
 TENSORS = {"a.weight": np.arange(6, dtype="float32").reshape(2, 3), "b": np.ones(4, "float16")}

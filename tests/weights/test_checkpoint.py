@@ -18,9 +18,13 @@ from hypothesis import strategies as st
 
 from keras_paca.weights import checkpoint
 from keras_paca.weights.checkpoint import CheckpointError, read_checkpoint, write_safetensors
+from tests.marks import slow_but_on_torch
 from tests.torch_writer import Global, Pickler, Tensor, save_legacy, save_zip, tensor
 
-pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # pickletools' own
+pytestmark = [
+    slow_but_on_torch,
+    pytest.mark.filterwarnings("ignore:invalid escape sequence"),  # pickletools' own
+]
 ONE, TWO = np.ones(1, np.float32), np.full(2, 2, np.float32)
 WRAPPERS = [
     *("state_dict", "model", "module", "network", "net", "model_state_dict"),

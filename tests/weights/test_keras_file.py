@@ -10,6 +10,9 @@ import pytest
 from keras_paca.weights.keras_file import read_keras_file
 from keras_paca.weights.loader import keras_keys
 from keras_paca.weights.torch_file import CheckpointError
+from tests.marks import slow_but_on_torch
+
+pytestmark = slow_but_on_torch
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from keras_paca.weights.torch_file import (
     read_tensors,
     read_torch_file,
 )
+from tests.marks import slow_but_on_torch
 from tests.torch_writer import Call, Global, Pickler, Raw, Tensor, save_legacy, save_zip, tensor
 
 FORMATS = {"zip": save_zip, "legacy": save_legacy}
@@ -40,7 +41,10 @@ DTYPES = [
     *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
 ]
 HOOKS = Global("collections", "OrderedDict")()
-pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # pickletools' own
+pytestmark = [
+    slow_but_on_torch,
+    pytest.mark.filterwarnings("ignore:invalid escape sequence"),  # pickletools' own
+]
 
 
 @pytest.fixture(params=["zip", "legacy"])
