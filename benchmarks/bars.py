@@ -43,7 +43,7 @@ GROUPS = {
         "ours jax": {"backend": "jax", "task": "step"},
         "plain jax": {"backend": "jax", "task": "step", "plain": True},
     }),
-    "fit-tensorflow": (3, {
+    "fit-tensorflow": (7, {
         "default": {"backend": "tensorflow", "task": "fit"},
         "jit_compile=False": {"backend": "tensorflow", "task": "fit", "jit": False},
         "jit_compile=True": {"backend": "tensorflow", "task": "fit", "jit": True},
