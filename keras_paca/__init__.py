@@ -1,6 +1,6 @@
 """Efficient, interpretable vision backbones for Keras 3 that load the released weights."""
 
-from keras_paca import layers
+from keras_paca import detection, layers, segmentation
 from keras_paca._version import __version__
 from keras_paca.backbones import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
@@ -15,7 +15,9 @@ __all__ = [
     "cluster_maps",
     "cluster_statistics",
     "decode_predictions",
+    "detection",
     "evaluation_transform",
     "layers",
     "plot_cluster_maps",
+    "segmentation",
 ]

@@ -149,8 +149,8 @@ class PaCaViT(keras.Model):
             "num_heads": _integers("num_heads", num_heads),
             "mlp_ratio": _per_stage("mlp_ratio", mlp_ratio),
             "clustering": clustering,
-            "clusters": _clusters(clusters, clustering),
-            "cluster_every": _cluster_every(cluster_every),
+            "clusters": clusters_per_stage(clusters, clustering),
+            "cluster_every": cluster_every_per_stage(cluster_every),
             "kernel_size": _integers("kernel_size", kernel_size),
             "teacher_depths": _integers("teacher_depths", teacher_depths, least=0),
             "dwconv_in_mlp": dwconv_in_mlp,
@@ -433,13 +433,15 @@ def _positive_integer(name: str, value: Any) -> int:
     return number
 
 
-def _clusters(clusters: Any, clustering: str) -> tuple[int, ...]:
+def clusters_per_stage(clusters: Any, clustering: str) -> tuple[int, ...]:
+    """Return the argument `clusters` with one entry per stage, `None` as the default."""
     if clusters is None:
         return (100, 100, 100, 100 if clustering == "teacher" else 0)
     return _integers("clusters", clusters, least=0)
 
 
-def _cluster_every(every: Any) -> tuple[int | None, ...]:
+def cluster_every_per_stage(every: Any) -> tuple[int | None, ...]:
+    """Return the argument `cluster_every` with one entry per stage."""
     every = (None,) * STAGES if every is None else _per_stage("cluster_every", every)
     return tuple(None if n is None else _positive_integer("cluster_every", n) for n in every)
 
@@ -509,7 +511,7 @@ def _check_config(config: dict) -> None:
 # --- Checkpoint keys ------------------------------------------------------------------------
 
 
-def checkpoint_map(config: Mapping[str, Any]) -> dict[str, Entry]:
+def checkpoint_map(config: Mapping[str, Any]) -> weights.KeyMap:
     """Return where each tensor of an official checkpoint belongs.
 
     Args:
@@ -518,25 +520,10 @@ def checkpoint_map(config: Mapping[str, Any]) -> dict[str, Entry]:
     Returns:
         {official key: entry}, one for every weight of the model.
     """
-    entries: dict[str, Entry] = {}
-
-    def norm(key: str, layer: str) -> None:
-        entries[f"{key}.weight"] = Entry(layer, "gamma", "vector")
-        entries[f"{key}.bias"] = Entry(layer, "beta", "vector")
-
-    def batch_norm(key: str, layer: str) -> None:
-        norm(key, layer)
-        entries[f"{key}.running_mean"] = Entry(layer, "moving_mean", "vector")
-        entries[f"{key}.running_var"] = Entry(layer, "moving_variance", "vector")
-
-    def kernel(key: str, layer: str, layout: str, bias: bool = True) -> None:
-        entries[f"{key}.weight"] = Entry(layer, "kernel", layout)
-        if bias:
-            entries[f"{key}.bias"] = Entry(layer, "bias", "vector")
-
-    kernel("patch_embed.proj.0", "stem/conv1", "conv")
-    kernel("patch_embed.proj.1", "stem/conv2", "conv")
-    norm("patch_embed.norm", "stem/norm")
+    entries = weights.KeyMap()
+    entries.kernel("patch_embed.proj.0", "stem/conv1", "conv")
+    entries.kernel("patch_embed.proj.1", "stem/conv2", "conv")
+    entries.norm("patch_embed.norm", "stem/norm")
     for i, depth in enumerate(config["depths"]):
         clustered = config["clusters"][i] > 0
         for j in range(depth):
@@ -550,47 +537,47 @@ def checkpoint_map(config: Mapping[str, Any]) -> dict[str, Entry]:
             after = config["sub_norm"] or config["post_norm"]
             for number in (1, 2):
                 if before:
-                    norm(f"{key}.norm{number}_before", f"{block}/norm{number}_before")
+                    entries.norm(f"{key}.norm{number}_before", f"{block}/norm{number}_before")
                 if after:
-                    norm(f"{key}.norm{number}_after", f"{block}/norm{number}_after")
+                    entries.norm(f"{key}.norm{number}_after", f"{block}/norm{number}_after")
             attention = f"{block}/attention"
             if clustered and config["cluster_position_embedding"]:
                 entries[f"{key}.attn.cluster_pos_enc"] = Entry(
                     attention, "cluster_embedding", "clusters"
                 )
             if clustered and config["cluster_norm"]:
-                norm(f"{key}.attn.cluster_norm", f"{attention}/cluster_norm")
+                entries.norm(f"{key}.attn.cluster_norm", f"{attention}/cluster_norm")
             if _clusters_in(config, i, j):
                 made_by, layer = f"{key}.attn.clustering.clustering", f"{block}/clustering"
                 if config["clustering"] == "conv":
-                    kernel(f"{made_by}.0", f"{layer}/depthwise", "depthwise")
-                    kernel(f"{made_by}.2", f"{layer}/pointwise", "pointwise")
-                    kernel(f"{made_by}.4", f"{layer}/projection", "pointwise", bias=False)
+                    entries.kernel(f"{made_by}.0", f"{layer}/depthwise", "depthwise")
+                    entries.kernel(f"{made_by}.2", f"{layer}/pointwise", "pointwise")
+                    entries.kernel(f"{made_by}.4", f"{layer}/projection", "pointwise", bias=False)
                 elif config["clustering"] == "mlp":
-                    kernel(f"{made_by}.0", f"{layer}/hidden", "linear")
-                    kernel(f"{made_by}.2", f"{layer}/projection", "linear")
+                    entries.kernel(f"{made_by}.0", f"{layer}/hidden", "linear")
+                    entries.kernel(f"{made_by}.2", f"{layer}/projection", "linear")
                 else:
-                    kernel(f"{made_by}.0", f"{layer}/projection", "linear", bias=False)
-            kernel(f"{key}.attn.q", f"{attention}/query", "linear")
-            kernel(f"{key}.attn.k", f"{attention}/key", "linear")
-            kernel(f"{key}.attn.v", f"{attention}/value", "linear")
-            kernel(f"{key}.attn.proj", f"{attention}/attention_output", "linear")
-            kernel(f"{key}.mlp.fc1", f"{block}/mlp/expand", "linear")
+                    entries.kernel(f"{made_by}.0", f"{layer}/projection", "linear", bias=False)
+            entries.kernel(f"{key}.attn.q", f"{attention}/query", "linear")
+            entries.kernel(f"{key}.attn.k", f"{attention}/key", "linear")
+            entries.kernel(f"{key}.attn.v", f"{attention}/value", "linear")
+            entries.kernel(f"{key}.attn.proj", f"{attention}/attention_output", "linear")
+            entries.kernel(f"{key}.mlp.fc1", f"{block}/mlp/expand", "linear")
             if config["dwconv_in_mlp"]:
-                kernel(f"{key}.mlp.dwconv.dwconv", f"{block}/mlp/depthwise", "depthwise")
-            kernel(f"{key}.mlp.fc2", f"{block}/mlp/project", "linear")
-        norm(f"norm{i + 1}", f"stage{i + 1}_norm")
+                entries.kernel(f"{key}.mlp.dwconv.dwconv", f"{block}/mlp/depthwise", "depthwise")
+            entries.kernel(f"{key}.mlp.fc2", f"{block}/mlp/project", "linear")
+        entries.norm(f"norm{i + 1}", f"stage{i + 1}_norm")
         if i < STAGES - 1:
-            kernel(f"transition{i + 1}.proj", f"transition{i + 1}/conv", "conv")
-            norm(f"transition{i + 1}.norm", f"transition{i + 1}/norm")
+            entries.kernel(f"transition{i + 1}.proj", f"transition{i + 1}/conv", "conv")
+            entries.norm(f"transition{i + 1}.norm", f"transition{i + 1}/norm")
 
     if config["clustering"] == "teacher":
 
         def unit(key: str, layer: str) -> None:
-            kernel(f"{key}.0.fn.0", f"{layer}/depthwise", "depthwise")
-            batch_norm(f"{key}.0.fn.2", f"{layer}/norm1")
-            kernel(f"{key}.1", f"{layer}/pointwise", "pointwise")
-            batch_norm(f"{key}.3", f"{layer}/norm2")
+            entries.kernel(f"{key}.0.fn.0", f"{layer}/depthwise", "depthwise")
+            entries.batch_norm(f"{key}.0.fn.2", f"{layer}/norm1")
+            entries.kernel(f"{key}.1", f"{layer}/pointwise", "pointwise")
+            entries.batch_norm(f"{key}.3", f"{layer}/norm2")
 
         for i, depth in enumerate(config["teacher_depths"]):
             n = i + 1
@@ -598,22 +585,25 @@ def checkpoint_map(config: Mapping[str, Any]) -> dict[str, Entry]:
                 unit(f"paca_teacher.block{n}.{j}", f"teacher/stage{n}_unit{j + 1}")
             if i < STAGES - 1:
                 key, layer = f"paca_teacher.transition{n}", f"teacher/transition{n}"
-                kernel(f"{key}.0.conv", f"{layer}/conv", "conv")
-                batch_norm(f"{key}.2", f"{layer}/norm")
+                entries.kernel(f"{key}.0.conv", f"{layer}/conv", "conv")
+                entries.batch_norm(f"{key}.2", f"{layer}/norm")
                 key, layer = f"paca_teacher.lateral{n}", f"teacher/lateral{n}"
-                kernel(f"{key}.0", f"{layer}/pointwise", "pointwise")
-                batch_norm(f"{key}.2", f"{layer}/norm")
+                entries.kernel(f"{key}.0", f"{layer}/pointwise", "pointwise")
+                entries.batch_norm(f"{key}.2", f"{layer}/norm")
                 unit(f"paca_teacher.fpn{n}", f"teacher/top_down_unit{n}")
             if config["clusters"][i]:
-                kernel(f"paca_teacher.to_clusters{n}", f"teacher/projection{n}", "pointwise")
+                entries.kernel(
+                    f"paca_teacher.to_clusters{n}", f"teacher/projection{n}", "pointwise"
+                )
 
     if config["include_top"]:
-        kernel("head", "predictions", "linear")
+        entries.kernel("head", "predictions", "linear")
     return entries
 
 
 # --- Weights --------------------------------------------------------------------------------
 
+DATA_SETS = {"classification": "ImageNet", "detection": "COCO"}
 HEAD_KEYS = {"head.weight": 0, "head.bias": 0}  # official key -> axis of the classes
 KERAS_HEAD_KEYS = {"predictions/0": 1, "predictions/1": 0}
 
@@ -686,31 +676,46 @@ def load_weights(model: PaCaViT, checkpoint: weights.Checkpoint, other_clusters:
         if top:
             fresh.update(head)
             weights.warn_fresh(name, "the head", "a backbone of a detector or segmenter")
-    unused.update(key for key in tensors if key.endswith("num_batches_tracked"))  # (a)
-    unused.update(key for key in tensors if key.endswith("blur_filter") and _is_blur(tensors[key]))
+    unused.update(constant_tensors(tensors))  # (a)
     if not top:
         unused.update(head)  # (b)
     held = _classes_in_head(tensors, head, model.hidden_dims[-1])
     if top and not fresh and held not in (None, config["classes"]):  # (d)
         fresh.update(head)
         weights.warn_fresh(name, "the head", f"made for {held} classes, not {config['classes']}")
-    if other_clusters:
-        last = [
-            (key, int(tensors[key].shape[axis]), config["clusters"][stage])
-            for key, stage, axis in _last_projections(tensors)
-        ]
-        changed = [(key, held, wanted) for key, held, wanted in last if held != wanted > 0]
-        if changed:  # (e)
-            fresh.update(key for key, _, _ in changed)
-            weights.warn_fresh(
-                name,
-                "the last clustering projection of those stages",
-                f"made for {clusters_in_checkpoint(tensors)} clusters, not {config['clusters']}",
-            )
+    if other_clusters:  # (e)
+        fresh.update(other_projections(tensors, config, name))
     if checkpoint.official:
         weights.load_official(model, tensors, checkpoint_map(config), name, unused, fresh)
     else:
         weights.load_keras(model, tensors, name, unused, fresh)
+
+
+def constant_tensors(tensors: Mapping[str, np.ndarray]) -> set[str]:
+    """Return the keys that carry no weights: counters of batches and the constant blur."""
+    return {
+        key
+        for key, tensor in tensors.items()
+        if key.endswith("num_batches_tracked") or (key.endswith("blur_filter") and _is_blur(tensor))
+    }
+
+
+def other_projections(
+    tensors: Mapping[str, np.ndarray], config: Mapping[str, Any], source: str
+) -> set[str]:
+    """Return the keys of last clustering projections for another number of clusters, and warn."""
+    last = [
+        (key, int(tensors[key].shape[axis]), config["clusters"][stage])
+        for key, stage, axis in _last_projections(tensors)
+    ]
+    changed = {key for key, held, wanted in last if held != wanted > 0}
+    if changed:
+        weights.warn_fresh(
+            source,
+            "the last clustering projection of those stages",
+            f"made for {clusters_in_checkpoint(tensors)} clusters, not {config['clusters']}",
+        )
+    return changed
 
 
 def _classes_in_head(
@@ -743,9 +748,9 @@ def official_tensors(model: PaCaViT) -> dict[str, np.ndarray]:
 
 
 def released_file(
-    size: str, clustering: str, clusters: Any, cluster_every: Any
+    size: str, clustering: str, clusters: Any, cluster_every: Any, task: str = "classification"
 ) -> weights.ReleasedFile:
-    """Return the released ImageNet checkpoint to start from.
+    """Return the released checkpoint to start from, by default of ImageNet.
 
     That is the file with those clusters, or for clusters that the caller chose the standard file
     of that size and clustering; where that has no clusters in a stage that is to have some (or
@@ -754,9 +759,9 @@ def released_file(
     Raises:
         ValueError: if nobody released such a file.
     """
-    files = [file for file in weights.released_files() if file.task == "classification"]
-    every = set(_cluster_every(cluster_every))
-    wanted = _clusters(clusters, clustering)
+    files = [file for file in weights.released_files() if file.task == task]
+    every = set(cluster_every_per_stage(cluster_every))
+    wanted = clusters_per_stage(clusters, clustering)
     fitting = [
         file
         for file in files
@@ -771,7 +776,7 @@ def released_file(
     if not fitting:
         released = "".join(f"\n  {file.variant}" for file in files)
         raise ValueError(
-            f"Nobody released ImageNet weights for {size}, clustering={clustering!r}, "
+            f"Nobody released {DATA_SETS[task]} weights for {size}, clustering={clustering!r}, "
             f"clusters={wanted}, cluster_every={cluster_every}. Pass `weights=None` or one of:"
             f"{released}"
         )
@@ -918,7 +923,7 @@ def _variant(size: str) -> Callable[..., keras.Model]:
     ) -> keras.Model:
         if drop_path_rate is None:
             drop_path_rate = default_drop_path_rate(size, clustering)
-        return _build(
+        return build_variant(
             size,
             weights,
             weights_url,
@@ -948,7 +953,7 @@ def _variant(size: str) -> Callable[..., keras.Model]:
     return build
 
 
-def _build(
+def build_variant(
     size: str, source: Any, url: str | None, input_tensor: Any, **options: Any
 ) -> keras.Model:
     """Build a variant, on an input of its own or on the caller's tensor, and load its weights."""

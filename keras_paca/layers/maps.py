@@ -72,3 +72,53 @@ def _interpolation_matrix(old: Any, new: Any, align_corners: bool) -> Any:
     distances = xp.abs(xp.expand_dims(positions, 1) - xp.expand_dims(arange(old), 0))
     weights = xp.maximum(1.0 - distances, 0.0)
     return weights.astype("float32") if xp is np else weights
+
+
+def resize_like(inputs: Any, like: Any) -> Any:
+    """Resize a map bilinearly, half-pixel centres and no antialias, to the sides of another.
+
+    Args:
+        inputs: map (b, h, w, c).
+        like: map (b, height, width, any).
+
+    Returns:
+        The map (b, height, width, c) in the type of `inputs`.
+    """
+    old, new = tuple(inputs.shape[1:3]), tuple(like.shape[1:3])
+    if None in (*old, *new):
+        return resize_bilinear(inputs, ops.shape(like)[1:3])
+    if old == new:
+        return inputs
+    return ops.image.resize(
+        inputs, new, interpolation="bilinear", antialias=False, data_format="channels_last"
+    )
+
+
+def average_pool_to(inputs: Any, side: int) -> Any:
+    """Average a map over a grid of `side` x `side` bins, as PyTorch's adaptive pooling does.
+
+    Bin i holds the rows from floor(i h / side) to ceil((i + 1) h / side), and so for columns.
+
+    Args:
+        inputs: map (b, h, w, c), of any size, smaller than the grid too.
+        side: bins per side.
+
+    Returns:
+        The map (b, side, side, c) in the type of `inputs`.
+    """
+    rows = _bin_matrix(ops.shape(inputs)[1], side)  # (side, h)
+    columns = _bin_matrix(ops.shape(inputs)[2], side)  # (side, w)
+    outputs = ops.einsum("yh,bhwc->bywc", ops.cast(rows, inputs.dtype), inputs)
+    return ops.einsum("xw,bywc->byxc", ops.cast(columns, inputs.dtype), outputs)
+
+
+def _bin_matrix(size: Any, bins: int) -> Any:
+    """Return the weights (bins, size) of the means over bins along one axis."""
+    known = isinstance(size, int)
+    xp = np if known else ops
+    number = xp.expand_dims(xp.arange(bins, dtype="int32"), 1)
+    place = xp.expand_dims(xp.arange(size, dtype="int32"), 0)
+    starts, ends = number * size // bins, -(-(number + 1) * size // bins)
+    inside = xp.logical_and(place >= starts, place < ends)
+    weights = inside.astype("float32") if known else ops.cast(inside, "float32")
+    return weights / xp.sum(weights, axis=1, keepdims=True)

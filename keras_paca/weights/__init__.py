@@ -4,6 +4,7 @@ from keras_paca.weights.cache import fetch, verify_cache
 from keras_paca.weights.checkpoint import write_safetensors
 from keras_paca.weights.loader import (
     Entry,
+    KeyMap,
     load_keras,
     load_official,
     model_variables,
@@ -16,6 +17,7 @@ from keras_paca.weights.source import Checkpoint, open_checkpoint
 __all__ = [
     "Checkpoint",
     "Entry",
+    "KeyMap",
     "ReleasedFile",
     "fetch",
     "load_keras",

@@ -1,7 +1,9 @@
 """Strict loading: every array of a file and every weight of a model is matched, or named."""
 
+import sys
 import warnings
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +26,27 @@ class Entry(NamedTuple):
     def path(self) -> str:
         """Path of the variable."""
         return f"{self.layer}/{self.variable}"
+
+
+class KeyMap(dict[str, Entry]):
+    """Where each tensor of an official checkpoint belongs: {official key: entry}."""
+
+    def norm(self, key: str, layer: str) -> None:
+        """Add a layer norm."""
+        self[f"{key}.weight"] = Entry(layer, "gamma", "vector")
+        self[f"{key}.bias"] = Entry(layer, "beta", "vector")
+
+    def batch_norm(self, key: str, layer: str) -> None:
+        """Add a batch norm."""
+        self.norm(key, layer)
+        self[f"{key}.running_mean"] = Entry(layer, "moving_mean", "vector")
+        self[f"{key}.running_var"] = Entry(layer, "moving_variance", "vector")
+
+    def kernel(self, key: str, layer: str, layout: str, bias: bool = True) -> None:
+        """Add a convolution or linear projection, `layout` a key of `LAYOUTS`."""
+        self[f"{key}.weight"] = Entry(layer, "kernel", layout)
+        if bias:
+            self[f"{key}.bias"] = Entry(layer, "bias", "vector")
 
 
 class Layout(NamedTuple):
@@ -145,8 +168,11 @@ def keras_keys(model: Any) -> dict[str, Any]:
 def warn_fresh(source: str, what: str, why: str) -> None:
     """Warn that some weights of a model don't come from the file."""
     message = f"{source}: {why}; {what} keeps its initial values."
-    # this, the family's loader, its builder, its model function, the user
-    warnings.warn(message, stacklevel=5)
+    package = str(Path(__file__).parents[1])
+    frame, level = sys._getframe(), 1  # the warning shows the line of the user's
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def _check(

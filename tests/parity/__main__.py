@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from tests.parity import official
+from tests.parity import dense, official
 
 # The tree is that of keras_paca/ (`git rev-parse HEAD:keras_paca`), the same after a rebase.
 FIELDS = ("commit", "tree", "case", "backend", "keras", "dtype", "array", "relative_error", "bar")
@@ -27,16 +27,20 @@ def main(path):
             keras.config.set_floatx(dtype)
             keras.config.set_dtype_policy(dtype)
             for name in (*official.SMALL, *official.LARGE):
-                failed += _run(name, dtype, writer)
+                failed += _run(name, official.errors(name), dtype, writer)
+            for name in dense.SEGMENTERS:
+                failed += _run(name, dense.errors(name), dtype, writer)
+            for name in dense.DETECTORS:
+                failed += _run(name, dense.detector_errors(name), dtype, writer)
     return failed
 
 
-def _run(name, dtype, writer):
+def _run(name, errors, dtype, writer):
     """Print and write a case's rows; return how many are over the bar."""
     code, backend, failed = _code(), keras.backend.backend(), 0
     what = f"{name:36} {backend:11} {dtype}"
     start = time.perf_counter()
-    for array, error, bar in official.errors(name):
+    for array, error, bar in errors:
         state = "" if error < bar else "  OVER THE BAR"
         failed += error >= bar
         print(f"{what} {array:26} {error:.2e} < {bar:.0e}{state}")

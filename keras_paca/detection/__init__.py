@@ -1,0 +1,24 @@
+"""Detection and instance masks: Mask R-CNN around any pyramid backbone, released weights."""
+
+from keras_paca.detection.coco import coco_classes
+from keras_paca.detection.feature_pyramid import FeaturePyramid
+from keras_paca.detection.heads import BoxHead, MaskHead
+from keras_paca.detection.mask_rcnn import MaskRCNN
+from keras_paca.detection.paca import PaCaBaseMaskRCNN, PaCaSmallMaskRCNN, PaCaTinyMaskRCNN
+from keras_paca.detection.paste import paste_masks
+from keras_paca.detection.proposals import RegionProposalNetwork
+from keras_paca.detection.roi_align import roi_align
+
+__all__ = [
+    "BoxHead",
+    "FeaturePyramid",
+    "MaskHead",
+    "MaskRCNN",
+    "PaCaBaseMaskRCNN",
+    "PaCaSmallMaskRCNN",
+    "PaCaTinyMaskRCNN",
+    "RegionProposalNetwork",
+    "coco_classes",
+    "paste_masks",
+    "roi_align",
+]

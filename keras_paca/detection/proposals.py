@@ -1,0 +1,161 @@
+"""The region proposal network: anchors, their scores and deltas, and the proposals."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_paca.detection.boxes import decode_boxes, suppress
+
+STRIDES = (4, 8, 16, 32, 64)
+RATIOS = (0.5, 1.0, 2.0)  # height over width
+SCALE = 8  # side of the square anchor, in strides
+
+
+def level_anchors(height: Any, width: Any, stride: int) -> Any:
+    """Return the anchors (height x width x 3, 4) of a level, rows first, ratio by ratio last.
+
+    Args:
+        height: of the level's map.
+        width: of the level's map.
+        stride: pixels of the image between two patches of the map.
+    """
+    sides = np.array(
+        [[SCALE * stride / math.sqrt(r), SCALE * stride * math.sqrt(r)] for r in RATIOS]
+    )
+    shapes = np.concatenate([-sides / 2, sides / 2], axis=1).astype(keras.config.floatx())  # (3, 4)
+    x = ops.cast(ops.arange(width), keras.config.floatx()) * float(stride)
+    y = ops.cast(ops.arange(height), keras.config.floatx()) * float(stride)
+    x, y = ops.meshgrid(x, y)  # (height, width)
+    centres = ops.stack([x, y, x, y], axis=-1)  # (height, width, 4)
+    return ops.reshape(ops.expand_dims(centres, 2) + ops.convert_to_tensor(shapes), (-1, 4))
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class RegionProposalNetwork(keras.layers.Layer):
+    """Score anchors and refine them.
+
+    h = ReLU(conv3x3(x)), objectness = conv1x1(h), deltas = conv1x1(h).
+
+    The three convolutions are shared by the levels. There are three anchors per patch, of the
+    height-to-width ratios 0.5, 1 and 2 and the area (8 strides)^2.
+
+    Args:
+        channels: channels of the first convolution.
+
+    Input shape: list of maps (batch, height, width, any).
+    Output shape: (list of (batch, height x width x 3), list of (batch, height x width x 3, 4)),
+    float32: logits and deltas per anchor, in the order of `level_anchors`.
+
+    Source: Ren et al., "Faster R-CNN", NeurIPS 2015.
+    """
+
+    def __init__(self, channels: int = 256, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.conv = self._conv(channels, 3, "conv", activation="relu")
+        self.objectness = self._conv(len(RATIOS), 1, "objectness")
+        self.deltas = self._conv(4 * len(RATIOS), 1, "deltas")
+
+    def _conv(self, filters: int, size: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:
+        return keras.layers.Conv2D(
+            filters,
+            size,
+            padding="same",
+            data_format="channels_last",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            dtype=self.dtype_policy,
+            name=name,
+            **kwargs,
+        )
+
+    def build(self, input_shape: Sequence[tuple]) -> None:
+        """Build the convolutions."""
+        self.conv.build(input_shape[0])
+        shape = (*input_shape[0][:3], self.channels)
+        self.objectness.build(shape)
+        self.deltas.build(shape)
+
+    def call(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Return objectness logits and deltas, level by level."""
+        objectness, deltas = [], []
+        for level in inputs:
+            x = self.conv(level)
+            batch = ops.shape(x)[0]
+            scores = ops.cast(self.objectness(x), self.variable_dtype)
+            objectness.append(ops.reshape(scores, (batch, -1)))
+            moves = ops.cast(self.deltas(x), self.variable_dtype)
+            deltas.append(ops.reshape(moves, (batch, -1, 4)))
+        return objectness, deltas
+
+    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple[list, list]:
+        """Return the shapes of the logits and the deltas."""
+        counts = [
+            None if None in shape[1:3] else shape[1] * shape[2] * len(RATIOS)
+            for shape in input_shape
+        ]
+        batch = input_shape[0][0]
+        return [(batch, n) for n in counts], [(batch, n, 4) for n in counts]
+
+    def compute_output_spec(self, inputs: Sequence[Any]) -> tuple[list, list]:
+        """Return the outputs' shapes and types."""
+        shapes = self.compute_output_shape([x.shape for x in inputs])
+        return tuple(
+            [keras.KerasTensor(shape, self.variable_dtype) for shape in group] for group in shapes
+        )
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "channels": self.channels}
+
+
+def make_proposals(
+    objectness: Sequence[Any],
+    deltas: Sequence[Any],
+    anchors: Sequence[Any],
+    image_size: tuple,
+    candidates: int = 1000,
+    count: int = 1000,
+    iou_threshold: float = 0.7,
+) -> tuple[Any, Any]:
+    """Return the best boxes of a region proposal network, without gradients.
+
+    Of each level the best `candidates` compete with one another; of what is kept the best `count`
+    of all levels are returned. Boxes without area are left out.
+
+    Args:
+        objectness: per level, (b, n).
+        deltas: per level, (b, n, 4).
+        anchors: per level, (n, 4).
+        image_size: (height, width).
+        candidates: boxes per level before the suppression.
+        count: boxes per image in the end.
+        iou_threshold: of the suppression.
+
+    Returns:
+        Boxes (b, count, 4) and their logits (b, count), the best first; -inf where there were
+        fewer, and the box is empty.
+    """
+    boxes, scores = [], []
+    for logits, moves, places in zip(objectness, deltas, anchors, strict=True):
+        logits, moves = ops.stop_gradient(logits), ops.stop_gradient(moves)
+        none = ops.full((ops.shape(logits)[0], candidates), -math.inf, dtype=logits.dtype)
+        best, index = ops.top_k(ops.concatenate([logits, none], axis=1), candidates)
+        index = ops.where(best > -math.inf, index, 0)
+        moves = ops.take_along_axis(moves, ops.expand_dims(index, -1), axis=1)
+        boxes.append(decode_boxes(moves, ops.take(places, index, axis=0), image_size))
+        scores.append(best)
+    boxes, scores = ops.stack(boxes, axis=1), ops.stack(scores, axis=1)  # (b, levels, n, 4)
+    sides = boxes[..., 2:] - boxes[..., :2]
+    valid = ops.logical_and(scores > -math.inf, ops.all(sides > 0, axis=-1))
+    kept = suppress(boxes, valid, iou_threshold)
+    total = len(objectness) * candidates
+    scores = ops.reshape(ops.where(kept, scores, -math.inf), (-1, total))
+    scores, index = ops.top_k(scores, min(count, total))
+    boxes = ops.take_along_axis(
+        ops.reshape(boxes, (-1, total, 4)), ops.expand_dims(index, -1), axis=1
+    )
+    return ops.where(ops.expand_dims(scores > -math.inf, -1), boxes, 0.0), scores

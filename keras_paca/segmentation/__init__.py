@@ -1,0 +1,38 @@
+"""Semantic segmentation: heads, the segmenter around any pyramid backbone, released weights."""
+
+from keras_paca.segmentation.ade20k import ade20k_classes, ade20k_palette
+from keras_paca.segmentation.heads import (
+    FCNHead,
+    PaCaSegmentationHead,
+    SegmentationHead,
+    SemanticFPNHead,
+    UPerHead,
+)
+from keras_paca.segmentation.paca import (
+    PaCaBaseSegmenter,
+    PaCaSmallSegmenter,
+    PaCaTinySegmenter,
+)
+from keras_paca.segmentation.pictures import (
+    head_cluster_maps,
+    plot_head_clusters,
+    plot_segmentation,
+)
+from keras_paca.segmentation.segmenter import Segmenter
+
+__all__ = [
+    "FCNHead",
+    "PaCaBaseSegmenter",
+    "PaCaSegmentationHead",
+    "PaCaSmallSegmenter",
+    "PaCaTinySegmenter",
+    "SegmentationHead",
+    "Segmenter",
+    "SemanticFPNHead",
+    "UPerHead",
+    "ade20k_classes",
+    "ade20k_palette",
+    "head_cluster_maps",
+    "plot_head_clusters",
+    "plot_segmentation",
+]

@@ -1,0 +1,403 @@
+"""Heads that turn the levels of a pyramid backbone into class logits per patch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_paca.layers.maps import average_pool_to, flatten_map, resize_like, unflatten_patches
+from keras_paca.layers.softmax import stable_softmax
+
+
+def head_initializer() -> keras.initializers.Initializer:
+    """Return N(0, 0.01), for the last projections."""
+    return keras.initializers.RandomNormal(stddev=0.01)
+
+
+def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
+    """Return a batch norm over the last axis with PyTorch's constants."""
+    return keras.layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ConvNormReLU(keras.layers.Layer):
+    """y = ReLU(BatchNorm(Conv(x))), without a bias in the convolution.
+
+    Args:
+        filters: channels of the output.
+        kernel_size: side of the convolution, odd; padded so that the map keeps its size.
+
+    Input shape: (batch, height, width, channels).
+    Output shape: (batch, height, width, filters).
+    """
+
+    def __init__(self, filters: int, kernel_size: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size = filters, kernel_size
+        self.conv = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            padding="same",
+            use_bias=False,
+            data_format="channels_last",
+            kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+        self.norm = batch_norm(dtype=self.dtype_policy, name="norm")
+
+    def build(self, input_shape: tuple) -> None:
+        """Build the convolution and the norm."""
+        self.conv.build(input_shape)
+        self.norm.build(self.conv.compute_output_shape(input_shape))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Apply the three."""
+        return ops.relu(self.norm(self.conv(inputs), training=training))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Return the shape of the output."""
+        return (*input_shape[:3], self.filters)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
+
+
+class SegmentationHead(keras.layers.Layer):
+    """What the heads share: their arguments, the dropout and the last projection.
+
+    Args:
+        num_classes: number of classes.
+        channels: channels inside the head.
+        dropout: rate before the last projection, by whole channels.
+    """
+
+    def __init__(
+        self, num_classes: int, channels: int, dropout: float = 0.1, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if num_classes < 1 or channels < 1:
+            raise ValueError(
+                "`num_classes` and `channels` must be positive integers. "
+                f"Received: num_classes={num_classes}, channels={channels}"
+            )
+        self.num_classes, self.channels, self.dropout = num_classes, channels, dropout
+        self.dropout_layer = keras.layers.SpatialDropout2D(
+            dropout, data_format="channels_last", dtype=self.dtype_policy, name="dropout"
+        )
+        self.classify = self._projection(num_classes, "classify")
+
+    def _conv(self, name: str, kernel_size: int = 1) -> ConvNormReLU:
+        return ConvNormReLU(self.channels, kernel_size, dtype=self.dtype_policy, name=name)
+
+    def _projection(self, units: int, name: str) -> keras.layers.Dense:
+        """Return a 1 x 1 convolution to logits, which are float32 at least."""
+        return keras.layers.Dense(
+            units,
+            kernel_initializer=head_initializer(),
+            dtype=self.dtype_policy.variable_dtype,
+            name=name,
+        )
+
+    def _classify(self, x: Any, training: bool | None) -> Any:
+        return self.classify(self.dropout_layer(x, training=training))
+
+    def _levels_needed(self, shapes: Any, count: int) -> None:
+        if not isinstance(shapes, (list, tuple)) or len(shapes) != count:
+            raise ValueError(
+                f"{type(self).__name__} must be called on a list of {count} maps, the finest "
+                f"first. Received: shapes={shapes}"
+            )
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "channels": self.channels,
+            "dropout": self.dropout,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaSegmentationHead(SegmentationHead):
+    """Attention from the patches to one learned cluster per class.
+
+    With F the four levels, each projected to `channels`, resized to the finest and concatenated:
+
+        C = clusters(F), Z = softmax over patches(C)' F,
+        y = softmax(query(F) key(Z)') value(Z), logits = classify(project(y)).
+
+    The cluster logits C are supervised like the logits: each cluster is a class.
+
+    Args:
+        num_classes: number of classes, and of clusters.
+        channels: channels inside the head.
+        dropout: rate before the last projection.
+
+    Input shape: list of four maps (batch, height, width, any), the finest first.
+    Output shape: two tensors (batch, height, width, num_classes), the logits and the cluster
+    logits, at the size of the finest map.
+
+    Source: PaCa-ViT (Grainger et al., CVPR 2023), section 4.3.
+    """
+
+    levels = 4
+
+    def __init__(
+        self, num_classes: int, channels: int = 256, dropout: float = 0.1, **kwargs: Any
+    ) -> None:
+        super().__init__(num_classes, channels, dropout, **kwargs)
+        self.laterals = [self._conv(f"lateral{i + 1}") for i in range(self.levels)]
+        self.query_conv = self._conv("query")
+        self.cluster_conv = self._conv("cluster_conv")
+        self.cluster_projection = self._projection(num_classes, "clusters")
+        self.key_dense, self.key_norm = self._cluster_projection("key")
+        self.value_dense, self.value_norm = self._cluster_projection("value")
+        self.output_conv = self._conv("attention_output")
+
+    def _cluster_projection(self, name: str) -> tuple[keras.layers.Layer, keras.layers.Layer]:
+        dense = keras.layers.Dense(self.channels, dtype=self.dtype_policy, name=name)
+        return dense, batch_norm(dtype=self.dtype_policy, name=f"{name}_norm")
+
+    def build(self, input_shape: Sequence[tuple]) -> None:
+        """Build the projections."""
+        self._levels_needed(input_shape, self.levels)
+        for conv, shape in zip(self.laterals, input_shape, strict=True):
+            conv.build(shape)
+        joined = (*input_shape[0][:3], self.levels * self.channels)
+        narrow = (*input_shape[0][:3], self.channels)
+        clusters = (input_shape[0][0], self.num_classes, self.levels * self.channels)
+        self.query_conv.build(joined)
+        self.cluster_conv.build(joined)
+        self.cluster_projection.build(narrow)
+        for dense, norm in (
+            (self.key_dense, self.key_norm),
+            (self.value_dense, self.value_norm),
+        ):
+            dense.build(clusters)
+            norm.build((*clusters[:2], self.channels))
+        self.output_conv.build(narrow)
+        self.classify.build(narrow)
+
+    def call(self, inputs: Sequence[Any], training: bool | None = None) -> tuple[Any, Any]:
+        """Return (logits, cluster logits)."""
+        maps = [conv(x, training=training) for conv, x in zip(self.laterals, inputs, strict=True)]
+        joined = ops.concatenate([resize_like(x, maps[0]) for x in maps], axis=-1)
+        query = flatten_map(self.query_conv(joined, training=training))  # (b, n, c)
+        cluster_logits = self.cluster_projection(self.cluster_conv(joined, training=training))
+        assignment = stable_softmax(flatten_map(cluster_logits), axis=1)  # (b, n, m)
+        assignment = ops.cast(assignment, self.compute_dtype)
+        patches = flatten_map(joined)  # (b, n, 4c)
+        clusters = ops.matmul(ops.transpose(assignment, (0, 2, 1)), patches)  # (b, m, 4c)
+        key = ops.relu(self.key_norm(self.key_dense(clusters), training=training))  # (b, m, c)
+        value = ops.relu(self.value_norm(self.value_dense(clusters), training=training))
+        scores = ops.matmul(query, ops.transpose(key, (0, 2, 1)))  # (b, n, m)
+        attended = ops.matmul(ops.cast(stable_softmax(scores, axis=-1), self.compute_dtype), value)
+        x = self.output_conv(unflatten_patches(attended, like=joined), training=training)
+        return self._classify(x, training), cluster_logits
+
+    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple[tuple, tuple]:
+        """Return the shapes of the logits and the cluster logits."""
+        shape = (*input_shape[0][:3], self.num_classes)
+        return shape, shape
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class UPerHead(SegmentationHead):
+    """Pyramid pooling on the coarsest level, a feature pyramid, and the fusion of all levels.
+
+    Args:
+        num_classes: number of classes.
+        channels: channels inside the head.
+        dropout: rate before the last projection.
+        pool_scales: bins per side of each pooling.
+
+    Input shape: list of four maps (batch, height, width, any), the finest first.
+    Output shape: (batch, height, width, num_classes), logits at the size of the finest map.
+
+    Source: Xiao et al., "Unified Perceptual Parsing for Scene Understanding", ECCV 2018.
+    """
+
+    levels = 4
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 512,
+        dropout: float = 0.1,
+        pool_scales: Sequence[int] = (1, 2, 3, 6),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, channels, dropout, **kwargs)
+        self.pool_scales = tuple(pool_scales)
+        self.pooled = [self._conv(f"pool{scale}") for scale in self.pool_scales]
+        self.bottleneck = self._conv("bottleneck", 3)
+        self.laterals = [self._conv(f"lateral{i + 1}") for i in range(self.levels - 1)]
+        self.smooths = [self._conv(f"fpn{i + 1}", 3) for i in range(self.levels - 1)]
+        self.fusion = self._conv("fusion", 3)
+
+    def build(self, input_shape: Sequence[tuple]) -> None:
+        """Build the convolutions."""
+        self._levels_needed(input_shape, self.levels)
+        *finer, top = input_shape
+        for conv in self.pooled:
+            conv.build(top)
+        pooled = len(self.pooled) * self.channels
+        self.bottleneck.build((*top[:3], None if top[3] is None else top[3] + pooled))
+        for lateral, smooth, shape in zip(self.laterals, self.smooths, finer, strict=True):
+            lateral.build(shape)
+            smooth.build((*shape[:3], self.channels))
+        self.fusion.build((*input_shape[0][:3], self.levels * self.channels))
+        self.classify.build((*input_shape[0][:3], self.channels))
+
+    def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+        """Return the logits."""
+        *finer, top = inputs
+        context = [top]
+        for scale, conv in zip(self.pool_scales, self.pooled, strict=True):
+            pooled = conv(average_pool_to(top, scale), training=training)
+            context.append(resize_like(pooled, top))
+        x = self.bottleneck(ops.concatenate(context, axis=-1), training=training)
+        maps = [x]
+        for i in reversed(range(len(finer))):
+            x = self.laterals[i](finer[i], training=training) + resize_like(x, finer[i])
+            maps.insert(0, self.smooths[i](x, training=training))
+        maps = [resize_like(x, maps[0]) for x in maps]
+        x = self.fusion(ops.concatenate(maps, axis=-1), training=training)
+        return self._classify(x, training)
+
+    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
+        """Return the shape of the logits."""
+        return (*input_shape[0][:3], self.num_classes)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "pool_scales": self.pool_scales}
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class SemanticFPNHead(SegmentationHead):
+    """A feature pyramid whose levels go up to the finest by convolutions and doublings.
+
+    Args:
+        num_classes: number of classes.
+        channels: channels of the head's convolutions.
+        dropout: rate before the last projection.
+        pyramid_channels: channels of the feature pyramid.
+
+    Input shape: list of maps (batch, height, width, any), the finest first.
+    Output shape: (batch, height, width, num_classes), logits at the size of the finest map.
+
+    Source: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 128,
+        dropout: float = 0.1,
+        pyramid_channels: int = 256,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, channels, dropout, **kwargs)
+        self.pyramid_channels = pyramid_channels
+
+    def _pyramid_conv(self, name: str, kernel_size: int) -> keras.layers.Conv2D:
+        return keras.layers.Conv2D(
+            self.pyramid_channels,
+            kernel_size,
+            padding="same",
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape: Sequence[tuple]) -> None:
+        """Build the pyramid and the way up of each level."""
+        levels = range(len(input_shape))
+        self.laterals = [self._pyramid_conv(f"lateral{i + 1}", 1) for i in levels]
+        self.smooths = [self._pyramid_conv(f"fpn{i + 1}", 3) for i in levels]
+        self.ways = [
+            [self._conv(f"level{i + 1}_conv{step + 1}", 3) for step in range(max(i, 1))]
+            for i in levels
+        ]
+        for i, shape in enumerate(input_shape):
+            self.laterals[i].build(shape)
+            self.smooths[i].build((*shape[:3], self.pyramid_channels))
+            for step, conv in enumerate(self.ways[i]):
+                channels = self.channels if step else self.pyramid_channels
+                conv.build((None, None, None, channels))
+        self.classify.build((*input_shape[0][:3], self.channels))
+
+    def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+        """Return the logits."""
+        merged, x = [], None
+        for lateral, level in reversed(list(zip(self.laterals, inputs, strict=True))):
+            x = lateral(level) if x is None else lateral(level) + resize_like(x, level)
+            merged.insert(0, x)
+        total = None
+        for i, (smooth, way) in enumerate(zip(self.smooths, self.ways, strict=True)):
+            x = smooth(merged[i])
+            for step, conv in enumerate(way):
+                x = conv(x, training=training)
+                if i:  # one level finer
+                    x = resize_like(x, inputs[i - step - 1])
+            total = x if total is None else total + x
+        return self._classify(total, training)
+
+    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
+        """Return the shape of the logits."""
+        return (*input_shape[0][:3], self.num_classes)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "pyramid_channels": self.pyramid_channels}
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class FCNHead(SegmentationHead):
+    """One convolution on one level: the auxiliary head beside `UPerHead`.
+
+    Args:
+        num_classes: number of classes.
+        channels: channels of the convolution.
+        dropout: rate before the last projection.
+        level: index of the map, of those that a segmenter gives its heads.
+
+    Input shape: list of maps (batch, height, width, any), the finest first.
+    Output shape: (batch, height, width, num_classes), logits at the size of that map.
+
+    Source: Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 256,
+        dropout: float = 0.1,
+        level: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, channels, dropout, **kwargs)
+        self.level = level
+        self.conv = self._conv("conv", 3)
+
+    def build(self, input_shape: Sequence[tuple]) -> None:
+        """Build the convolution."""
+        self.conv.build(input_shape[self.level])
+        self.classify.build((*input_shape[self.level][:3], self.channels))
+
+    def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+        """Return the logits."""
+        return self._classify(self.conv(inputs[self.level], training=training), training)
+
+    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
+        """Return the shape of the logits."""
+        return (*input_shape[self.level][:3], self.num_classes)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "level": self.level}

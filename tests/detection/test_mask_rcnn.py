@@ -1,0 +1,242 @@
+"""Mask R-CNN: training, sizes, files, formats, awkward ground truth."""
+
+import keras
+import numpy as np
+import pytest
+from keras.src import testing
+
+from keras_paca.detection import BoxHead, FeaturePyramid, MaskHead, MaskRCNN, RegionProposalNetwork
+from tests.marks import slow_but_on_torch
+
+
+@pytest.fixture
+def detector(small):
+    """Return a function that builds a small detector of three classes."""
+
+    def build(dtype=None, input_shape=None, **options):
+        keras.utils.set_random_seed(1)
+        backbone = small(
+            include_top=False, drop_path_rate=0.2, dtype=dtype, input_shape=input_shape
+        )
+        settings = {"channels": 16, "proposals": 60, "max_detections": 8, "score_threshold": 0.0}
+        return MaskRCNN(backbone, 3, **{**settings, **options})
+
+    return build
+
+
+def scene(count, height, width, objects=3, seed=0):
+    """Return images of bright rectangles on dark ground, with their boxes, labels and masks."""
+    draw = np.random.default_rng(seed)
+    images = draw.uniform(0, 60, (count, height, width, 3)).astype("float32")
+    boxes = np.zeros((count, objects, 4), "float32")
+    labels = draw.integers(0, 3, (count, objects)).astype("int32")
+    masks = np.zeros((count, objects, height, width), bool)
+    for i in range(count):
+        for j in range(objects):
+            left, top = draw.integers(0, width // 2), draw.integers(0, height // 2)
+            right, bottom = left + draw.integers(8, width // 2), top + draw.integers(8, height // 2)
+            boxes[i, j] = left, top, right, bottom
+            images[i, top:bottom, left:right, labels[i, j]] += 150
+            masks[i, j, top:bottom, left:right] = True
+    return images, {"boxes": boxes, "labels": labels, "masks": masks}
+
+
+NAMES = {"rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss", "loss"}
+
+
+def test_fit_predict_save_and_load(detector, tmp_path):
+    model = detector()
+    images, objects = scene(2, 64, 80)
+    model.compile(keras.optimizers.AdamW(1e-3))
+    history = model.fit(images, objects, batch_size=2, epochs=2, verbose=0).history
+    assert set(history) == NAMES
+    assert np.isfinite(list(history.values())).all()
+    assert history["loss"][0] != history["loss"][1]
+    found = model.predict(images, verbose=0)
+    shapes = {name: array.shape for name, array in found.items()}
+    assert shapes == {
+        "boxes": (2, 8, 4),
+        "scores": (2, 8),
+        "labels": (2, 8),
+        "masks": (2, 8, 28, 28),
+        "count": (2,),
+    }
+    assert found["count"].tolist() == (found["labels"] >= 0).sum(axis=1).tolist()
+    assert (np.diff(found["scores"]) <= 0).all()
+    assert (found["boxes"] <= [80, 64, 80, 64]).all()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(again, MaskRCNN)
+    for name, array in again.predict(images, verbose=0).items():
+        np.testing.assert_allclose(array, found[name], rtol=1e-4, atol=1e-4)
+    assert set(again.evaluate(images, objects, verbose=0, return_dict=True)) == NAMES
+
+
+@slow_but_on_torch
+def test_it_learns(detector):
+    """The losses of one batch fall when it is trained on again and again."""
+    model = detector()
+    images, objects = scene(2, 64, 64)
+    model.compile(keras.optimizers.AdamW(2e-3))
+    history = model.fit(images, objects, batch_size=2, epochs=12, verbose=0).history["loss"]
+    assert history[-1] < 0.8 * history[0]
+
+
+@pytest.mark.parametrize(
+    "kind", ["all", *(pytest.param(name, marks=slow_but_on_torch) for name in ("none", "some"))]
+)
+def test_images_without_objects(kind, detector):
+    images, objects = scene(2, 48, 64)
+    if kind != "none":
+        objects["labels"][: 1 if kind == "some" else 2] = -1
+        objects["boxes"][objects["labels"] < 0] = -1
+    model = detector()
+    model.compile(keras.optimizers.SGD(1e-3))
+    history = model.fit(images, objects, batch_size=2, verbose=0).history
+    assert np.isfinite(list(history.values())).all()
+    if kind == "all":
+        assert history["box_loss"] == history["mask_loss"] == history["rpn_box_loss"] == [0.0]
+
+
+@slow_but_on_torch
+def test_boxes_outside_the_image_and_unknown_labels_are_no_objects(detector):
+    images, objects = scene(1, 48, 48)
+    objects["boxes"][0, 0] = [60, 60, 90, 90]
+    objects["boxes"][0, 1] = [30, 10, 20, 20]
+    objects["labels"][0, 2] = 7
+    model = detector()
+    model.compile(keras.optimizers.SGD(0.0))
+    history = model.fit(images, objects, verbose=0).history
+    assert history["box_loss"] == history["mask_loss"] == [0.0]
+    assert np.isfinite(history["loss"][0])
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("kind", ["uint8", "map"])
+def test_kinds_of_masks(kind, detector):
+    """The same loss whatever the masks come as."""
+    images, objects = scene(1, 48, 64, objects=1)
+    losses = []
+    for masks in (
+        objects["masks"],
+        objects["masks"][:, 0].astype("int32")
+        if kind == "map"
+        else objects["masks"].astype("uint8"),
+    ):
+        model = detector(seed=5)
+        model.compile()
+        losses.append(model.evaluate(images, {**objects, "masks": masks}, verbose=0))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("kind", ["xywh", "rel_yxyx"])
+def test_formats_of_boxes(kind, detector):
+    images, objects = scene(1, 48, 64)
+    convert = keras.utils.bounding_boxes.convert_format
+    plain, other = detector(seed=5), detector(seed=5, bounding_box_format=kind)
+    plain.compile()
+    other.compile()
+    boxes = np.asarray(convert(objects["boxes"], "xyxy", kind, 48, 64))
+    expected = plain.evaluate(images, objects, verbose=0)
+    found = other.evaluate(images, {**objects, "boxes": boxes}, verbose=0)
+    assert found == pytest.approx(expected, rel=1e-3)
+    expected = convert(plain.predict(images, verbose=0)["boxes"], "xyxy", kind, 48, 64)
+    found = other.predict(images, verbose=0)["boxes"]
+    np.testing.assert_allclose(found, np.asarray(expected), atol=1e-3)
+
+
+@slow_but_on_torch
+def test_two_steps_in_a_row_differ(detector):
+    images, objects = scene(1, 48, 48)
+    model = detector()
+    model.compile(keras.optimizers.SGD(0.0))
+    history = model.fit(images, objects, epochs=2, verbose=0).history
+    assert history["loss"][0] != history["loss"][1]
+
+
+@slow_but_on_torch
+def test_any_size(detector):
+    model = detector()
+    for size in ((33, 47), (96, 32)):
+        found = model.predict(scene(1, *size)[0], verbose=0)
+        assert found["boxes"].shape == (1, 8, 4)
+
+
+@slow_but_on_torch
+def test_size_that_is_known(detector):
+    free, fixed = detector(), detector(input_shape=(40, 56, 3))
+    fixed.set_weights(free.get_weights())
+    images, _ = scene(1, 40, 56)
+    for name, array in fixed.predict(images, verbose=0).items():
+        np.testing.assert_allclose(array, free.predict(images, verbose=0)[name], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=slow_but_on_torch)]
+)
+def test_mixed_precision(policy, detector):
+    model = detector(dtype=policy)
+    images, objects = scene(1, 48, 48)
+    model.compile()
+    assert np.isfinite(model.fit(images, objects, verbose=0).history["loss"][0])
+    assert np.isfinite(model.predict(images, verbose=0)["boxes"]).all()
+
+
+def test_own_losses_only(detector):
+    with pytest.raises(ValueError, match="own losses"):
+        detector().compile(loss="mse")
+
+
+def test_backbone_without_levels():
+    with pytest.raises(ValueError, match="pyramid_outputs"):
+        MaskRCNN(keras.Sequential([keras.Input((32, 32, 3))]))
+
+
+@pytest.mark.parametrize("name", ["neck", "rpn", "box", "mask"])
+def test_run_layer_test(name):
+    maps = [(2, 9, 8, 4), (2, 5, 4, 4), (2, 3, 2, 4)]
+    cls, options, shape, expected, trainable = {
+        "neck": (
+            FeaturePyramid,
+            {"channels": 6},
+            maps,
+            [(2, 9, 8, 6), (2, 5, 4, 6), (2, 3, 2, 6), (2, 2, 1, 6)],
+            12,
+        ),
+        "rpn": (
+            RegionProposalNetwork,
+            {"channels": 4},
+            maps,
+            ([(2, 216), (2, 60), (2, 18)], [(2, 216, 4), (2, 60, 4), (2, 18, 4)]),
+            6,
+        ),
+        "box": (
+            BoxHead,
+            {"num_classes": 3, "units": 8},
+            (2, 5, 7, 7, 4),
+            ((2, 5, 4), (2, 5, 3, 4)),
+            8,
+        ),
+        "mask": (
+            MaskHead,
+            {"num_classes": 3, "channels": 4, "depth": 2},
+            (2, 5, 6, 6, 4),
+            (2, 5, 12, 12, 3),
+            8,
+        ),
+    }[name]
+    test = testing.TestCase()
+    test.setUp()
+    try:
+        test.run_layer_test(
+            cls,
+            options,
+            input_shape=shape,
+            expected_output_shape=expected,
+            expected_num_trainable_weights=trainable,
+            run_training_check=False,  # several outputs have no single loss; trained above
+            run_mixed_precision_check=False,  # logits are float32 on purpose
+        )
+    finally:
+        test.tearDown()

@@ -1,0 +1,124 @@
+"""Keras's own checks of every head, and what each promises beyond them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras.src import testing
+
+from keras_paca.layers.maps import average_pool_to, resize_bilinear, resize_like
+from keras_paca.segmentation import FCNHead, PaCaSegmentationHead, SemanticFPNHead, UPerHead
+from keras_paca.segmentation.heads import ConvNormReLU
+from keras_paca.segmentation.segmenter import ResizeToImage
+
+MAPS = [(2, 9, 8, 3), (2, 5, 4, 4), (2, 3, 2, 5), (2, 2, 1, 6)]
+CASES = {  # class, arguments, output shape, trainable weights
+    "paca": (PaCaSegmentationHead, {"channels": 4}, ((2, 9, 8, 7),) * 2, 7 * 3 + 2 * 4 + 4),
+    "upernet": (
+        UPerHead,
+        {"channels": 4, "pool_scales": (1, 2, 3)},
+        (2, 9, 8, 7),
+        (3 + 1 + 3 + 3 + 1) * 3 + 2,
+    ),
+    "fpn": (
+        SemanticFPNHead,
+        {"channels": 4, "pyramid_channels": 6},
+        (2, 9, 8, 7),
+        8 * 2 + 7 * 3 + 2,
+    ),
+    "fcn": (FCNHead, {"channels": 4}, (2, 3, 2, 7), 5),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_run_layer_test(name):
+    cls, options, shape, trainable = CASES[name]
+    test = testing.TestCase()
+    test.setUp()
+    try:
+        test.run_layer_test(
+            cls,
+            {"num_classes": 7, **options},
+            input_shape=MAPS,
+            expected_output_shape=shape,
+            expected_num_trainable_weights=trainable,
+            run_training_check=False,  # Keras's takes one input; segmenters train in their tests
+            run_mixed_precision_check=False,  # logits are float32 on purpose; tested below
+        )
+    finally:
+        test.tearDown()
+
+
+def test_run_layer_test_unit_and_resize():
+    test = testing.TestCase()
+    test.setUp()
+    try:
+        test.run_layer_test(
+            ConvNormReLU,
+            {"filters": 5, "kernel_size": 3},
+            input_shape=(2, 7, 5, 4),
+            expected_output_shape=(2, 7, 5, 5),
+            expected_num_trainable_weights=3,
+        )
+        test.run_layer_test(
+            ResizeToImage,
+            {},
+            input_shape={"logits_shape": (2, 3, 2, 4), "images_shape": (2, 9, 7, 3)},
+            expected_output_shape=(2, 9, 7, 4),
+            run_training_check=False,
+        )
+    finally:
+        test.tearDown()
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", CASES)
+def test_mixed_precision(name, policy, images):
+    cls, options, _, _ = CASES[name]
+    head = cls(7, **options, dtype=policy)
+    for y in keras.tree.flatten(head([images(*shape) for shape in MAPS], training=True)):
+        assert keras.backend.standardize_dtype(y.dtype) == "float32"
+        assert np.isfinite(ops.convert_to_numpy(y)).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_arguments(name):
+    with pytest.raises(ValueError, match="positive integers"):
+        CASES[name][0](0)
+
+
+@pytest.mark.parametrize("cls", [PaCaSegmentationHead, UPerHead])
+def test_another_number_of_levels(cls, images):
+    with pytest.raises(ValueError, match="list of 4 maps"):
+        cls(7, channels=4)([images(*shape) for shape in MAPS[:3]])
+
+
+def test_clusters_of_the_head_are_over_patches(images):
+    """With one class the head attends to one cluster: each patch gets the same value."""
+    head = PaCaSegmentationHead(1, channels=4)
+    logits, _ = head([images(*shape) / 255 for shape in MAPS])
+    logits = ops.convert_to_numpy(logits)
+    np.testing.assert_allclose(logits, logits[:, :1, :1] + 0 * logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(7, 5), (4, 4), (2, 9)])
+@pytest.mark.parametrize("side", [1, 2, 3, 6])
+def test_average_pool_is_the_mean_of_each_bin(size, side, images):
+    x = images(2, *size, 3)
+    found = ops.convert_to_numpy(average_pool_to(x, side))
+    assert found.shape == (2, side, side, 3)
+    for i in range(side):
+        for j in range(side):
+            (top, bottom), (left, right) = (
+                (k * n // side, -(-(k + 1) * n // side)) for k, n in ((i, size[0]), (j, size[1]))
+            )
+            expected = x[:, top:bottom, left:right].mean(axis=(1, 2))
+            np.testing.assert_allclose(found[:, i, j], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(9, 7), (3, 2), (5, 11)])
+def test_resize_is_the_same_known_or_not(size, images):
+    x = images(2, 5, 4, 3)
+    found = ops.convert_to_numpy(resize_like(x, np.zeros((2, *size, 1), "float32")))
+    expected = ops.convert_to_numpy(resize_bilinear(x, size))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)

@@ -1,0 +1,315 @@
+"""Segmenters: training, sizes, files, masks of every kind, windows, pictures, weights."""
+
+import keras
+import numpy as np
+import pytest
+import skimage.data
+from keras import ops
+
+from keras_paca import cluster_maps, segmentation
+from keras_paca.segmentation import Segmenter
+from keras_paca.segmentation.heads import FCNHead, PaCaSegmentationHead
+from tests.marks import slow_but_on_torch
+
+# Keras's MeanIoU asks for int64, which JAX has not
+pytestmark = pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
+HEADS = ("paca", "upernet", "fpn")
+each_head = pytest.mark.parametrize(
+    "head", ["paca", *(pytest.param(name, marks=slow_but_on_torch) for name in HEADS[1:])]
+)
+
+
+@pytest.fixture
+def segmenter(small):
+    """Return a function that builds a small segmenter of three classes."""
+
+    def build(head="paca", num_classes=3, dtype=None, input_shape=None, **options):
+        keras.utils.set_random_seed(1)
+        backbone = small(
+            include_top=False, drop_path_rate=0.2, dtype=dtype, input_shape=input_shape
+        )
+        if head in ("paca", "upernet", "fpn"):
+            part = {"paca": PaCaSegmentationHead, "upernet": segmentation.UPerHead}.get(
+                head, segmentation.SemanticFPNHead
+            )
+            auxiliary = (
+                FCNHead(num_classes, 8, name="auxiliary_head") if head == "upernet" else None
+            )
+            head = part(num_classes, channels=8, dtype=dtype, name="decode_head")
+            options = {"auxiliary_head": auxiliary, **options}
+        return Segmenter(backbone, head, num_classes, **options)
+
+    return build
+
+
+def scene(count, height, width, seed=0):
+    """Return images of a bright rectangle on dark ground, and their masks."""
+    draw = np.random.default_rng(seed)
+    images = draw.uniform(0, 60, (count, height, width, 3)).astype("float32")
+    masks = np.zeros((count, height, width), "uint8")
+    for image, mask in zip(images, masks, strict=True):
+        top, left = draw.integers(0, height // 2), draw.integers(0, width // 2)
+        place = slice(top, top + height // 2), slice(left, left + width // 2)
+        image[place] += 150
+        mask[place] = 1
+    return images, masks
+
+
+@each_head
+def test_fit_predict_save_and_load(head, segmenter, tmp_path):
+    model = segmenter(head)
+    images, masks = scene(2, 64, 48)
+    masks[:, :5] = 255
+    model.compile(keras.optimizers.AdamW(1e-2))
+    history = model.fit(images, masks, batch_size=2, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][0] != history["loss"][1]
+    assert 0 <= history["mean_iou"][0] <= 1
+    logits = model.predict(images, verbose=0)
+    assert logits.shape == (2, 64, 48, 3)
+    assert logits.dtype == np.float32
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(again, Segmenter)
+    np.testing.assert_allclose(again.predict(images, verbose=0), logits, rtol=1e-5, atol=1e-5)
+    assert set(again.evaluate(images, masks, verbose=0, return_dict=True)) == {"loss", "mean_iou"}
+
+
+@each_head
+def test_any_size(head, segmenter):
+    model = segmenter(head)
+    for size in [(33, 47), (64, 32)] if keras.backend.backend() != "jax" else [(33, 47)]:
+        assert model.predict(scene(1, *size)[0], verbose=0).shape == (1, *size, 3)
+
+
+@slow_but_on_torch
+def test_size_that_is_known(segmenter):
+    """The vendor's resize computes what the matrix products compute."""
+    free, fixed = segmenter(), segmenter(input_shape=(40, 56, 3))
+    fixed.set_weights(free.get_weights())
+    images, masks = scene(2, 40, 56)
+    found = fixed.predict(images, verbose=0)
+    np.testing.assert_allclose(found, free.predict(images, verbose=0), rtol=1e-4, atol=1e-5)
+    fixed.compile()
+    assert np.isfinite(fixed.fit(images, masks, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=slow_but_on_torch)]
+)
+def test_mixed_precision(policy, segmenter):
+    model = segmenter(dtype=policy)
+    assert model.decode_head.compute_dtype == policy.removeprefix("mixed_")
+    images, masks = scene(2, 32, 48)
+    model.compile()
+    assert np.isfinite(model.fit(images, masks, verbose=0).history["loss"][0])
+    assert model.predict(images, verbose=0).dtype == np.float32
+
+
+class Stream(keras.utils.PyDataset):
+    """One batch, from a data set."""
+
+    def __init__(self, images, masks):
+        super().__init__()
+        self.batch = images, masks
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def losses(model, images, masks):
+    """Return what `fit` says of one batch, with a step of length 0."""
+    model.compile(keras.optimizers.SGD(0.0))
+    return model.fit(images, masks, batch_size=len(images), verbose=0).history
+
+
+def test_loss_is_that_of_the_equation(segmenter):
+    """Cross-entropy of both logits over the pixels with a class, the second weighted."""
+    model = segmenter("paca", auxiliary_weight=0.25)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "rate"):
+            layer.rate = 0.0
+    images, masks = scene(2, 32, 48)
+    masks[0, :7] = 255
+    outputs = model(images, training=True)
+    auxiliary = ops.image.resize(outputs["auxiliary"], (32, 48), data_format="channels_last")
+    known = masks != 255
+
+    def entropy(logits):
+        logits = ops.convert_to_numpy(logits).astype("float64")[known]
+        logits -= logits.max(axis=-1, keepdims=True)
+        chosen = np.take_along_axis(logits, masks[known].astype(int)[:, None], axis=-1)[:, 0]
+        return float(np.mean(np.log(np.exp(logits).sum(axis=-1)) - chosen))
+
+    expected = entropy(outputs["logits"]) + 0.25 * entropy(auxiliary)
+    assert losses(model, images, masks)["loss"][0] == pytest.approx(expected, rel=1e-4)
+
+
+@slow_but_on_torch
+def test_nothing_but_ignored_pixels(segmenter):
+    images, masks = scene(2, 32, 32)
+    history = losses(segmenter(), images, np.full_like(masks, 255))
+    assert history["loss"][0] == pytest.approx(0.0, abs=1e-6)
+    mixed = masks.copy()
+    mixed[0] = 255
+    assert np.isfinite(losses(segmenter(), images, mixed)["loss"][0])
+
+
+def test_masks_with_a_last_axis(segmenter):
+    images, masks = scene(2, 32, 32)
+    model = segmenter()
+    model.compile()
+    flat = model.evaluate(images, masks, verbose=0)
+    assert model.evaluate(images, masks[..., None], verbose=0) == pytest.approx(flat)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda masks: masks + 3, r"ids \[3, 4\]"),
+        (lambda masks: masks.astype("int32") - 1, r"ids \[-1\]"),
+        (lambda masks: masks + np.float32(0.5), "integer ids"),
+        (lambda masks: masks[0], "shape"),
+    ],
+)
+@slow_but_on_torch
+def test_masks_that_are_wrong(change, message, segmenter):
+    images, masks = scene(2, 32, 32)
+    model = segmenter()
+    model.compile()
+    for call in (
+        lambda: model.fit(images, change(masks), verbose=0),
+        lambda: model.evaluate(images, change(masks), verbose=0),
+        lambda: model.fit(images, masks, validation_data=(images, change(masks)), verbose=0),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@slow_but_on_torch
+def test_unknown_ids_in_a_stream_are_ignored(segmenter):
+    images, masks = scene(2, 32, 32)
+    unknown, ignored = masks.astype("int32"), masks.copy()
+    unknown[:, :9], ignored[:, :9] = 77, 255
+    model = segmenter()
+    model.compile()
+    stream = Stream(images, unknown)
+    found = model.evaluate(stream, verbose=0)
+    assert found == pytest.approx(model.evaluate(images, ignored, verbose=0), rel=1e-4)
+    assert np.isfinite(model.fit(stream, verbose=0).history["loss"][0])
+
+
+@slow_but_on_torch
+def test_mean_iou(segmenter):
+    """Against the definition, over the classes that occur."""
+    model = segmenter()
+    images, masks = scene(2, 32, 32)
+    masks[0, :3] = 255
+    model.compile()
+    found = model.evaluate(images, masks, verbose=0, return_dict=True)["mean_iou"]
+    predicted = model.predict(images, verbose=0).argmax(axis=-1)
+    known = masks != 255
+    scores = []
+    for number in range(3):
+        a, b = (predicted == number) & known, (masks == number) & known
+        if (a | b).any():
+            scores.append((a & b).sum() / (a | b).sum())
+    assert found == pytest.approx(np.mean(scores), rel=1e-5)
+
+
+@slow_but_on_torch
+def test_windows(segmenter):
+    """One window is the whole image; several are means where they overlap."""
+    model = segmenter()
+    images, _ = scene(1, 48, 64)
+    whole = model.predict(images, verbose=0)
+    one = model.predict_in_windows(images, window_size=64, stride=64)
+    np.testing.assert_allclose(one, whole, atol=1e-6)
+    found = model.predict_in_windows(images, window_size=(48, 40), stride=(48, 24))
+    left = model.predict(images[:, :, :40], verbose=0)
+    right = model.predict(images[:, :, 24:], verbose=0)
+    np.testing.assert_allclose(found[:, :, :24], left[:, :, :24], atol=1e-5)
+    np.testing.assert_allclose(found[:, :, 40:], right[:, :, 16:], atol=1e-5)
+    middle = (left[:, :, 24:] + right[:, :, :16]) / 2
+    np.testing.assert_allclose(found[:, :, 24:40], middle, atol=1e-5)
+    with pytest.raises(ValueError, match="between 1 and"):
+        model.predict_in_windows(images, window_size=32, stride=33)
+
+
+def test_auxiliary_head_is_left_out_of_inference(segmenter, monkeypatch):
+    model = segmenter("upernet")
+    images, _ = scene(1, 32, 32)
+    model(images, training=True)
+
+    def call(*args, **kwargs):
+        raise AssertionError("the auxiliary head was called")
+
+    monkeypatch.setattr(model.auxiliary_head, "call", call)
+    assert model(images, training=False).shape == (1, 32, 32, 3)
+
+
+def test_parts_that_do_not_fit(small, segmenter):
+    backbone = small(include_top=False)
+    for arguments, message in (
+        ((keras.Sequential([keras.Input((32, 32, 3))]),), "pyramid_outputs"),
+        ((backbone, "deeplab"), "`head` must be"),
+        ((backbone, PaCaSegmentationHead(4), 3), "`num_classes` must be"),
+        ((backbone, PaCaSegmentationHead(3), 3, FCNHead(3)), "takes no"),
+        ((backbone, "paca", 300), "`ignore_class`"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Segmenter(*arguments)
+
+
+@slow_but_on_torch
+def test_inside_another_model(segmenter, tmp_path):
+    inner = segmenter()
+    inputs = keras.Input((40, 40, 3))
+    outputs = keras.layers.Softmax()(inner(keras.layers.Rescaling(255.0)(inputs)))
+    assert outputs.shape == (None, 40, 40, 3)
+    model = keras.Model(inputs, outputs)
+    images, _ = scene(1, 40, 40)
+    found = model.predict(images / 255, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict(images / 255, verbose=0), found, atol=1e-5)
+
+
+@slow_but_on_torch
+def test_frozen_backbone_stays_frozen(segmenter, tmp_path):
+    model = segmenter()
+    model.backbone.trainable = False
+    count = len(model.trainable_weights)
+    assert count == len(model.decode_head.trainable_weights)
+    model.save(tmp_path / "model.keras")
+    assert len(keras.saving.load_model(tmp_path / "model.keras").trainable_weights) == count
+
+
+@slow_but_on_torch
+def test_pictures(segmenter, tmp_path):
+    model = segmenter()
+    image = skimage.data.astronaut()[::8, ::8].astype("float32")[None]
+    logits = model.predict(image, verbose=0)
+    masks = np.full((1, 64, 64), 255)
+    for options in ({}, {"masks": masks, "palette": {0: (9, 9, 9), 1: (0, 0, 9), 2: (9, 0, 0)}}):
+        segmentation.plot_segmentation(image, logits, path=tmp_path / "classes.png", **options)
+        assert (tmp_path / "classes.png").stat().st_size > 1000
+    maps = segmentation.head_cluster_maps(model, image)
+    assert maps.shape == (1, 16, 16, 3)
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), 1, rtol=1e-5)
+    segmentation.plot_head_clusters(image[0], maps, top=3, path=tmp_path / "clusters.png")
+    assert (tmp_path / "clusters.png").stat().st_size > 1000
+    assert set(cluster_maps(model, image)) == {"P2", "P3", "P4"}
+    with pytest.raises(ValueError, match="PaCaSegmentationHead"):
+        segmentation.head_cluster_maps(segmenter("fpn"), image)
+
+
+@slow_but_on_torch
+def test_classes_of_ade20k():
+    names, palette = segmentation.ade20k_classes(), segmentation.ade20k_palette()
+    assert (len(names), names[0], names[149]) == (150, "wall", "flag")
+    assert len(palette) == 150
+    assert palette[2] == [6, 230, 230]
