@@ -6,6 +6,7 @@ from keras_paca.detection.heads import BoxHead, MaskHead
 from keras_paca.detection.mask_rcnn import MaskRCNN
 from keras_paca.detection.paca import PaCaBaseMaskRCNN, PaCaSmallMaskRCNN, PaCaTinyMaskRCNN
 from keras_paca.detection.paste import paste_masks
+from keras_paca.detection.pictures import plot_detections
 from keras_paca.detection.proposals import RegionProposalNetwork
 from keras_paca.detection.roi_align import roi_align
 
@@ -20,5 +21,6 @@ __all__ = [
     "RegionProposalNetwork",
     "coco_classes",
     "paste_masks",
+    "plot_detections",
     "roi_align",
 ]

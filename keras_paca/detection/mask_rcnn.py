@@ -22,6 +22,7 @@ from keras_paca.detection.targets import assign, crop_masks, sample
 BOX_BINS, MASK_BINS = 7, 14
 DEVIATIONS = (0.1, 0.1, 0.2, 0.2)  # of the box head's deltas
 CLASS_CANDIDATES = 2000  # pairs of a box and a class that compete in the end
+LARGEST = 5000  # proposals: 1000 of each level
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
 
 
@@ -258,6 +259,12 @@ class MaskRCNN(PyramidModel):
         trainable: bool = True,
     ) -> None:
         pyramid = pyramid_levels(backbone)
+        if not 1 <= max_detections <= proposals * num_classes or proposals > LARGEST:
+            raise ValueError(
+                f"`proposals` must be at most {LARGEST}, `max_detections` at most `proposals` x "
+                f"`num_classes`. Received: proposals={proposals}, max_detections={max_detections}, "
+                f"num_classes={num_classes}"
+            )
         policy = keras.dtype_policies.get(dtype or backbone.dtype_policy)
         common = {"dtype": policy}
         images = backbone.input

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 from keras.src import testing
 
-from keras_paca.detection import BoxHead, FeaturePyramid, MaskHead, MaskRCNN, RegionProposalNetwork
+from keras_paca.detection import (
+    BoxHead,
+    FeaturePyramid,
+    MaskHead,
+    MaskRCNN,
+    RegionProposalNetwork,
+    coco_classes,
+    plot_detections,
+)
 from tests.marks import slow_but_on_torch
 
 
@@ -186,6 +194,26 @@ def test_mixed_precision(policy, detector):
 def test_own_losses_only(detector):
     with pytest.raises(ValueError, match="own losses"):
         detector().compile(loss="mse")
+
+
+@slow_but_on_torch
+def test_pictures(detector, tmp_path):
+    images, _ = scene(3, 48, 64)
+    found = detector().predict(images, verbose=0)
+    for options in ({}, {"class_names": coco_classes(), "score_threshold": 0.0, "columns": 2}):
+        plot_detections(images, found, path=tmp_path / "found.png", **options)
+        assert (tmp_path / "found.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("options", [{"max_detections": 999}, {"proposals": 9000}])
+def test_numbers_that_do_not_fit(options, detector):
+    with pytest.raises(ValueError, match="`proposals` must be"):
+        detector(**options)
+
+
+def test_classes_of_coco():
+    names = coco_classes()
+    assert (len(set(names)), names[0], names[79]) == (80, "person", "toothbrush")
 
 
 def test_backbone_without_levels():
