@@ -997,18 +997,35 @@ def build_variant(
 
 def _check(file: weights.ReleasedFile, tensors: Mapping[str, np.ndarray], model: PaCaViT) -> None:
     """Raise where a file isn't the classifier that its row of the table names."""
+    config = model.get_config() | {"clusters": file.clusters, "include_top": True}
+    check_released(file, tensors, checkpoint_map(config))
+    channels = [tensors[key].size for key in sorted(tensors) if re.fullmatch(r"norm\d.weight", key)]
+    if channels != model.hidden_dims:
+        raise ValueError(f"{file.file} should be {file.variant} and has the channels {channels}.")
+
+
+def check_released(
+    file: weights.ReleasedFile, tensors: Mapping[str, np.ndarray], key_map: weights.KeyMap
+) -> None:
+    """Raise where a file holds other clusters or keys than its row of the table names.
+
+    Args:
+        file: the row.
+        tensors: what the file holds.
+        key_map: the keys that it should hold.
+
+    Raises:
+        ValueError: if it doesn't.
+    """
     held = clusters_in_checkpoint(tensors)
     if held != file.clusters:
         raise ValueError(f"{file.file} should have {file.clusters} clusters and has {held}.")
-    config = model.get_config() | {"clusters": file.clusters, "include_top": True}
-    expected = checkpoint_map(config).keys()
-    constant = {key for key in tensors if key.endswith(("num_batches_tracked", "blur_filter"))}
-    missing, unexpected = expected - tensors.keys(), tensors.keys() - expected - constant
-    channels = [tensors[key].size for key in sorted(tensors) if re.fullmatch(r"norm\d.weight", key)]
-    if missing or unexpected or channels != model.hidden_dims:
+    missing = key_map.keys() - tensors.keys()
+    unexpected = tensors.keys() - key_map.keys() - constant_tensors(tensors)
+    if missing or unexpected:
         raise ValueError(
-            f"{file.file} should be {file.variant}. Missing: {sorted(missing)[:3]}; unexpected: "
-            f"{sorted(unexpected)[:3]}; channels: {channels}."
+            f"{file.file} should be {file.variant}, head={file.head!r}. Missing: "
+            f"{sorted(missing)[:3]}; unexpected: {sorted(unexpected)[:3]}."
         )
 
 

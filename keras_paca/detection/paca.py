@@ -4,11 +4,9 @@ Paper: https://arxiv.org/abs/2203.11987. Official code: https://github.com/iVMCL
 Read from top to bottom: checkpoint keys, weights, variants.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from keras_paca import weights
 from keras_paca.backbones import paca_vit
@@ -193,25 +191,13 @@ def _build(
     )
     detector = MaskRCNN(backbone, **options)
     if file is not None:
-        checkpoint = weights.fetch(file, url, lambda tensors: _check(file, tensors, detector))
+        key_map = checkpoint_map(detector)
+        checkpoint = weights.fetch(
+            file, url, lambda tensors: paca_vit.check_released(file, tensors, key_map)
+        )
     if checkpoint is not None:
         load_weights(detector, checkpoint, chosen is not None)
     return detector
-
-
-def _check(
-    file: weights.ReleasedFile, tensors: Mapping[str, np.ndarray], detector: MaskRCNN
-) -> None:
-    """Raise where a file isn't the detector that its row of the table names."""
-    held = paca_vit.clusters_in_checkpoint(tensors)
-    expected = checkpoint_map(detector).keys()
-    constant = {key for key in tensors if key.endswith(("num_batches_tracked", "blur_filter"))}
-    missing, unexpected = expected - tensors.keys(), tensors.keys() - expected - constant
-    if missing or unexpected or held != file.clusters:
-        raise ValueError(
-            f"{file.file} should be {file.variant}. Missing: {sorted(missing)[:3]}; unexpected: "
-            f"{sorted(unexpected)[:3]}; clusters: {held}."
-        )
 
 
 _DOCSTRING = """Build a Mask R-CNN on PaCa-{size}, with the weights released for COCO by default.
