@@ -63,14 +63,23 @@ def official_checkpoint(model):
     }
 
 
-@pytest.mark.parametrize("file", DENSE, ids=lambda file: file.file)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, id=file.file, marks=[] if file.size == "tiny" else pytest.mark.slow)
+        for file in DENSE
+    ],
+)
 def test_parameters_of_every_released_file(file):
     """Beside the official README's."""
     millions = dense.parameters(build(file)) / 1e6
     assert millions == pytest.approx(MISSTATED.get(file.file, file.params_m), abs=0.06)
 
 
-CASES = [*dense.SEGMENTERS, *dense.DETECTORS]
+CASES = [
+    pytest.param(name, marks=pytest.mark.slow if "upernet" in name else [])
+    for name in (*dense.SEGMENTERS, *dense.DETECTORS)
+]
 
 
 def case_model(name, **options):

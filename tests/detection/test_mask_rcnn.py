@@ -90,9 +90,8 @@ def test_it_learns(detector):
     assert history[-1] < 0.8 * history[0]
 
 
-@pytest.mark.parametrize(
-    "kind", ["all", *(pytest.param(name, marks=slow_but_on_torch) for name in ("none", "some"))]
-)
+@slow_but_on_torch
+@pytest.mark.parametrize("kind", ["none", "some", "all"])
 def test_images_without_objects(kind, detector):
     images, objects = scene(2, 48, 64)
     if kind != "none":
@@ -180,9 +179,8 @@ def test_size_that_is_known(detector):
         np.testing.assert_allclose(array, free.predict(images, verbose=0)[name], atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=slow_but_on_torch)]
-)
+@slow_but_on_torch
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(policy, detector):
     model = detector(dtype=policy)
     images, objects = scene(1, 48, 48)

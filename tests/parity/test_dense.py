@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.marks import slow_but_on_torch
 from tests.parity import dense, official
 
 
@@ -12,6 +13,7 @@ def test_segmenter(name):
     assert not [(array, error) for array, error, bar in errors if not error < bar]
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("name", dense.SEGMENTERS)
 def test_parameters(name):
     description, _, _ = official.case(name)
@@ -26,6 +28,7 @@ def test_detector():
     assert not [(array, error) for array, error, bar in errors if not error < bar]
 
 
+@slow_but_on_torch
 def test_detector_parameters():
     (name,) = dense.DETECTORS
     description, _, _ = official.case(name)

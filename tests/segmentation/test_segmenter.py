@@ -94,9 +94,8 @@ def test_size_that_is_known(segmenter):
     assert np.isfinite(fixed.fit(images, masks, verbose=0).history["loss"][0])
 
 
-@pytest.mark.parametrize(
-    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=slow_but_on_torch)]
-)
+@slow_but_on_torch
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(policy, segmenter):
     model = segmenter(dtype=policy)
     assert model.decode_head.compute_dtype == policy.removeprefix("mixed_")
@@ -126,6 +125,7 @@ def losses(model, images, masks):
     return model.fit(images, masks, batch_size=len(images), verbose=0).history
 
 
+@slow_but_on_torch
 def test_loss_is_that_of_the_equation(segmenter):
     """Cross-entropy of both logits over the pixels with a class, the second weighted."""
     model = segmenter("paca", auxiliary_weight=0.25)
@@ -158,6 +158,7 @@ def test_nothing_but_ignored_pixels(segmenter):
     assert np.isfinite(losses(segmenter(), images, mixed)["loss"][0])
 
 
+@slow_but_on_torch
 def test_masks_with_a_last_axis(segmenter):
     images, masks = scene(2, 32, 32)
     model = segmenter()
@@ -239,6 +240,7 @@ def test_windows(segmenter):
         model.predict_in_windows(images, window_size=32, stride=33)
 
 
+@slow_but_on_torch
 def test_auxiliary_head_is_left_out_of_inference(segmenter, monkeypatch):
     model = segmenter("upernet")
     images, _ = scene(1, 32, 32)
