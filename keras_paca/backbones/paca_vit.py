@@ -15,10 +15,11 @@ import keras
 import numpy as np
 
 from keras_paca import layers, weights
+from keras_paca.backbones.pyramid import LEVELS
+from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
 from keras_paca.weights import Entry
 
 STAGES = 4
-LEVELS = ("P2", "P3", "P4", "P5")  # strides 4, 8, 16, 32
 CLUSTERINGS = ("conv", "mlp", "linear", "teacher")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
 
@@ -339,6 +340,14 @@ class PaCaViT(keras.Model):
     def stage_names(self) -> list[str]:
         """The levels, in order."""
         return list(LEVELS)
+
+    def as_segformer_encoder(self, name: str | None = None) -> SegFormerEncoder:
+        """Return a view for KerasHub's `SegFormerBackbone`, with shared layers."""
+        return SegFormerEncoder(self, name)
+
+    def as_dict_encoder(self, name: str | None = None) -> DictEncoder:
+        """Return a view for KerasHub's `DFineBackbone`, with shared layers."""
+        return DictEncoder(self, name)
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor, without weights and tensors."""

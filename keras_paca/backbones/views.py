@@ -1,0 +1,102 @@
+"""A pyramid backbone as other libraries want to see it."""
+
+from typing import Any
+
+import keras
+
+from keras_paca.backbones.pyramid import LEVELS, pyramid_levels
+
+
+class _View(keras.Model):
+    """A model with a backbone's own layers and input, and other outputs."""
+
+    def __init__(self, backbone: keras.Model, outputs: Any, name: str | None) -> None:
+        super().__init__(inputs=backbone.input, outputs=outputs, name=name)
+        self.backbone = backbone
+        self.dtype_policy = backbone.dtype_policy
+
+    @property
+    def hidden_dims(self) -> list[int]:
+        """Channels per level."""
+        return [level.shape[-1] for level in pyramid_levels(self.backbone)]
+
+    @property
+    def image_shape(self) -> tuple:
+        """(height, width, channels) of the input, `None` where any."""
+        return tuple(self.backbone.input.shape[1:])
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor, the backbone serialised."""
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),  # which D-FINE looks for
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "_View":
+        """Return the view of a configuration; the types are the backbone's own."""
+        backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects)
+        view = cls(backbone, name=config.get("name"))
+        if not config.get("trainable", True):
+            view.trainable = False
+        return view
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class SegFormerEncoder(_View):
+    """A backbone whose four levels are named as KerasHub's `SegFormerBackbone` reads them.
+
+    SegFormer counts levels from 1, whatever their strides: its P1 to P4 are P2 to P5 here.
+
+    Args:
+        backbone: functional model with `pyramid_outputs` {"P2": KerasTensor, ... "P5"}. Its layers
+            are shared, not copied.
+        name: name of the model.
+
+    Input shape: the backbone's.
+    Output shape: the map of the coarsest level, (batch, height / 32, width / 32, channels).
+
+    Raises:
+        ValueError: if the backbone has no such levels.
+    """
+
+    def __init__(self, backbone: keras.Model, name: str | None = None) -> None:
+        super().__init__(backbone, pyramid_levels(backbone)[-1], name)
+
+    @property
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
+        """The maps, {"P1": stride 4, ... "P4": stride 32}."""
+        levels = pyramid_levels(self.backbone)
+        return {f"P{number}": level for number, level in enumerate(levels, start=1)}
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DictEncoder(_View):
+    """A backbone that returns its levels as a dict, as KerasHub's `DFineBackbone` reads it.
+
+    Args:
+        backbone: functional model with `pyramid_outputs` {"P2": KerasTensor, ... "P5"}. Its layers
+            are shared, not copied.
+        name: name of the model.
+
+    Input shape: the backbone's.
+    Output shape: {"P2": (batch, height / 4, width / 4, channels), ... "P5"}.
+
+    Raises:
+        ValueError: if the backbone has no such levels.
+    """
+
+    def __init__(self, backbone: keras.Model, name: str | None = None) -> None:
+        super().__init__(backbone, dict(zip(LEVELS, pyramid_levels(backbone), strict=True)), name)
+
+    @property
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
+        """The maps P2 to P5."""
+        return dict(zip(LEVELS, pyramid_levels(self.backbone), strict=True))
+
+    @property
+    def stage_names(self) -> list[str]:
+        """The levels, in order."""
+        return list(LEVELS)

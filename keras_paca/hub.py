@@ -1,0 +1,214 @@
+"""PaCa-ViT as a model of KerasHub: presets, LoRA, raw images in.
+
+Import this module before `from_preset` reads a PaCa preset; the classes are found by registration.
+Read from top to bottom: the backbone, what prepares its images, the classifier, the way there from
+a `keras_paca` model.
+"""
+
+from typing import Any
+
+import keras
+
+try:
+    import keras_hub
+except ImportError as error:
+    raise ImportError("`keras_paca.hub` needs KerasHub: pip install keras-paca[hub]") from error
+
+from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
+
+# What a classifier has and a backbone hasn't; `image_shape` stands for the shape of the input.
+_OF_THE_CLASSIFIER = (
+    "classes",
+    "classifier_activation",
+    "frozen",
+    "include_preprocessing",
+    "include_top",
+    "input_name",
+    "input_shape",
+    "pooling",
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaBackbone(keras_hub.models.Backbone):
+    """A `PaCaViT` without top as a KerasHub backbone, on images that are already normalised.
+
+    Args:
+        hidden_dims: channels per stage.
+        depths: blocks per stage.
+        num_heads: attention heads per stage.
+        image_shape: (height, width, channels); sides from 32, `None` for any.
+        name: name of the model.
+        dtype: dtype or policy of every layer.
+        trainable: whether the model trains at all.
+        **options: other arguments of `keras_paca.PaCaViT` that define the network, such as
+            `clustering`, `clusters`, `mlp_ratio` or `drop_path_rate`.
+
+    Input shape: (batch, height, width, channels), normalised as `PaCaImageConverter` does.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Attributes:
+        pyramid_outputs: {"P2": KerasTensor (batch, height / 4, width / 4, channels), ... "P5"}.
+        pyramid_level_inputs: {"P2": name of the layer that ends the stage, ...}.
+        embedding_dims: channels per level.
+        stage_names: the levels.
+
+    Raises:
+        ValueError: if an argument doesn't fit.
+    """
+
+    def __init__(
+        self,
+        hidden_dims: Any,
+        depths: Any,
+        num_heads: Any,
+        image_shape: Any = (None, None, 3),
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        **options: Any,
+    ) -> None:
+        refused = sorted(set(options) & {*_OF_THE_CLASSIFIER, "input_tensor"})
+        if refused:
+            raise ValueError(
+                "`PaCaBackbone` takes the arguments of `PaCaViT` that define the network, and "
+                f"`image_shape` for its input. Received: {', '.join(refused)}"
+            )
+        network = PaCaViT(
+            hidden_dims=hidden_dims,
+            depths=depths,
+            num_heads=num_heads,
+            include_top=False,
+            include_preprocessing=False,
+            input_shape=image_shape,
+            dtype=dtype,
+            **options,
+        )
+        config = network.get_config()
+        super().__init__(
+            inputs=network.input, outputs=network.output, name=name, dtype=network.dtype_policy
+        )
+        if not trainable:
+            self.trainable = False
+        self.pyramid_outputs = network.pyramid_outputs
+        self.pyramid_level_inputs = network.pyramid_level_inputs
+        self.hidden_dims = self.embedding_dims = network.hidden_dims
+        self.image_shape = network.image_shape
+        self.stage_names = list(LEVELS)
+        self.data_format = "channels_last"
+        for key in (*_OF_THE_CLASSIFIER, "name", "dtype", "trainable", "hidden_dims"):
+            del config[key]
+        self.network_config = config
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            **self.network_config,
+            "hidden_dims": list(self.hidden_dims),
+            "image_shape": self.image_shape,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaImageConverter(keras_hub.layers.ImageConverter):
+    """Resize RGB images in 0..255 and normalise them to ImageNet's mean and deviation.
+
+    Args:
+        image_size: (height, width) to resize to, `None` for the images' own size.
+        scale: factors of the channels, by default 1 / (255 x deviation).
+        offset: what is added to the channels afterwards, by default -mean / deviation.
+        interpolation: how it resizes.
+        antialias: whether it smooths before it makes images smaller.
+        **kwargs: as for `keras_hub.layers.ImageConverter`.
+
+    Input shape: (height, width, 3) or (batch, height, width, 3).
+    Output shape: the same with the new sides.
+
+    The official evaluation resizes to 248 and crops 224 from the middle;
+    `keras_paca.evaluation_transform` does, to a pixel.
+    """
+
+    backbone_cls = PaCaBackbone
+
+    def __init__(
+        self,
+        image_size: Any = (224, 224),
+        scale: Any = tuple(1 / (255 * deviation) for deviation in STD),
+        offset: Any = tuple(-mean / deviation for mean, deviation in zip(MEAN, STD, strict=True)),
+        interpolation: str = "bicubic",
+        antialias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            image_size=image_size,
+            scale=scale,
+            offset=offset,
+            interpolation=interpolation,
+            antialias=antialias,
+            **{"data_format": "channels_last", **kwargs},
+        )
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """What `PaCaImageClassifier` does to raw images; see `PaCaImageConverter`."""
+
+    backbone_cls = PaCaBackbone
+    image_converter_cls = PaCaImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaImageClassifier(keras_hub.models.ImageClassifier):
+    """A PaCa-ViT that classifies raw images, as KerasHub's `ImageClassifier` does.
+
+    `from_model` makes one of a `keras_paca` model and its weights; `from_preset(FOLDER)` of what
+    `save_to_preset(FOLDER)` wrote.
+    """
+
+    backbone_cls = PaCaBackbone
+    preprocessor_cls = PaCaImageClassifierPreprocessor
+
+    @classmethod
+    def from_model(
+        cls, model: PaCaViT, image_size: tuple[int, int] | None = None
+    ) -> "PaCaImageClassifier":
+        """Make a KerasHub classifier with a model's weights.
+
+        Args:
+            model: a `PaCaViT` with its top, such as `keras_paca.PaCaSmall()`.
+            image_size: (height, width) that images are resized to; by default the model's own,
+                and (224, 224) where that is any.
+
+        Returns:
+            A classifier that computes what the model computes, on raw RGB in 0..255 of any size.
+
+        Raises:
+            ValueError: if the model isn't such a classifier.
+        """
+        config = model.get_config() if isinstance(model, PaCaViT) else {}
+        if not (config.get("include_top") and config["include_preprocessing"]):
+            raise ValueError(
+                "`from_model` takes a `PaCaViT` with `include_top=True` and "
+                f"`include_preprocessing=True`. Received: {model!r}"
+            )
+        shape = config["input_shape"]
+        if image_size is None:
+            image_size = shape[:2] if None not in shape[:2] else (224, 224)
+        options = {key: config[key] for key in config if key not in _OF_THE_CLASSIFIER}
+        backbone = PaCaBackbone(
+            **{**options, "dtype": model.dtype_policy, "name": f"{model.name}_backbone"},
+            image_shape=shape,
+        )
+        classifier = cls(
+            backbone=backbone,
+            num_classes=config["classes"],
+            activation=config["classifier_activation"],
+            preprocessor=PaCaImageClassifierPreprocessor(PaCaImageConverter(image_size)),
+            head_dtype=model.get_layer("predictions").dtype_policy,
+            name=model.name,
+        )
+        for layer in backbone.layers:
+            layer.set_weights(model.get_layer(layer.name).get_weights() if layer.weights else [])
+        classifier.output_dense.set_weights(model.get_layer("predictions").get_weights())
+        return classifier

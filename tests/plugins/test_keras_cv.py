@@ -1,0 +1,71 @@
+"""KerasCV 0.9's models around our backbone: build, fit, predict, save and load."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.plugins.conftest import assert_finite
+
+SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, None, 3)}
+
+pytestmark = pytest.mark.plugins
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request):
+    return SHAPES[request.param]
+
+
+@pytest.fixture(scope="module")
+def cv():
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras_cv
+    return keras_cv
+
+
+def sides(shape):
+    return (2, *(side or 64 for side in shape[:2]), 3)
+
+
+def boxes(images):
+    """Return an object per image, in "xyxy"."""
+    corners = np.tile([8.0, 8.0, 48.0, 56.0], (len(images), 1, 1)).astype("float32")
+    return {"boxes": corners, "classes": np.ones((len(images), 1), "float32")}
+
+
+def check_detector(model, x, round_trip):
+    assert np.isfinite(model.fit(x, boxes(x), verbose=0).history["loss"][0])
+    assert_finite(model.predict(x, verbose=0))
+    round_trip(model, x)
+
+
+def test_retinanet(shape, cv, backbone, images, round_trip):
+    model = cv.models.RetinaNet(num_classes=3, bounding_box_format="xyxy", backbone=backbone(shape))
+    model.compile(classification_loss="focal", box_loss="smoothl1", optimizer="adam")
+    check_detector(model, images(*sides(shape)), round_trip)
+
+
+@pytest.mark.slow
+def test_yolo(shape, cv, backbone, images, round_trip):
+    model = cv.models.YOLOV8Detector(
+        num_classes=3, bounding_box_format="xyxy", backbone=backbone(shape), fpn_depth=1
+    )
+    model.compile(classification_loss="binary_crossentropy", box_loss="ciou", optimizer="adam")
+    check_detector(model, images(*sides(shape)), round_trip)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["DeepLabV3Plus", "SegFormer"])
+def test_segmenter(name, shape, cv, backbone, images, round_trip):
+    model = getattr(cv.models, name)(num_classes=4, backbone=backbone(shape))
+    x = images(*sides(shape))
+    masks = keras.utils.to_categorical(np.random.default_rng(0).integers(0, 4, x.shape[:3]), 4)
+    model.compile("adam", "categorical_crossentropy")
+    assert np.isfinite(model.fit(x, masks, verbose=0).history["loss"][0])
+    found = model.predict(x, verbose=0)
+    assert found.shape == (*x.shape[:3], 4)
+    assert_finite(found)
+    round_trip(model, x)

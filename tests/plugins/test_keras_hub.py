@@ -1,0 +1,294 @@
+"""KerasHub's models around our backbone: build, fit, predict, save and load."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_paca import PaCaViT, detection, segmentation
+from tests.plugins.conftest import assert_finite
+
+SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, None, 3)}
+
+pytestmark = pytest.mark.plugins
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request):
+    return SHAPES[request.param]
+
+
+@pytest.fixture(scope="module")
+def hub():
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras_hub
+    return keras_hub
+
+
+def sides(shape):
+    return (2, *(side or 64 for side in shape[:2]), 3)
+
+
+def boxes(images):
+    """Return an object per image, in "yxyx"."""
+    corners = np.tile([8.0, 8.0, 48.0, 56.0], (len(images), 1, 1)).astype("float32")
+    return {"boxes": corners, "labels": np.ones((len(images), 1), "int32")}
+
+
+def test_retinanet(shape, hub, backbone, images, round_trip):
+    pyramid = hub.models.RetinaNetBackbone(
+        image_encoder=backbone(shape), min_level=3, max_level=5, use_p5=False, image_shape=shape
+    )
+    model = hub.models.RetinaNetObjectDetector(pyramid, num_classes=3, preprocessor=None)
+    x = images(*sides(shape))
+    model.compile(optimizer=keras.optimizers.Adam(1e-4), box_loss="auto")
+    assert np.isfinite(model.fit(x, boxes(x), verbose=0).history["loss"][0])
+    assert_finite(model.predict(x, verbose=0))
+    round_trip(model, x)
+
+
+@pytest.mark.slow
+def test_deeplab(shape, hub, backbone, images, round_trip):
+    pyramid = hub.models.DeepLabV3Backbone(
+        image_encoder=backbone(shape),
+        spatial_pyramid_pooling_key="P5",
+        low_level_feature_key="P2",
+        upsampling_size=8,
+        dilation_rates=[6, 12, 18],
+        image_shape=shape,
+    )
+    model = hub.models.DeepLabV3ImageSegmenter(pyramid, num_classes=4)
+    check_segmenter(model, images(*sides(shape)), round_trip)
+
+
+@pytest.mark.slow
+def test_segformer(shape, hub, backbone, images, round_trip):
+    if None in shape:
+        pytest.skip("KerasHub's SegFormer resizes to the height and width of its input's shape")
+    pyramid = hub.models.SegFormerBackbone(
+        image_encoder=backbone(shape).as_segformer_encoder(), projection_filters=16
+    )
+    model = hub.models.SegFormerImageSegmenter(pyramid, num_classes=4)
+    check_segmenter(model, images(*sides(shape)), round_trip)
+
+
+def check_segmenter(model, x, round_trip):
+    masks = np.random.default_rng(0).integers(0, 4, x.shape[:3])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert np.isfinite(model.fit(x, masks, verbose=0).history["loss"][0])
+    found = model.predict(x, verbose=0)
+    assert found.shape == (*x.shape[:3], 4)
+    assert_finite(found)
+    round_trip(model, x)
+
+
+@pytest.mark.slow
+def test_dfine(shape, hub, backbone, images, round_trip):
+    side = tuple(side or 64 for side in shape[:2])
+    labels = [{"boxes": np.array([[0.5, 0.5, 0.6, 0.6]]), "labels": np.array([1])}] * 2
+    pyramid = hub.models.DFineBackbone(
+        backbone=backbone(shape).as_dict_encoder(),
+        out_features=["P4", "P5"],
+        decoder_in_channels=[32, 32],
+        encoder_hidden_dim=32,
+        num_denoising=4,
+        num_labels=3,
+        hidden_dim=32,
+        learn_initial_query=False,
+        num_queries=8,
+        anchor_image_size=side,
+        feat_strides=[16, 32],
+        num_feature_levels=2,
+        encoder_in_channels=[32, 40],
+        encode_proj_layers=[1],
+        num_attention_heads=4,
+        encoder_ffn_dim=32,
+        num_encoder_layers=1,
+        hidden_expansion=0.34,
+        depth_multiplier=0.5,
+        eval_idx=-1,
+        num_decoder_layers=2,
+        decoder_attention_heads=4,
+        decoder_ffn_dim=32,
+        decoder_n_points=[2, 2],
+        lqe_hidden_dim=16,
+        num_lqe_layers=2,
+        labels=labels,
+        seed=0,
+        image_shape=shape,
+    )
+    model = hub.models.DFineObjectDetector(pyramid, num_classes=3, bounding_box_format="yxyx")
+    x = images(*sides(shape))
+    assert np.isfinite(model.fit(x, boxes(x), verbose=0).history["loss"][0])
+    assert_finite(model.predict(x, verbose=0)["boxes"])
+    round_trip(model, x)
+
+
+@pytest.mark.slow
+def test_image_classifier(shape, hub, backbone, images, round_trip):
+    model = hub.models.ImageClassifier(backbone=backbone(shape), num_classes=3)
+    x = images(*sides(shape))
+    assert np.isfinite(model.fit(x, np.array([0, 2]), verbose=0).history["loss"][0])
+    assert model.predict(x, verbose=0).shape == (2, 3)
+    round_trip(model, x)
+
+
+@pytest.mark.slow
+def test_their_backbone_in_our_models(hub, images, round_trip):
+    """A ResNet of KerasHub has P2 to P5 as ours."""
+
+    def resnet():
+        return hub.models.ResNetBackbone(
+            input_conv_filters=[8],
+            input_conv_kernel_sizes=[7],
+            stackwise_num_filters=[8, 8, 16, 16],
+            stackwise_num_blocks=[1, 1, 1, 1],
+            stackwise_num_strides=[1, 2, 2, 2],
+            block_type="basic_block",
+            image_shape=(64, 64, 3),
+        )
+
+    x = images(2, 64, 64, 3)
+    model = segmentation.Segmenter(resnet(), "fpn", num_classes=4)
+    check_segmenter_of_ours(model, x)
+    round_trip(model, x)
+    model = detection.MaskRCNN(resnet(), num_classes=3, channels=16, proposals=20, max_detections=5)
+    model.compile()
+    objects = {
+        "boxes": np.tile([8.0, 8.0, 48.0, 56.0], (2, 1, 1)).astype("float32"),
+        "labels": np.ones((2, 1), "int32"),
+        "masks": np.ones((2, 1, 64, 64), "uint8"),
+    }
+    assert np.isfinite(model.fit(x, objects, verbose=0).history["loss"][0])
+    round_trip(model, x)
+
+
+def check_segmenter_of_ours(model, x):
+    model.compile()
+    masks = np.random.default_rng(0).integers(0, 4, x.shape[:3])
+    assert np.isfinite(model.fit(x, masks, verbose=0).history["loss"][0])
+    assert model.predict(x, verbose=0).shape == (*x.shape[:3], 4)
+
+
+# --- keras_paca.hub ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ours(hub):
+    """`keras_paca.hub`, imported on demand."""
+    import keras_paca.hub
+
+    return keras_paca.hub
+
+
+@pytest.fixture(scope="module")
+def classifier(ours, small):
+    model = small(drop_path_rate=0.1)
+    return model, ours.PaCaImageClassifier.from_model(model, image_size=(48, 64))
+
+
+def test_computes_what_the_model_computes(classifier, images):
+    """Normalised once: raw images in, the model's own probabilities out."""
+    model, hub_model = classifier
+    raw = images(2, 48, 64, 3).astype("uint8")
+    wanted = model.predict(raw, verbose=0)
+    np.testing.assert_allclose(hub_model.predict(raw, verbose=0), wanted, atol=1e-5)
+    # and not by accident: without normalisation it says something else
+    hub_model.preprocessor, kept = None, hub_model.preprocessor
+    try:
+        assert np.abs(hub_model.predict(raw, verbose=0) - wanted).max() > 1e-3
+    finally:
+        hub_model.preprocessor = kept
+    assert not hub_model.backbone.get_config().get("include_preprocessing")
+    assert all(layer.name != "preprocessing" for layer in hub_model.backbone.layers)
+
+
+def test_preset(classifier, hub, ours, images, tmp_path):
+    _, model = classifier
+    raw = images(2, 60, 50, 3).astype("uint8")
+    model.save_to_preset(tmp_path / "preset")
+    folder = str(tmp_path / "preset")
+    again = hub.models.ImageClassifier.from_preset(folder)
+    assert type(again) is ours.PaCaImageClassifier
+    np.testing.assert_array_equal(again.predict(raw, verbose=0), model.predict(raw, verbose=0))
+    other = hub.models.ImageClassifier.from_preset(folder, num_classes=7, activation="softmax")
+    assert other.predict(raw, verbose=0).shape == (2, 7)
+    np.testing.assert_array_equal(other.backbone.get_weights()[0], model.backbone.get_weights()[0])
+    backbone = hub.models.Backbone.from_preset(folder, image_shape=(96, 160, 3), dtype="bfloat16")
+    assert backbone.output_shape == (None, 3, 5, 40)
+    assert backbone.get_layer("stage1_block1").compute_dtype == "bfloat16"
+    converter = hub.layers.ImageConverter.from_preset(folder)
+    assert type(converter) is ours.PaCaImageConverter
+    assert converter.image_size == (48, 64)
+
+
+def test_fit_on_raw_images(ours, small, images, round_trip):
+    model = ours.PaCaImageClassifier.from_model(
+        small(classifier_activation=None), image_size=(48, 48)
+    )
+    raw = images(2, 48, 48, 3).astype("uint8")
+    assert np.isfinite(model.fit(raw, np.array([0, 2]), verbose=0).history["loss"][0])
+    round_trip(model, keras.ops.cast(raw, "float32"))
+
+
+def test_lora(ours, small, images):
+    config = small().get_config()
+    names = ("hidden_dims", "depths", "num_heads", "clusters", "kernel_size")
+    backbone = ours.PaCaBackbone(**{name: config[name] for name in names})
+    backbone.enable_lora(2)
+    blocks = sum(config["depths"])
+    assert len(backbone.trainable_variables) == 2 * 2 * blocks  # query and value, two factors
+    model = ours.PaCaImageClassifier(backbone=backbone, num_classes=3)
+    x = images(2, 64, 64, 3) / 255
+    before = {v.path: keras.ops.convert_to_numpy(v) for v in backbone.variables}
+    model.fit(x, np.array([0, 2]), verbose=0)
+    model.fit(x, np.array([0, 2]), verbose=0)
+    changed = {
+        v.path
+        for v in backbone.variables
+        if "seed" not in v.path and np.any(keras.ops.convert_to_numpy(v) != before[v.path])
+    }
+    assert changed
+    assert all("lora" in path for path in changed)
+
+
+@pytest.mark.slow
+def test_detector_preset(hub, ours, small, images, tmp_path):
+    """A KerasHub detector with our backbone inside, from a preset, on raw images."""
+    config = small().get_config()
+    names = ("hidden_dims", "depths", "num_heads", "clusters", "kernel_size")
+    encoder = ours.PaCaBackbone(**{name: config[name] for name in names})
+    pyramid = hub.models.RetinaNetBackbone(
+        image_encoder=encoder, min_level=3, max_level=5, use_p5=False, image_shape=(64, 64, 3)
+    )
+    converter = hub.layers.RetinaNetImageConverter(image_size=(64, 64), scale=1 / 255)
+    model = hub.models.RetinaNetObjectDetector(
+        pyramid,
+        num_classes=3,
+        preprocessor=hub.models.RetinaNetObjectDetectorPreprocessor(converter),
+    )
+    model.save_to_preset(tmp_path / "preset")
+    again = hub.models.ObjectDetector.from_preset(str(tmp_path / "preset"))
+    raw = images(1, 64, 64, 3).astype("uint8")
+    wanted, found = (m.predict(raw, verbose=0) for m in (model, again))
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], atol=1e-4)
+
+
+def test_bad_input(ours, small):
+    with pytest.raises(ValueError, match="include_top"):
+        ours.PaCaImageClassifier.from_model(small(include_top=False))
+    with pytest.raises(ValueError, match="include_top"):
+        ours.PaCaImageClassifier.from_model(keras.Sequential([keras.layers.Dense(2)]))
+    with pytest.raises(ValueError, match="classes, pooling"):
+        ours.PaCaBackbone((16, 24, 32, 40), (1, 1, 1, 1), (1, 2, 2, 4), classes=3, pooling="avg")
+
+
+def test_views_need_a_pyramid(hub):
+    from keras_paca.backbones.views import SegFormerEncoder
+
+    with pytest.raises(ValueError, match="pyramid_outputs"):
+        SegFormerEncoder(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 1)]))
+    assert issubclass(PaCaViT, keras.Model)
