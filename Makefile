@@ -10,15 +10,16 @@ BACKENDS = tensorflow jax torch
 PYTEST = -m pytest -q -n 2 --dist worksteal --durations=10
 OLDEST_KERAS = 3.13.0
 
-.PHONY: demo test test-full lint parity bars table test-together test-oldest full-together clean \
+.PHONY: demo test test-full lint parity bars table test-together test-plugins test-oldest \
+	full-together full-plugins clean \
 	$(BACKENDS:%=test-%) $(BACKENDS:%=full-%)
 
 demo: .venv/tensorflow/ready
 	KERAS_BACKEND=tensorflow .venv/tensorflow/bin/keras-paca demo
 
-test: lint $(BACKENDS:%=test-%) test-together test-oldest
+test: lint $(BACKENDS:%=test-%) test-together test-plugins test-oldest
 
-test-full: lint $(BACKENDS:%=full-%) full-together test-oldest parity
+test-full: lint $(BACKENDS:%=full-%) full-together full-plugins test-oldest parity
 
 lint: .venv/torch/ready
 	.venv/torch/bin/ruff format --check .
@@ -26,16 +27,16 @@ lint: .venv/torch/ready
 
 # XLA compiles in half the time without its optimisations, and the same function once; test-full
 # runs as users do.
-test-jax test-together: export XLA_FLAGS = --xla_backend_optimization_level=0
-test-jax test-together: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax-cache
-test-jax test-together: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-test-jax test-together: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+test-jax test-together test-plugins: export XLA_FLAGS = --xla_backend_optimization_level=0
+test-jax test-together test-plugins: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax-cache
+test-jax test-together test-plugins: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test-jax test-together test-plugins: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 
 $(BACKENDS:%=test-%): test-%: .venv/%/ready
-	KERAS_BACKEND=$* .venv/$*/bin/python $(PYTEST) -m "not slow and not together"
+	KERAS_BACKEND=$* .venv/$*/bin/python $(PYTEST) -m "not slow and not together and not plugins"
 
 $(BACKENDS:%=full-%): full-%: .venv/%/ready
-	KERAS_BACKEND=$* .venv/$*/bin/python $(PYTEST) -m "not together"
+	KERAS_BACKEND=$* .venv/$*/bin/python $(PYTEST) -m "not together and not plugins"
 
 # What needs several backends in one environment: exports from JAX, files that one backend saves
 # and another loads.
@@ -49,10 +50,23 @@ full-together: .venv/all/ready
 		KERAS_BACKEND=$$backend .venv/all/bin/python $(PYTEST) -m together || exit 1; \
 	done
 
+# KerasHub's and KerasCV's models around our backbones.
+test-plugins: .venv/plugins/ready
+	for backend in $(BACKENDS); do \
+		KERAS_BACKEND=$$backend .venv/plugins/bin/python $(PYTEST) -m "plugins and not slow" \
+			tests/plugins || exit 1; \
+	done
+
+full-plugins: .venv/plugins/ready
+	for backend in $(BACKENDS); do \
+		KERAS_BACKEND=$$backend .venv/plugins/bin/python $(PYTEST) -m plugins tests/plugins \
+			|| exit 1; \
+	done
+
 # The layers and backbones on the lowest Keras that pyproject.toml admits.
 test-oldest: .venv/torch/ready .venv/keras-$(OLDEST_KERAS)/ready
 	KERAS_BACKEND=torch PYTHONPATH=.venv/keras-$(OLDEST_KERAS) .venv/torch/bin/python $(PYTEST) \
-		-m "not slow and not together" tests/layers tests/backbones tests/parity tests/explain
+		-m "not slow and not together and not plugins" tests/layers tests/backbones tests/parity tests/explain
 
 parity: $(BACKENDS:%=.venv/%/ready)
 	rm -f .venv/parity.csv
@@ -90,14 +104,20 @@ TORCH_CPU = --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 -
 	touch $@
 
 # TensorFlow's versions first: it admits the fewest of what the three share.
-.venv/all/ready: $(BACKENDS:%=.venv/%/ready)
-	rm -rf .venv/all
-	$(PYTHON) -m venv --without-pip .venv/all
-	for backend in $(BACKENDS) all; do \
+.venv/all/ready .venv/plugins/ready: .venv/%/ready: $(BACKENDS:%=.venv/%/ready)
+	rm -rf .venv/$*
+	$(PYTHON) -m venv --without-pip .venv/$*
+	for backend in $(BACKENDS) $*; do \
 		.venv/$$backend/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"; \
-	done > .venv/all/paths
-	head -n 3 .venv/all/paths > "$$(tail -n 1 .venv/all/paths)/backends.pth"
+	done > .venv/$*/paths
+	head -n 3 .venv/$*/paths > "$$(tail -n 1 .venv/$*/paths)/backends.pth"
+	if [ $* = plugins ]; then \
+		.venv/tensorflow/bin/python -m pip install --quiet --no-deps -r requirements/plugins.txt \
+			--target "$$(tail -n 1 .venv/$*/paths)"; \
+	fi
 	touch $@
+
+.venv/plugins/ready: requirements/plugins.txt
 
 .venv/keras-%/ready:
 	$(PYTHON) -m venv .venv/pip

@@ -27,6 +27,8 @@ _OF_THE_CLASSIFIER = (
     "input_shape",
     "pooling",
 )
+_SCALE = tuple(1 / (255 * deviation) for deviation in STD)
+_OFFSET = tuple(-mean / deviation for mean, deviation in zip(MEAN, STD, strict=True))
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -134,8 +136,8 @@ class PaCaImageConverter(keras_hub.layers.ImageConverter):
     def __init__(
         self,
         image_size: Any = (224, 224),
-        scale: Any = tuple(1 / (255 * deviation) for deviation in STD),
-        offset: Any = tuple(-mean / deviation for mean, deviation in zip(MEAN, STD, strict=True)),
+        scale: Any = _SCALE,
+        offset: Any = _OFFSET,
         interpolation: str = "bicubic",
         antialias: bool = True,
         **kwargs: Any,

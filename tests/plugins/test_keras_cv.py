@@ -1,5 +1,7 @@
 """KerasCV 0.9's models around our backbone: build, fit, predict, save and load."""
 
+from importlib.util import find_spec
+
 import keras
 import numpy as np
 import pytest
@@ -38,7 +40,11 @@ def boxes(images):
 
 def check_detector(model, x, round_trip):
     assert np.isfinite(model.fit(x, boxes(x), verbose=0).history["loss"][0])
-    assert_finite(model.predict(x, verbose=0))
+    if keras.backend.backend() == "torch" and find_spec("torchvision") is None:
+        with pytest.raises(ModuleNotFoundError, match="torchvision"):  # KerasCV's suppression
+            model.predict(x, verbose=0)
+    else:
+        assert_finite(model.predict(x, verbose=0))
     round_trip(model, x)
 
 
@@ -60,6 +66,8 @@ def test_yolo(shape, cv, backbone, images, round_trip):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["DeepLabV3Plus", "SegFormer"])
 def test_segmenter(name, shape, cv, backbone, images, round_trip):
+    if name == "SegFormer" and None in shape:
+        pytest.skip("KerasCV's SegFormer resizes to the height and width of its input's shape")
     model = getattr(cv.models, name)(num_classes=4, backbone=backbone(shape))
     x = images(*sides(shape))
     masks = keras.utils.to_categorical(np.random.default_rng(0).integers(0, 4, x.shape[:3]), 4)
