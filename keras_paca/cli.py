@@ -120,6 +120,31 @@ def _train(options: argparse.Namespace) -> None:
     print(f"best validation accuracy {best:.2%}, model in {output / 'best.keras'}")
 
 
+def _evaluate(options: argparse.Namespace) -> None:
+    from keras_paca.detection import evaluate_coco, read_coco
+
+    dataset = read_coco(options.annotations, options.images, options.limit)
+    model, _ = _open_model(options)
+
+    def progress(done: int, count: int) -> None:
+        if done % 100 == 0 or done == count:
+            print(f"{done} of {count} images", file=sys.stderr)
+
+    metrics = evaluate_coco(
+        model,
+        dataset,
+        options.output,
+        short_side=options.short_side,
+        long_side=options.long_side,
+        pad_to=options.pad_to,
+        progress=progress,
+    )
+    for name, value in metrics.items():
+        print(f"{name:16} {value:.4f}")
+    if options.output:
+        print(f"detections in {options.output}")
+
+
 def _weights(options: argparse.Namespace) -> None:
     from keras_paca.weights import released_files, verify_cache
 
@@ -206,6 +231,14 @@ def _build(options: argparse.Namespace, **more: Any) -> Any:
         "small": keras_paca.PaCaSmall,
         "base": keras_paca.PaCaBase,
     }
+    if options.command == "evaluate":
+        if options.weights == "imagenet":
+            raise ValueError("--weights imagenet leaves a detector's heads random. Expected coco.")
+        factories = {
+            "tiny": keras_paca.detection.PaCaTinyMaskRCNN,
+            "small": keras_paca.detection.PaCaSmallMaskRCNN,
+            "base": keras_paca.detection.PaCaBaseMaskRCNN,
+        }
     if options.model not in factories:
         file = "" if options.command == "train" else " or the path of a .keras file"
         raise ValueError(
@@ -238,14 +271,8 @@ def _clusters(text: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="keras-paca",
-        description="PaCa-ViT for Keras 3: try it, use it, train it, see its clusters.",
-        epilog="KERAS_BACKEND=tensorflow, jax or torch chooses the backend.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
+def _model_options(weights: str) -> argparse.ArgumentParser:
+    """Return the options of the model that a command opens, with the weights it has by default."""
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument(
         "--model", default="tiny", help="tiny, small, base or the path of a .keras file (tiny)"
@@ -258,8 +285,20 @@ def _parser() -> argparse.ArgumentParser:
         "--blockwise", action="store_true", help="clusters of its own in every block"
     )
     model.add_argument(
-        "--weights", default="imagenet", metavar="W", help="imagenet, none or a file (imagenet)"
+        "--weights", default=weights, metavar="W", help=f"{weights}, none or a file ({weights})"
     )
+    return model
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="keras-paca",
+        description="PaCa-ViT for Keras 3: try it, use it, train it, see its clusters.",
+        epilog="KERAS_BACKEND=tensorflow, jax or torch chooses the backend.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    model = _model_options("imagenet")
     model.add_argument(
         "--image-size", type=_from(32), metavar="N", help="side in pixels (the model's, or 224)"
     )
@@ -296,6 +335,25 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--validation-split", type=float, default=0.2, metavar="S", help="(0.2)")
     train.add_argument("--seed", type=int, default=0, metavar="N", help="(0)")
     train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser(
+        "evaluate", parents=[_model_options("coco")], help="measure a detector on COCO"
+    )
+    evaluate.add_argument(
+        "--annotations", required=True, metavar="FILE", help="such as instances_val2017.json"
+    )
+    evaluate.add_argument("--images", required=True, metavar="DIR", help="folder of its images")
+    evaluate.add_argument("--limit", type=_from(1), metavar="N", help="the first N images (all)")
+    evaluate.add_argument("--output", metavar="FILE", help="JSON file for the detections")
+    evaluate.add_argument("--short-side", type=_from(32), default=800, metavar="N", help="(800)")
+    evaluate.add_argument("--long-side", type=_from(32), default=1333, metavar="N", help="(1333)")
+    evaluate.add_argument(
+        "--pad-to",
+        type=_from(32),
+        metavar="N",
+        help="one square for all images, compiled once (each to a multiple of 32)",
+    )
+    evaluate.set_defaults(run=_evaluate)
 
     weights = commands.add_parser("weights", help="list the released weights")
     weights.add_argument(

@@ -1,6 +1,8 @@
 """Detection and instance masks: Mask R-CNN around any pyramid backbone, released weights."""
 
 from keras_paca.detection.coco import coco_classes
+from keras_paca.detection.coco_metrics import COCOMetrics, coco_metrics, evaluate_detections
+from keras_paca.detection.evaluation import COCODataset, evaluate_coco, read_coco
 from keras_paca.detection.feature_pyramid import FeaturePyramid
 from keras_paca.detection.heads import BoxHead, MaskHead
 from keras_paca.detection.mask_rcnn import MaskRCNN
@@ -12,6 +14,8 @@ from keras_paca.detection.roi_align import roi_align
 
 __all__ = [
     "BoxHead",
+    "COCODataset",
+    "COCOMetrics",
     "FeaturePyramid",
     "MaskHead",
     "MaskRCNN",
@@ -20,7 +24,11 @@ __all__ = [
     "PaCaTinyMaskRCNN",
     "RegionProposalNetwork",
     "coco_classes",
+    "coco_metrics",
+    "evaluate_coco",
+    "evaluate_detections",
     "paste_masks",
     "plot_detections",
+    "read_coco",
     "roi_align",
 ]
