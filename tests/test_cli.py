@@ -1,5 +1,6 @@
 """The `keras-paca` command, as a user runs it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 
 import keras_paca_cli
 from keras_paca import PaCaTiny, cli, preprocessing
+from keras_paca.detection import MaskRCNN
 from keras_paca.weights import released_files
 from tests.marks import slow_but_on_torch
 from tests.stand_ins import released_tensors, write_released
@@ -223,6 +225,103 @@ def test_bad_input_is_one_line_and_an_exit_status(arguments, small, tmp_path, mo
     assert len(lines) == 1, captured.err
     assert lines[0].startswith("keras-paca: ")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def write_coco(folder, categories=3):
+    """Write an annotation file and two photographs; return the command that evaluates on them."""
+    (folder / "images").mkdir()
+    content = {"images": [], "annotations": []}
+    content["categories"] = [{"id": 5 * i + 2} for i in range(categories)]
+    for number, image in enumerate((skimage.data.astronaut(), skimage.data.coffee())):
+        Image.fromarray(image).save(folder / "images" / f"{number}.png")
+        height, width = image.shape[:2]
+        content["images"].append(
+            {"id": number, "file_name": f"{number}.png", "height": height, "width": width}
+        )
+        content["annotations"].append({
+            "id": number, "image_id": number, "category_id": 2, "area": 40000, "iscrowd": 0,
+            "bbox": [100, 50, 200, 200], "segmentation": [[100, 50, 300, 50, 300, 250, 100, 250]],
+        })  # fmt: skip
+    (folder / "coco.json").write_text(json.dumps(content))
+    command = ["evaluate", "--annotations", str(folder / "coco.json")]
+    return [*command, "--images", str(folder / "images")]
+
+
+@slow_but_on_torch
+def test_evaluate(small, tmp_path, capsys):
+    """The printed numbers are pycocotools' own of the file that is written."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    backbone = small(include_top=False)
+    settings = {"channels": 16, "proposals": 60, "max_detections": 20, "score_threshold": 0.0}
+    MaskRCNN(backbone, 3, **settings).save(tmp_path / "own.keras")
+    command = write_coco(tmp_path)
+    output = str(tmp_path / "results.json")
+    command += ["--model", str(tmp_path / "own.keras"), "--short-side", "64", "--long-side", "96"]
+    assert cli.main([*command, "--output", output]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "2 of 2 images\n"
+    lines = captured.out.splitlines()
+    assert (len(lines), lines[-1]) == (25, f"detections in {output}")
+    truth = COCO(str(tmp_path / "coco.json"))
+    for entry in truth.dataset["annotations"]:
+        entry["id"] += 1
+    truth.createIndex()
+    evaluation = COCOeval(truth, truth.loadRes(output), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    for line, value in zip(lines, evaluation.stats, strict=False):
+        assert line.split()[1] == ("nan" if value < 0 else f"{value:.4f}")
+    capsys.readouterr()
+    assert cli.main([*command, "--limit", "1", "--pad-to", "96"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 24
+    assert cli.main([*command, "--pad-to", "64"]) == 1
+    assert "`pad_to` must be at least" in capsys.readouterr().err
+
+
+def test_evaluate_opens_the_detector_asked_for(tmp_path, monkeypatch, capsys):
+    built = []
+    for size in ("Tiny", "Base"):
+
+        def factory(size=size, **options):
+            built.append((size, options))
+            raise ValueError("seen")
+
+        monkeypatch.setattr(f"keras_paca.detection.PaCa{size}MaskRCNN", factory)
+    command = write_coco(tmp_path)
+    assert cli.main(command) == 1
+    more = ["--model", "base", "--clustering", "mlp", "--clusters", "9", "--weights", "none"]
+    assert cli.main([*command, *more, "--blockwise"]) == 1
+    plain = {"clustering": "conv", "clusters": None, "cluster_every": None}
+    other = {"clustering": "mlp", "clusters": 9, "cluster_every": 1}
+    assert built == [("Tiny", {"weights": "coco", **plain}), ("Base", {"weights": None, **other})]
+    capsys.readouterr()
+    (tmp_path / "images" / "1.png").unlink()
+    for change, words in (
+        (["--weights", "imagenet", "--limit", "1"], "leaves a detector's heads random"),
+        ([], "1 are missing"),
+        (["--annotations", str(tmp_path / "none.json")], "No such file"),
+        (["--annotations", str(tmp_path / "images" / "0.png")], "isn't JSON"),
+    ):
+        assert cli.main([*command, *change]) == 1
+        error = capsys.readouterr().err
+        assert words in error
+        assert len(error.splitlines()) == 1
+
+
+@slow_but_on_torch
+def test_evaluate_refuses_other_models(small, tmp_path, capsys):
+    command = write_coco(tmp_path, categories=4)
+    small(include_top=False).save(tmp_path / "backbone.keras")
+    MaskRCNN(small(include_top=False), 3, channels=16, proposals=60).save(tmp_path / "own.keras")
+    for name, words in (
+        ("backbone", "Expected a detector"),
+        ("own", "annotations of 3 categories, the model's classes. Received: 4"),
+    ):
+        assert cli.main([*command, "--model", str(tmp_path / f"{name}.keras")]) == 1
+        assert words in capsys.readouterr().err
 
 
 def test_wrong_usage(capsys):

@@ -394,9 +394,11 @@ def _batches(data: Any, batch_size: int) -> Iterator[tuple[Any, Mapping[str, Any
             part = slice(start, start + batch_size)
             yield images[part], {name: array[part] for name, array in data[1].items()}
         return
-    if isinstance(data, keras.utils.PyDataset):
-        data = (data[i] for i in range(data.num_batches))
-    for batch in data:
+    if isinstance(data, keras.utils.PyDataset):  # it has an index but no end
+        batches = map(data.__getitem__, range(data.num_batches))
+    else:
+        batches = iter(data)
+    for batch in batches:
         if not _is_pair(batch):
             raise ValueError(
                 "Each batch must be a pair (images, {'boxes': ..., 'labels': ...}). Received: "
