@@ -19,11 +19,14 @@ def areas(boxes: Any) -> Any:
 def pairwise_iou(boxes: Any, others: Any) -> Any:
     """Return the intersection over union (..., n, m) of boxes (..., n, 4) and (..., m, 4)."""
     boxes, others = ops.convert_to_tensor(boxes), ops.convert_to_tensor(others)
-    boxes, others = ops.expand_dims(boxes, -2), ops.expand_dims(others, -3)
-    low = ops.maximum(boxes[..., :2], others[..., :2])
-    high = ops.minimum(boxes[..., 2:], others[..., 2:])
-    both = areas(ops.concatenate([low, high], axis=-1))
-    return both / ops.maximum(areas(boxes) + areas(others) - both, 1e-6)
+    left, top, right, bottom = (
+        # side by side, each (..., n, m): stacked they would take twice the memory
+        reduce(ops.expand_dims(boxes[..., i], -1), ops.expand_dims(others[..., i], -2))
+        for i, reduce in enumerate((ops.maximum, ops.maximum, ops.minimum, ops.minimum))
+    )
+    both = ops.maximum(right - left, 0.0) * ops.maximum(bottom - top, 0.0)
+    either = ops.expand_dims(areas(boxes), -1) + ops.expand_dims(areas(others), -2) - both
+    return both / ops.maximum(either, 1e-6)
 
 
 def encode_boxes(boxes: Any, anchors: Any, deviations: Sequence[float] = (1.0,) * 4) -> Any:

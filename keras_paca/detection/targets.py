@@ -112,8 +112,9 @@ def crop_masks(masks: Any, index: Any, boxes: Any, size: int) -> Any:
             chosen = ops.expand_dims(ops.cast(masks, "int32"), 1) == of + 1  # (b, n, h, w)
         else:
             chosen = ops.take_along_axis(masks, of, axis=1)
-        rows = sample_weights(part[..., 1], part[..., 3], size, height, 1)
-        columns = sample_weights(part[..., 0], part[..., 2], size, width, 1)
+        place = part - 0.5
+        rows = sample_weights(place[..., 1], place[..., 3], size, height, ops.arange(height))
+        columns = sample_weights(place[..., 0], place[..., 2], size, width, ops.arange(width))
         values = ops.einsum("bnph,bnhw->bnpw", rows, ops.cast(chosen, keras.config.floatx()))
         parts.append(ops.einsum("bnqw,bnpw->bnpq", columns, values))
     return ops.cast(ops.concatenate(parts, axis=1) >= 0.5, keras.config.floatx())

@@ -137,6 +137,25 @@ def test_roi_align_is_the_official_one(bins):
         np.testing.assert_allclose(region, expected, atol=2e-5)
 
 
+def test_roi_align_of_every_aspect():
+    """Whatever the shape and place of a box, partly outside the image too, none of it is missed."""
+    height, width = 200, 900
+    draw = np.random.default_rng(0)
+    side = np.exp(draw.uniform(np.log(4), np.log(700), (80, 1)))
+    aspect = np.exp(draw.uniform(np.log(1 / 60), np.log(60), (80, 1)))
+    sides = np.concatenate([side * np.sqrt(aspect), side / np.sqrt(aspect)], axis=1)
+    sides[:8] = [[w, 111.9**2 / w] for w in (14, 20, 112, 400, 626, 800, 890, 899)]  # at the bound
+    centre = draw.uniform(0, 1, (80, 2)) * (width, height)
+    boxes = np.concatenate([centre - sides / 2, centre + sides / 2], axis=1).astype("float32")
+    levels = pyramid(height, width)
+    found = ops.convert_to_numpy(roi_align(levels, boxes[None], 7, (4, 8, 16, 32)))[0]
+    of = ops.convert_to_numpy(box_levels(boxes, 4))
+    assert set(of.tolist()) == {0, 1, 2, 3}
+    for region, box, level in zip(found, boxes, of, strict=True):
+        expected = align_one(levels[level][0], box, 7, 4 * 2**level)
+        np.testing.assert_allclose(region, expected, atol=1e-4)
+
+
 def test_roi_align_has_a_gradient():
     """Of the maps: the sum over a region is linear in them."""
     levels, boxes = pyramid(64, 64), np.array([[[5, 9, 31, 40.5], [0, 0, 64, 64]]], "float32")

@@ -24,7 +24,7 @@ def test_parameters(name):
 def test_detector():
     (name,) = dense.DETECTORS
     errors = list(dense.detector_errors(name))
-    assert len(errors) == 5 * 3 + 4 + 2
+    assert len(errors) == 5 * 3 + 4 + 3
     assert not [(array, error) for array, error, bar in errors if not error < bar]
 
 
