@@ -137,7 +137,20 @@ def swin_t(options):
     )
 
 
+def mask_rcnn(options):
+    """Return Mask R-CNN on PaCa-Small."""
+    from keras_paca import detection
+
+    return detection.PaCaSmallMaskRCNN(
+        weights=None,
+        input_shape=(*options["size"], 3),
+        remat=options["remat"],
+        dtype=options["dtype"],
+    )
+
+
 KERAS = {
+    "mask_rcnn": mask_rcnn,
     "paca_tiny": paca,
     "paca_small": paca,
     "paca_base": paca,
@@ -163,11 +176,15 @@ def keras_task(options):
     if options["task"] == "forward":
         model.compile(jit_compile=options["jit"])
         return lambda: model.predict_on_batch(images), model.count_params()
-    model.compile(
-        keras.optimizers.AdamW(1e-3, weight_decay=0.05),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=options["jit"],
-    )
+    if options["model"] == "mask_rcnn":  # which has its own losses
+        labels = objects(options)
+        model.compile(jit_compile=options["jit"])
+    else:
+        model.compile(
+            keras.optimizers.AdamW(1e-3, weight_decay=0.05),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=options["jit"],
+        )
     if options["task"] == "step":
         return lambda: model.train_on_batch(images, labels), model.count_params()
     batch = options["batch"]
@@ -244,6 +261,20 @@ def data(options, steps):
     draw = np.random.default_rng(0)
     images = draw.uniform(0, 255, (count, *options["size"], 3)).astype("float32")
     return images, np.arange(count) % 1000
+
+
+def objects(options, number=12):
+    """Return rectangles of 20 to 400 pixels as a detector's ground truth."""
+    draw = np.random.default_rng(0)
+    sides = draw.uniform(20, 400, (options["batch"], number, 2))
+    corners = draw.uniform(0, np.array(options["size"][::-1]) - 20, sides.shape)
+    boxes = np.concatenate([corners, np.minimum(corners + sides, options["size"][::-1])], axis=-1)
+    masks = np.zeros((options["batch"], number, *options["size"]), "uint8")
+    for mask, box in zip(masks.reshape(-1, *options["size"]), boxes.reshape(-1, 4), strict=True):
+        left, top, right, bottom = box.astype(int)
+        mask[top:bottom, left:right] = 1
+    labels = draw.integers(0, 80, sides.shape[:2])
+    return {"boxes": boxes.astype("float32"), "labels": labels.astype("int32"), "masks": masks}
 
 
 def count(options):
