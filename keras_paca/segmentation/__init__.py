@@ -8,6 +8,7 @@ from keras_paca.segmentation.heads import (
     SemanticFPNHead,
     UPerHead,
 )
+from keras_paca.segmentation.metrics import MeanIoU
 from keras_paca.segmentation.paca import (
     PaCaBaseSegmenter,
     PaCaSmallSegmenter,
@@ -22,6 +23,7 @@ from keras_paca.segmentation.segmenter import Segmenter
 
 __all__ = [
     "FCNHead",
+    "MeanIoU",
     "PaCaBaseSegmenter",
     "PaCaSegmentationHead",
     "PaCaSmallSegmenter",

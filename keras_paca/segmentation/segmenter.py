@@ -16,6 +16,7 @@ from keras_paca.segmentation.heads import (
     SemanticFPNHead,
     UPerHead,
 )
+from keras_paca.segmentation.metrics import MeanIoU
 
 HEADS = {"paca": PaCaSegmentationHead, "upernet": UPerHead, "fpn": SemanticFPNHead}
 
@@ -174,7 +175,7 @@ class Segmenter(PyramidModel):
             )
         if metrics == "auto":
             metrics = [
-                keras.metrics.MeanIoU(
+                MeanIoU(
                     self.num_classes,
                     ignore_class=self.ignore_class,
                     sparse_y_pred=False,

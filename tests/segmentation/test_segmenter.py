@@ -11,8 +11,6 @@ from keras_paca.segmentation import Segmenter
 from keras_paca.segmentation.heads import FCNHead, PaCaSegmentationHead
 from tests.marks import slow_but_on_torch
 
-# Keras's MeanIoU asks for int64, which JAX has not
-pytestmark = pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
 HEADS = ("paca", "upernet", "fpn")
 each_head = pytest.mark.parametrize(
     "head", ["paca", *(pytest.param(name, marks=slow_but_on_torch) for name in HEADS[1:])]
