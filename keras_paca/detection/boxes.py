@@ -100,7 +100,7 @@ def suppress(boxes: Any, valid: Any, iou_threshold: float, groups: Any = None) -
     Returns:
         (..., n), booleans.
     """
-    number = ops.arange(boxes.shape[-2])
+    number = ops.arange(ops.shape(boxes)[-2])
     before = ops.expand_dims(number, 1) < ops.expand_dims(number, 0)  # (n, n): j before i
     competes = ops.logical_and(pairwise_iou(boxes, boxes) > iou_threshold, before)
     if groups is not None:

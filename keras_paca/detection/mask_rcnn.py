@@ -22,7 +22,6 @@ from keras_paca.detection.targets import assign, crop_masks, sample
 BOX_BINS, MASK_BINS = 7, 14
 DEVIATIONS = (0.1, 0.1, 0.2, 0.2)  # of the box head's deltas
 CLASS_CANDIDATES = 2000  # pairs of a box and a class that compete in the end
-LARGEST = 5000  # proposals: 1000 of each level
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
 
 
@@ -36,14 +35,21 @@ class Proposals(keras.layers.Layer):
     Args:
         count: boxes per image.
         iou_threshold: of the suppression.
+        candidates: boxes per level before the suppression.
 
     Input shape: images (batch, height, width, any), the levels' maps, objectness and deltas.
     Output shape: (batch, count, 4), pixels.
     """
 
-    def __init__(self, count: int = 1000, iou_threshold: float = 0.7, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        count: int = 1000,
+        iou_threshold: float = 0.7,
+        candidates: int = 1000,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.count, self.iou_threshold = count, iou_threshold
+        self.count, self.iou_threshold, self.candidates = count, iou_threshold, candidates
 
     def call(self, images: Any, levels: Any, objectness: Any, deltas: Any) -> Any:
         """Return the boxes."""
@@ -52,7 +58,7 @@ class Proposals(keras.layers.Layer):
             deltas,
             anchors_of(levels),
             ops.shape(images)[1:3],
-            candidates=1000,
+            candidates=self.candidates,
             count=self.count,
             iou_threshold=self.iou_threshold,
         )[0]
@@ -63,8 +69,12 @@ class Proposals(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""
-        own = {"count": self.count, "iou_threshold": self.iou_threshold}
-        return {**super().get_config(), **own}
+        return {
+            **super().get_config(),
+            "count": self.count,
+            "iou_threshold": self.iou_threshold,
+            "candidates": self.candidates,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -226,6 +236,7 @@ class MaskRCNN(PyramidModel):
         score_threshold: least probability of a detection.
         iou_threshold: intersection over union above which detections of a class compete.
         proposals: boxes per image that the heads look at.
+        candidates: boxes per level from which the proposals come; in training twice as many.
         seed: of the samples in training.
         name: name of the model.
         dtype: dtype or policy of the heads, by default the backbone's.
@@ -253,17 +264,19 @@ class MaskRCNN(PyramidModel):
         score_threshold: float = 0.05,
         iou_threshold: float = 0.5,
         proposals: int = 1000,
+        candidates: int = 1000,
         seed: int | None = None,
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
         pyramid = pyramid_levels(backbone)
-        if not 1 <= max_detections <= proposals * num_classes or proposals > LARGEST:
+        most = (len(STRIDES) * candidates, proposals * num_classes)
+        if not (1 <= proposals <= most[0] and 1 <= max_detections <= most[1]):
             raise ValueError(
-                f"`proposals` must be at most {LARGEST}, `max_detections` at most `proposals` x "
-                f"`num_classes`. Received: proposals={proposals}, max_detections={max_detections}, "
-                f"num_classes={num_classes}"
+                f"`proposals` must be at most {len(STRIDES)} x `candidates`, `max_detections` at "
+                f"most `proposals` x `num_classes`. Received: candidates={candidates}, proposals="
+                f"{proposals}, max_detections={max_detections}, num_classes={num_classes}"
             )
         policy = keras.dtype_policies.get(dtype or backbone.dtype_policy)
         common = {"dtype": policy}
@@ -278,7 +291,9 @@ class MaskRCNN(PyramidModel):
 
         levels = neck(pyramid)
         objectness, deltas = rpn(levels)
-        found = Proposals(proposals, name="proposals", **exact)(images, levels, objectness, deltas)
+        found = Proposals(proposals, candidates=candidates, name="proposals", **exact)(
+            images, levels, objectness, deltas
+        )
         logits, moves = box_head(box_pooling(levels, found))
         boxes, scores, labels = Detections(
             max_detections, score_threshold, iou_threshold, name="detections", **exact
@@ -313,6 +328,7 @@ class MaskRCNN(PyramidModel):
             "score_threshold": score_threshold,
             "iou_threshold": iou_threshold,
             "proposals": proposals,
+            "candidates": candidates,
             "seed": seed,
         }
 
@@ -427,7 +443,7 @@ class MaskRCNN(PyramidModel):
             first["deltas"],
             anchors_of(first["levels"]),
             ops.shape(images)[1:3],
-            candidates=2000,
+            candidates=2 * self._config["candidates"],
             count=self._config["proposals"],
         )
         present = labels >= 0

@@ -129,6 +129,7 @@ def _variant(size: str) -> Callable[..., MaskRCNN]:
         score_threshold: float = 0.05,
         iou_threshold: float = 0.5,
         proposals: int = 1000,
+        candidates: int = 1000,
         seed: int | None = None,
         weights_url: str | None = None,
         dtype: Any = None,
@@ -154,6 +155,7 @@ def _variant(size: str) -> Callable[..., MaskRCNN]:
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             proposals=proposals,
+            candidates=candidates,
             seed=seed,
             name=name,
             dtype=dtype,
@@ -226,6 +228,7 @@ _DOCSTRING = """Build a Mask R-CNN on PaCa-{size}, with the weights released for
         score_threshold: least probability of a detection.
         iou_threshold: intersection over union above which detections of a class compete.
         proposals: boxes per image that the heads look at.
+        candidates: boxes per level from which the proposals come; in training twice as many.
         seed: of the samples in training.
         weights_url: where a mirror of the released files lies; by default the environment
             variable KERAS_PACA_WEIGHTS_URL or the authors' own address.

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_paca.detection.boxes import decode_boxes, suppress
+from keras_paca.layers.maps import count_patches
 
 STRIDES = (4, 8, 16, 32, 64)
 RATIOS = (0.5, 1.0, 2.0)  # height over width
@@ -84,19 +85,18 @@ class RegionProposalNetwork(keras.layers.Layer):
         objectness, deltas = [], []
         for level in inputs:
             x = self.conv(level)
-            batch = ops.shape(x)[0]
+            patches = count_patches(x.shape)
+            size = (ops.shape(x)[0], -1) if patches is None else (-1, patches * len(RATIOS))
             scores = ops.cast(self.objectness(x), self.variable_dtype)
-            objectness.append(ops.reshape(scores, (batch, -1)))
+            objectness.append(ops.reshape(scores, size))
             moves = ops.cast(self.deltas(x), self.variable_dtype)
-            deltas.append(ops.reshape(moves, (batch, -1, 4)))
+            deltas.append(ops.reshape(moves, (*size, 4)))
         return objectness, deltas
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple[list, list]:
         """Return the shapes of the logits and the deltas."""
-        counts = [
-            None if None in shape[1:3] else shape[1] * shape[2] * len(RATIOS)
-            for shape in input_shape
-        ]
+        patches = [count_patches(shape) for shape in input_shape]
+        counts = [None if n is None else n * len(RATIOS) for n in patches]
         batch = input_shape[0][0]
         return [(batch, n) for n in counts], [(batch, n, 4) for n in counts]
 
@@ -142,20 +142,18 @@ def make_proposals(
     boxes, scores = [], []
     for logits, moves, places in zip(objectness, deltas, anchors, strict=True):
         logits, moves = ops.stop_gradient(logits), ops.stop_gradient(moves)
-        none = ops.full((ops.shape(logits)[0], candidates), -math.inf, dtype=logits.dtype)
-        best, index = ops.top_k(ops.concatenate([logits, none], axis=1), candidates)
-        index = ops.where(best > -math.inf, index, 0)
+        n = ops.shape(logits)[1]
+        k = min(candidates, n) if isinstance(n, int) else ops.minimum(candidates, n)
+        best, index = ops.top_k(logits, k)
         moves = ops.take_along_axis(moves, ops.expand_dims(index, -1), axis=1)
-        boxes.append(decode_boxes(moves, ops.take(places, index, axis=0), image_size))
-        scores.append(best)
-    boxes, scores = ops.stack(boxes, axis=1), ops.stack(scores, axis=1)  # (b, levels, n, 4)
-    sides = boxes[..., 2:] - boxes[..., :2]
-    valid = ops.logical_and(scores > -math.inf, ops.all(sides > 0, axis=-1))
-    kept = suppress(boxes, valid, iou_threshold)
-    total = len(objectness) * candidates
-    scores = ops.reshape(ops.where(kept, scores, -math.inf), (-1, total))
-    scores, index = ops.top_k(scores, min(count, total))
-    boxes = ops.take_along_axis(
-        ops.reshape(boxes, (-1, total, 4)), ops.expand_dims(index, -1), axis=1
-    )
+        found = decode_boxes(moves, ops.take(places, index, axis=0), image_size)
+        real = ops.all(found[..., 2:] > found[..., :2], axis=-1)
+        boxes.append(found)
+        scores.append(ops.where(suppress(found, real, iou_threshold), best, -math.inf))
+    # padding, so that there are always `count`
+    batch, dtype = ops.shape(boxes[0])[0], boxes[0].dtype
+    scores.append(ops.full((batch, count), -math.inf, dtype=dtype))
+    boxes.append(ops.zeros((batch, count, 4), dtype=dtype))
+    scores, index = ops.top_k(ops.concatenate(scores, axis=1), count)
+    boxes = ops.take_along_axis(ops.concatenate(boxes, axis=1), ops.expand_dims(index, -1), axis=1)
     return ops.where(ops.expand_dims(scores > -math.inf, -1), boxes, 0.0), scores

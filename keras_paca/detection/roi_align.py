@@ -47,7 +47,8 @@ def roi_align(levels: Sequence[Any], boxes: Any, bins: int, strides: Sequence[in
         starts.append(starts[-1] + height * width)
     images = ops.expand_dims(ops.arange(batch, dtype="int32"), (1, 2)) * starts[-1]
     patches = ops.reshape(patches, (-1, channels))
-    place = ops.arange(largest_window(sides, strides), dtype="int32")  # (k,)
+    places = largest_window(sides, strides)
+    place = ops.arange(places, dtype="int32")  # (k,)
 
     level = box_levels(boxes, len(levels))
     height, width, start = (
@@ -71,10 +72,11 @@ def roi_align(levels: Sequence[Any], boxes: Any, bins: int, strides: Sequence[in
         index = start[:, part, None] + row * w[..., None] + column
         index = images + ops.where(inside, index, 0)
         gathered = ops.take(patches, ops.reshape(index, (-1,)), axis=0)
-        gathered = ops.reshape(gathered, (batch, -1, place.shape[0], channels))  # (b, n, k, c)
-        weights = ops.reshape(weights, (batch, -1, bins * bins, place.shape[0]))
+        gathered = ops.reshape(gathered, (batch, -1, places, channels))  # (b, n, k, c)
+        weights = ops.reshape(weights, (batch, -1, bins * bins, places))
         outputs.append(ops.matmul(ops.cast(weights, gathered.dtype), gathered))
-    return ops.reshape(ops.concatenate(outputs, axis=1), (batch, -1, bins, bins, channels))
+    size = (-1, boxes.shape[1], bins, bins, channels)
+    return ops.reshape(ops.concatenate(outputs, axis=1), size)
 
 
 def largest_window(sides: Sequence[tuple], strides: Sequence[int]) -> Any:

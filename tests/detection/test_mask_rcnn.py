@@ -203,7 +203,9 @@ def test_pictures(detector, tmp_path):
         assert (tmp_path / "found.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("options", [{"max_detections": 999}, {"proposals": 9000}])
+@pytest.mark.parametrize(
+    "options", [{"max_detections": 999}, {"proposals": 9000}, {"proposals": 101, "candidates": 20}]
+)
 def test_numbers_that_do_not_fit(options, detector):
     with pytest.raises(ValueError, match="`proposals` must be"):
         detector(**options)
