@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_paca.detection.paste import paste_masks
+from keras_paca.explain.pictures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +26,9 @@ def plot_detections(
 
     Args:
         images: (batch, height, width, 3), RGB in 0..255.
-        predictions: what `MaskRCNN.predict` returned, boxes as "xyxy" in pixels.
+        predictions: what `MaskRCNN.predict` returned, boxes as "xyxy" in pixels; of other
+            detectors "boxes" (batch, n, 4), "scores" (batch, n) and "labels" (batch, n), -1 where
+            there is none, without "masks".
         class_names: names of the labels, such as `coco_classes()`; by default their numbers.
         score_threshold: least score of what is drawn.
         columns: images in a row.
@@ -37,30 +40,30 @@ def plot_detections(
     Raises:
         ImportError: without matplotlib (the extra `plots`).
     """
-    try:
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Rectangle
-    except ImportError as error:
-        raise ImportError("Pictures need matplotlib: pip install keras-paca[plots]") from error
     images = np.clip(ops.convert_to_numpy(images), 0, 255).astype("uint8")
     height, width = images.shape[1:3]
     found = {name: ops.convert_to_numpy(array) for name, array in predictions.items()}
-    masks = paste_masks(found, (height, width))
+    masks = paste_masks(found, (height, width)) if "masks" in found else None
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(3 * columns, 3 * rows * height / width), layout="constrained")
+    figure = new_figure(3 * columns, 3 * rows * height / width)
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes, images, strict=False)):
         picture = image.astype("float32")
-        for j in range(int(found["count"][i])):
-            score, label = float(found["scores"][i, j]), int(found["labels"][i, j])
-            if score < score_threshold:
+        for j, (score, label) in enumerate(
+            zip(found["scores"][i], found["labels"][i], strict=True)
+        ):
+            if label < 0 or score < score_threshold:
                 continue
+            label = int(label)
             colour = np.asarray(colormaps["tab20"](label % 20)[:3])
-            picture[masks[i][j]] = 0.5 * picture[masks[i][j]] + 127.5 * colour
+            if masks is not None:
+                picture[masks[i][j]] = 0.5 * picture[masks[i][j]] + 127.5 * colour
             left, top, right, bottom = found["boxes"][i, j]
             axis.add_patch(
                 Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour)

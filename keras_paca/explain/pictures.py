@@ -1,5 +1,6 @@
 """Pictures of the clusters over the image, and how much the clusters differ."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,29 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty matplotlib figure, in inches, that a notebook shows as it is.
+
+    A notebook shows matplotlib's own once `matplotlib.pyplot` is imported, which takes over the
+    windows of a program.
+
+    Raises:
+        ImportError: without matplotlib (the extra `plots`).
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Pictures need matplotlib: pip install keras-paca[plots]") from error
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            picture = io.BytesIO()
+            self.savefig(picture, format="png")
+            return picture.getvalue()
+
+    return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def plot_cluster_maps(
@@ -36,11 +60,6 @@ def plot_cluster_maps(
         ValueError: if the shapes are others.
         ImportError: without matplotlib (the extra `plots`).
     """
-    try:
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Pictures need matplotlib: pip install keras-paca[plots]") from error
     image = _rgb(image)
     height, width = image.shape[:2]
     levels = {level: _single(level, grid) for level, grid in maps.items()}
@@ -50,9 +69,9 @@ def plot_cluster_maps(
             f"Received: maps of the levels {list(maps)} and top={top}"
         )
 
-    figure = Figure(
-        figsize=(1.9 * (top + 2), 2.1 * len(levels) * height / width + 0.3), layout="constrained"
-    )
+    figure = new_figure(1.9 * (top + 2), 2.1 * len(levels) * height / width + 0.3)
+    from matplotlib import colormaps
+
     axes = figure.subplots(len(levels), top + 2, squeeze=False)
     for row, (level, grid) in zip(axes, levels.items(), strict=True):
         winner, order = _winners(grid)

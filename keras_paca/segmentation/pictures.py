@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.explain import plot_cluster_maps
+from keras_paca.explain.pictures import new_figure, plot_cluster_maps
 from keras_paca.segmentation.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -39,10 +39,6 @@ def plot_segmentation(
     Raises:
         ImportError: without matplotlib (the extra `plots`).
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Pictures need matplotlib: pip install keras-paca[plots]") from error
     images = ops.convert_to_numpy(images).astype("float32")
     logits = ops.convert_to_numpy(logits)
     num_classes = logits.shape[-1]
@@ -62,9 +58,7 @@ def plot_segmentation(
             data_format="channels_last",
         )
     height, width = images.shape[1:3]
-    figure = Figure(
-        figsize=(3 * len(columns), 3 * len(images) * height / width + 0.3), layout="constrained"
-    )
+    figure = new_figure(3 * len(columns), 3 * len(images) * height / width + 0.3)
     axes = figure.subplots(len(images), len(columns), squeeze=False)
     for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
         for axis, picture in zip(column, np.asarray(pictures), strict=True):

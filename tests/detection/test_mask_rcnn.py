@@ -201,6 +201,9 @@ def test_pictures(detector, tmp_path):
     for options in ({}, {"class_names": coco_classes(), "score_threshold": 0.0, "columns": 2}):
         plot_detections(images, found, path=tmp_path / "found.png", **options)
         assert (tmp_path / "found.png").stat().st_size > 1000
+    boxes = {name: found[name] for name in ("boxes", "scores", "labels")}  # of another detector
+    (axis, *_) = plot_detections(images, boxes, score_threshold=0.0).axes
+    assert len(axis.patches) == found["count"][0] > 0
 
 
 @pytest.mark.parametrize(

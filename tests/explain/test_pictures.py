@@ -20,6 +20,7 @@ def test_picture_is_written(maps, tmp_path):
     assert pixels.shape[0] > 200
     assert pixels.std() > 0.05
     assert len(figure.axes) == 2 * (4 + 2)
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
 
 
 def test_strongest_first_and_heat_where_the_map_is_high(tmp_path):
