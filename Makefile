@@ -11,7 +11,7 @@ PYTEST = -m pytest -q -n 2 --dist worksteal --durations=10
 OLDEST_KERAS = 3.13.0
 
 .PHONY: demo test test-full lint parity bars table test-together test-plugins test-oldest \
-	full-together full-plugins clean \
+	full-together full-plugins plugins clean \
 	$(BACKENDS:%=test-%) $(BACKENDS:%=full-%)
 
 demo: .venv/tensorflow/ready
@@ -60,8 +60,12 @@ test-plugins: .venv/plugins/ready
 full-plugins: .venv/plugins/ready
 	for backend in $(BACKENDS); do \
 		KERAS_BACKEND=$$backend .venv/plugins/bin/python $(PYTEST) -m plugins tests/plugins \
-			|| exit 1; \
+			--junitxml .venv/plugins-$$backend.xml || exit 1; \
 	done
+
+# The matrix of consumers. REPORTS: more of them, from another machine or other versions.
+plugins: full-plugins
+	$(PYTHON) benchmarks/plugins.py $(BACKENDS:%=.venv/plugins-%.xml) $(REPORTS)
 
 # The layers and backbones on the lowest Keras that pyproject.toml admits.
 test-oldest: .venv/torch/ready .venv/keras-$(OLDEST_KERAS)/ready

@@ -29,7 +29,8 @@ def plot_segmentation(
         images: (batch, height, width, 3), RGB in 0..255.
         logits: (batch, height, width, num_classes), of `Segmenter.predict`.
         masks: (batch, height, width), the true classes; ids that are none stay uncoloured.
-        palette: {class: (red, green, blue)}, such as `ade20k_palette()`; by default Keras's.
+        palette: {class: (red, green, blue)}, such as `ade20k_palette()`; by default matplotlib's
+            tab20, or Keras's where there are more classes.
         alpha: opacity of the colours.
         path: where to save the picture, in the format of its suffix; `None` not to.
 
@@ -42,6 +43,8 @@ def plot_segmentation(
     images = ops.convert_to_numpy(images).astype("float32")
     logits = ops.convert_to_numpy(logits)
     num_classes = logits.shape[-1]
+    if palette is None and num_classes <= 20:
+        palette = _tab20()
     columns = {"image": images}
     classes = {"prediction": logits.argmax(axis=-1)}
     if masks is not None:
@@ -68,6 +71,14 @@ def plot_segmentation(
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
+
+
+def _tab20() -> dict[int, list[int]]:
+    """Return twenty colours, the ten full ones before the ten pale ones."""
+    from matplotlib import colormaps
+
+    colours = colormaps["tab20"].colors
+    return {i: [int(255 * c) for c in each] for i, each in enumerate(colours[::2] + colours[1::2])}
 
 
 def head_cluster_maps(segmenter: Segmenter, images: Any, batch_size: int = 8) -> np.ndarray:

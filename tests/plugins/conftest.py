@@ -15,6 +15,15 @@ def _their_warnings(recwarn):
         yield
 
 
+@pytest.fixture
+def seen(request, record_property):
+    """Return a function that notes what was seen of a step, for `benchmarks/plugins.py`."""
+    library = {"test_keras_hub": "KerasHub", "test_keras_cv": "KerasCV"}
+    record_property("library", library[request.path.stem])
+    record_property("backend", keras.backend.backend())
+    return lambda step, what="yes": record_property(step, what)
+
+
 @pytest.fixture(scope="session")
 def backbone(small):
     """Return a function that builds a backbone for images of a shape."""
@@ -48,5 +57,6 @@ def round_trip(tmp_path_factory):
 
 
 def assert_finite(predictions):
+    """Check every number of what a model predicts."""
     for array in keras.tree.flatten(predictions):
         assert np.isfinite(np.asarray(array, "float64")).all()

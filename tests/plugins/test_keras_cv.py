@@ -15,6 +15,7 @@ pytestmark = pytest.mark.plugins
 
 @pytest.fixture(params=SHAPES)
 def shape(request):
+    request.getfixturevalue("seen")("size", request.param)
     return SHAPES[request.param]
 
 
@@ -38,42 +39,54 @@ def boxes(images):
     return {"boxes": corners, "classes": np.ones((len(images), 1), "float32")}
 
 
-def check_detector(model, x, round_trip):
+def check_detector(model, x, round_trip, seen):
+    seen("build")
     assert np.isfinite(model.fit(x, boxes(x), verbose=0).history["loss"][0])
+    seen("fit")
     if keras.backend.backend() == "torch" and find_spec("torchvision") is None:
-        with pytest.raises(ModuleNotFoundError, match="torchvision"):  # KerasCV's suppression
+        with pytest.raises(ModuleNotFoundError, match="torchvision"):
             model.predict(x, verbose=0)
+        seen("predict", "needs torchvision, for KerasCV's suppression")
     else:
         assert_finite(model.predict(x, verbose=0))
+        seen("predict")
     round_trip(model, x)
+    seen("save and load")
 
 
-def test_retinanet(shape, cv, backbone, images, round_trip):
+def test_retinanet(shape, cv, backbone, images, round_trip, seen):
+    seen("consumer", "RetinaNet")
     model = cv.models.RetinaNet(num_classes=3, bounding_box_format="xyxy", backbone=backbone(shape))
     model.compile(classification_loss="focal", box_loss="smoothl1", optimizer="adam")
-    check_detector(model, images(*sides(shape)), round_trip)
+    check_detector(model, images(*sides(shape)), round_trip, seen)
 
 
 @pytest.mark.slow
-def test_yolo(shape, cv, backbone, images, round_trip):
+def test_yolo(shape, cv, backbone, images, round_trip, seen):
+    seen("consumer", "YOLOV8Detector")
     model = cv.models.YOLOV8Detector(
         num_classes=3, bounding_box_format="xyxy", backbone=backbone(shape), fpn_depth=1
     )
     model.compile(classification_loss="binary_crossentropy", box_loss="ciou", optimizer="adam")
-    check_detector(model, images(*sides(shape)), round_trip)
+    check_detector(model, images(*sides(shape)), round_trip, seen)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["DeepLabV3Plus", "SegFormer"])
-def test_segmenter(name, shape, cv, backbone, images, round_trip):
+def test_segmenter(name, shape, cv, backbone, images, round_trip, seen):
+    seen("consumer", name)
     if name == "SegFormer" and None in shape:
         pytest.skip("KerasCV's SegFormer resizes to the height and width of its input's shape")
     model = getattr(cv.models, name)(num_classes=4, backbone=backbone(shape))
+    seen("build")
     x = images(*sides(shape))
     masks = keras.utils.to_categorical(np.random.default_rng(0).integers(0, 4, x.shape[:3]), 4)
     model.compile("adam", "categorical_crossentropy")
     assert np.isfinite(model.fit(x, masks, verbose=0).history["loss"][0])
+    seen("fit")
     found = model.predict(x, verbose=0)
     assert found.shape == (*x.shape[:3], 4)
     assert_finite(found)
+    seen("predict")
     round_trip(model, x)
+    seen("save and load")

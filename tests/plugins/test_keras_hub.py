@@ -14,6 +14,7 @@ pytestmark = pytest.mark.plugins
 
 @pytest.fixture(params=SHAPES)
 def shape(request):
+    request.getfixturevalue("seen")("size", request.param)
     return SHAPES[request.param]
 
 
@@ -37,20 +38,29 @@ def boxes(images):
     return {"boxes": corners, "labels": np.ones((len(images), 1), "int32")}
 
 
-def test_retinanet(shape, hub, backbone, images, round_trip):
+def test_retinanet(shape, hub, backbone, images, round_trip, seen):
+    seen("consumer", "RetinaNetObjectDetector")
     pyramid = hub.models.RetinaNetBackbone(
         image_encoder=backbone(shape), min_level=3, max_level=5, use_p5=False, image_shape=shape
     )
     model = hub.models.RetinaNetObjectDetector(pyramid, num_classes=3, preprocessor=None)
-    x = images(*sides(shape))
     model.compile(optimizer=keras.optimizers.Adam(1e-4), box_loss="auto")
-    assert np.isfinite(model.fit(x, boxes(x), verbose=0).history["loss"][0])
+    check(model, images(*sides(shape)), boxes, round_trip, seen)
+
+
+def check(model, x, truth, round_trip, seen):
+    seen("build")
+    assert np.isfinite(model.fit(x, truth(x), verbose=0).history["loss"][0])
+    seen("fit")
     assert_finite(model.predict(x, verbose=0))
+    seen("predict")
     round_trip(model, x)
+    seen("save and load")
 
 
 @pytest.mark.slow
-def test_deeplab(shape, hub, backbone, images, round_trip):
+def test_deeplab(shape, hub, backbone, images, round_trip, seen):
+    seen("consumer", "DeepLabV3ImageSegmenter")
     pyramid = hub.models.DeepLabV3Backbone(
         image_encoder=backbone(shape),
         spatial_pyramid_pooling_key="P5",
@@ -60,33 +70,39 @@ def test_deeplab(shape, hub, backbone, images, round_trip):
         image_shape=shape,
     )
     model = hub.models.DeepLabV3ImageSegmenter(pyramid, num_classes=4)
-    check_segmenter(model, images(*sides(shape)), round_trip)
+    check_segmenter(model, images(*sides(shape)), round_trip, seen)
 
 
 @pytest.mark.slow
-def test_segformer(shape, hub, backbone, images, round_trip):
+def test_segformer(shape, hub, backbone, images, round_trip, seen):
+    seen("consumer", "SegFormerImageSegmenter")
     if None in shape:
         pytest.skip("KerasHub's SegFormer resizes to the height and width of its input's shape")
     pyramid = hub.models.SegFormerBackbone(
         image_encoder=backbone(shape).as_segformer_encoder(), projection_filters=16
     )
     model = hub.models.SegFormerImageSegmenter(pyramid, num_classes=4)
-    check_segmenter(model, images(*sides(shape)), round_trip)
+    check_segmenter(model, images(*sides(shape)), round_trip, seen)
 
 
-def check_segmenter(model, x, round_trip):
+def check_segmenter(model, x, round_trip, seen):
+    seen("build")
     masks = np.random.default_rng(0).integers(0, 4, x.shape[:3])
     one_hot = keras.utils.to_categorical(masks, 4)
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
     assert np.isfinite(model.fit(x, one_hot, verbose=0).history["loss"][0])
+    seen("fit")
     found = model.predict(x, verbose=0)
     assert found.shape == (*x.shape[:3], 4)
     assert_finite(found)
+    seen("predict")
     round_trip(model, x)
+    seen("save and load")
 
 
 @pytest.mark.slow
-def test_dfine(shape, hub, backbone, images, round_trip):
+def test_dfine(shape, hub, backbone, images, round_trip, seen):
+    seen("consumer", "DFineObjectDetector")
     side = tuple(side or 64 for side in shape[:2])
     labels = [{"boxes": np.array([[0.5, 0.5, 0.6, 0.6]]), "labels": np.array([1])}] * 2
     pyramid = hub.models.DFineBackbone(
@@ -121,19 +137,16 @@ def test_dfine(shape, hub, backbone, images, round_trip):
         image_shape=shape,
     )
     model = hub.models.DFineObjectDetector(pyramid, num_classes=3, bounding_box_format="yxyx")
-    x = images(*sides(shape))
-    assert np.isfinite(model.fit(x, boxes(x), verbose=0).history["loss"][0])
-    assert_finite(model.predict(x, verbose=0)["boxes"])
-    round_trip(model, x)
+    check(model, images(*sides(shape)), boxes, round_trip, seen)
 
 
 @pytest.mark.slow
-def test_image_classifier(shape, hub, backbone, images, round_trip):
+def test_image_classifier(shape, hub, backbone, images, round_trip, seen):
+    seen("consumer", "ImageClassifier")
     model = hub.models.ImageClassifier(backbone=backbone(shape), num_classes=3)
     x = images(*sides(shape))
-    assert np.isfinite(model.fit(x, np.array([0, 2]), verbose=0).history["loss"][0])
     assert model.predict(x, verbose=0).shape == (2, 3)
-    round_trip(model, x)
+    check(model, x, lambda x: np.array([0, 2]), round_trip, seen)
 
 
 @pytest.mark.slow
