@@ -25,8 +25,8 @@ def roi_align(levels: Sequence[Any], boxes: Any, bins: int, strides: Sequence[in
 
     Args:
         levels: maps (b, h, w, c), the finest first.
-        boxes: (b, n, 4), left, top, right, bottom in pixels of the image. More than one patch outside
-            it, the maps are 0.
+        boxes: (b, n, 4), left, top, right, bottom in pixels of the image. More than one patch
+            outside it, the maps are 0.
         bins: bins per side.
         strides: pixels between two patches, level by level.
 
