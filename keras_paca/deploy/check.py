@@ -1,0 +1,206 @@
+"""Whether an exported file computes what Keras computes."""
+
+import subprocess
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+# The largest ||out - keras|| / ||keras|| of an output, by precision of the file.
+BOUNDS = {"float32": 1e-5, "float16": 1e-2}
+# Of integers: the least cosine with Keras's output, and the least share of the same first classes.
+COSINE, TOP1 = 0.95, 0.75
+# Of detections: the share without a partner of the same label within these pixels and this score.
+UNMATCHED, PIXELS, SCORE = 0.02, 0.5, 1e-3
+SIZES = ((224, 224), (193, 257))  # of check images for models of any size
+
+
+def check_images(model: keras.Model, shape: tuple) -> list[np.ndarray]:
+    """Return four photographs and an image of noise for a model, once for each size that it takes.
+
+    Args:
+        model: the model; where it takes normalised images (`include_preprocessing=False`), they are
+            normalised.
+        shape: of the file's input, (batch, height, width, channels), `None` where any. A fixed
+            batch is filled up with more noise.
+
+    Returns:
+        Arrays (batch, height, width, channels), float32, RGB in 0..255 or normalised.
+
+    Raises:
+        ValueError: if the input isn't an RGB image.
+    """
+    if len(shape) != 4 or shape[3] != 3:
+        raise ValueError(
+            "The check has photographs for models of RGB images (batch, height, width, 3) alone; "
+            f"pass `check_data`, or `check=False`. Received: a model of inputs {shape}"
+        )
+    with resources.files("keras_paca.deploy").joinpath("photographs.npz").open("rb") as stored:
+        photographs = np.load(stored)["photographs"].astype("float32")
+    sizes = SIZES if None in shape[1:3] else (shape[1:3],)
+    sizes = [tuple(a or b for a, b in zip(shape[1:3], size, strict=True)) for size in sizes]
+    batches = []
+    for size in dict.fromkeys(sizes):
+        images = keras.ops.image.resize(photographs, size, data_format="channels_last")
+        count = -(-5 // (shape[0] or 5)) * (shape[0] or 5)
+        noise = np.random.default_rng(0).uniform(0, 255, (count - 4, *size, 3))
+        images = np.concatenate([keras.ops.convert_to_numpy(images), noise.astype("float32")])
+        batches.append(images if _normalises(model) else _normalise(images))
+    return batches
+
+
+def _normalises(model: keras.Model) -> bool:
+    config = model.get_config() if hasattr(model, "pyramid_outputs") else {}
+    backbone = getattr(model, "backbone", None)
+    if "include_preprocessing" not in config and backbone is not None:
+        return _normalises(backbone)
+    return config.get("include_preprocessing", True)
+
+
+def _normalise(images: np.ndarray) -> np.ndarray:
+    mean, deviation = images.mean((0, 1, 2)), images.std((0, 1, 2))
+    return (images - mean) / deviation
+
+
+def keras_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return {name: output} of a model; one without names is "output_0", "output_1", ..."""
+    outputs = model.predict(images, batch_size=1, verbose=0)
+    if isinstance(outputs, dict):
+        return {name: np.asarray(array) for name, array in outputs.items()}
+    return {f"output_{i}": np.asarray(a) for i, a in enumerate(keras.tree.flatten(outputs))}
+
+
+def run_file(
+    path: Path, format: str, batches: list[np.ndarray], batch_size: int | None
+) -> tuple[list[dict[str, np.ndarray]], list[str]]:
+    """Run a file in a process without Keras; return {name: output} by batch, and its operators."""
+    parts = [
+        (number, batch[start : start + (batch_size or len(batch))])
+        for number, batch in enumerate(batches)
+        for start in range(0, len(batch), batch_size or len(batch))
+    ]
+    found: list[dict[str, np.ndarray]] = [{} for _ in parts]
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "images.npz", Path(folder) / "outputs.npz"
+        np.savez(source, **{f"{i:05}": part for i, (_, part) in enumerate(parts)})
+        call_runtime(format, path, source, target)
+        with np.load(target) as stored:
+            operators = stored["operators"].tolist()
+            for key in stored.files:
+                if key == "operators":
+                    continue
+                number, _, name = key.partition("/")
+                found[int(number)][name] = stored[key]
+    names = list(found[0])
+    joined = [
+        {name: np.concatenate([f[name] for f, (n, _) in zip(found, parts, strict=True) if n == i])
+         for name in names}
+        for i in range(len(batches))
+    ]  # fmt: skip
+    return joined, operators
+
+
+def call_runtime(format: str, path: Path, images: Path, target: Any) -> str:
+    """Call `runtime.py` in a process of its own and return what it printed."""
+    script = resources.files("keras_paca.deploy").joinpath("runtime.py")
+    answer = subprocess.run(
+        [sys.executable, str(script), format, str(path), str(images), str(target)],
+        capture_output=True,
+        text=True,
+    )
+    if answer.returncode:
+        raise RuntimeError(
+            f"{path} doesn't run in its own runtime ({format}):\n{answer.stderr[-2000:]}"
+        )
+    return answer.stdout
+
+
+def compare(
+    wanted: dict[str, np.ndarray], found: dict[str, np.ndarray], precision: str
+) -> dict[str, dict[str, float]]:
+    """Return by output how far a file's is from Keras's.
+
+    Args:
+        wanted: Keras's outputs.
+        found: the file's, under the same names or in the same order.
+        precision: "float32", "float16" or "int8".
+
+    Returns:
+        {output: {measure: value}}: "difference" is ||out - keras|| / ||keras||, for probabilities
+        of their logarithms, which are the logits up to a constant; of integers "cosine" and "top1"
+        besides; of detections "unmatched".
+    """
+    found = _same_names(wanted, found)
+    if {"boxes", "scores", "labels"} <= set(wanted):
+        return {"detections": {"unmatched": _unmatched(wanted, found)}}
+    measures = {}
+    for name, array in wanted.items():
+        a, b = (_before_softmax(x, array, precision) for x in (array, found[name]))
+        measures[name] = {"difference": float(np.linalg.norm(b - a) / np.linalg.norm(a))}
+        if precision == "int8":
+            product = np.linalg.norm(a) * np.linalg.norm(b)
+            measures[name]["cosine"] = float(np.vdot(a, b) / product)
+            measures[name]["top1"] = float((a.argmax(-1) == b.argmax(-1)).mean())
+    return measures
+
+
+def exceeded(measures: dict[str, dict[str, float]], precision: str) -> list[str]:
+    """Return in words what is over its bound."""
+    words = []
+    for name, values in measures.items():
+        for measure, value in values.items():
+            worse, bound = {
+                "difference": (value > BOUNDS.get(precision, np.inf), BOUNDS.get(precision)),
+                "cosine": (value < COSINE, COSINE),
+                "top1": (value < TOP1, TOP1),
+                "unmatched": (value > UNMATCHED, UNMATCHED),
+            }[measure]
+            if worse or not np.isfinite(value):
+                words.append(f"{measure} of {name!r} is {value:.2g}, the bound {bound:g}")
+    return words
+
+
+def _same_names(wanted: dict, found: dict) -> dict:
+    """Return what was found under the names of what was wanted."""
+    if set(wanted) <= set(found):
+        return found
+    if len(wanted) != len(found):
+        raise ValueError(f"The file has outputs {sorted(found)}. Expected: {sorted(wanted)}")
+    # formats without names keep the order in which TensorFlow flattens: that of sorted names
+    return dict(zip(sorted(wanted), found.values(), strict=True))
+
+
+def _before_softmax(array: np.ndarray, wanted: np.ndarray, precision: str) -> np.ndarray:
+    """Return logits, up to a constant, of what sums to 1 in Keras; anything else as it is."""
+    array = array.astype("float64")
+    sums = wanted.astype("float64").sum(-1)
+    is_softmax = wanted.min() >= 0 and wanted.shape[-1] > 1 and np.abs(sums - 1).max() < 1e-2
+    if not is_softmax or precision == "int8":  # whose small probabilities are 0
+        return array
+    logits = np.log(np.maximum(array, np.finfo("float32").tiny))
+    return logits - logits.mean(-1, keepdims=True)
+
+
+def _unmatched(wanted: dict, found: dict) -> float:
+    """Return the share of detections, here or there, without a partner of their own."""
+    alone = total = 0
+    for i in range(len(wanted["boxes"])):
+        a, b = (
+            {key: each[key][i][each["labels"][i] >= 0] for key in ("boxes", "scores", "labels")}
+            for each in (wanted, found)
+        )
+        near = np.abs(a["boxes"][:, None] - b["boxes"]).max(-1) < PIXELS
+        near &= np.abs(a["scores"][:, None] - b["scores"]) < SCORE
+        near &= a["labels"][:, None] == b["labels"]
+        used: set[int] = set()
+        for row in near:
+            partner = next((j for j in np.flatnonzero(row) if j not in used), None)
+            if partner is not None:
+                used.add(int(partner))
+        alone += len(a["labels"]) + len(b["labels"]) - 2 * len(used)
+        total += len(a["labels"]) + len(b["labels"])
+    return alone / max(total, 1)
