@@ -64,6 +64,8 @@ class PaCaViT(keras.Model):
         dropout: rate after projections.
         remat: whether training computes each block again in the backward pass, in place of
             holding what it computed: less memory, more time, the same gradients.
+        fused: whether the blocks have the form for inference that `keras_paca.fuse` makes, which
+            takes no official checkpoint.
         include_top: whether the model ends in a classifier.
         include_preprocessing: whether the model takes RGB in 0..255 and normalises it; else it
             takes normalised images, of any number of channels.
@@ -122,6 +124,7 @@ class PaCaViT(keras.Model):
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
         remat: bool = False,
+        fused: bool = False,
         include_top: bool = True,
         include_preprocessing: bool = True,
         input_tensor: Any = None,
@@ -166,6 +169,7 @@ class PaCaViT(keras.Model):
             "attention_dropout": attention_dropout,
             "dropout": dropout,
             "remat": remat,
+            "fused": fused,
             "include_top": include_top,
             "include_preprocessing": include_preprocessing,
             "input_shape": _input_shape(input_shape, include_preprocessing),
@@ -208,6 +212,8 @@ class PaCaViT(keras.Model):
         layers_by_path = self._layers_by_path()
         for path in frozen:
             if path not in layers_by_path:
+                if fused:  # its weights are part of other layers'
+                    continue
                 raise ValueError(f"`frozen` must hold paths of layers. Received: {path!r}")
             layers_by_path[path].trainable = False
         self.dtype_policy = policy
@@ -236,6 +242,7 @@ class PaCaViT(keras.Model):
             config["teacher_depths"],
             config["clusters"],
             config["kernel_size"][0],
+            config["fused"],
             dtype=policy,
             name="teacher",
         )
@@ -272,6 +279,7 @@ class PaCaViT(keras.Model):
                 dwconv_in_mlp=config["dwconv_in_mlp"],
                 shortcut_in_mlp=config["shortcut_in_mlp"],
                 remat=config["remat"],
+                fused=config["fused"],
                 dtype=policy,
                 name=f"stage{stage + 1}_block{j + 1}",
             )
@@ -400,7 +408,7 @@ def _clustering(config: dict, stage: int, block: int, policy: Any) -> keras.laye
     if config["clustering"] == "conv":
         return layers.ConvClustering(count, config["kernel_size"][stage], **common)
     if config["clustering"] == "mlp":
-        return layers.MLPClustering(count, config["mlp_ratio"][stage], **common)
+        return layers.MLPClustering(count, config["mlp_ratio"][stage], config["fused"], **common)
     return layers.LinearClustering(count, **common)
 
 
@@ -528,7 +536,15 @@ def checkpoint_map(config: Mapping[str, Any]) -> weights.KeyMap:
 
     Returns:
         {official key: entry}, one for every weight of the model.
+
+    Raises:
+        ValueError: if the model is fused.
     """
+    if config.get("fused"):
+        raise ValueError(
+            "A fused model has other weights than official checkpoints. Load them into the model "
+            "as it was before and fuse it then: `keras_paca.fuse(model)`."
+        )
     entries = weights.KeyMap()
     entries.kernel("patch_embed.proj.0", "stem/conv1", "conv")
     entries.kernel("patch_embed.proj.1", "stem/conv2", "conv")

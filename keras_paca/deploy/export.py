@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_paca.deploy import check as checks
+from keras_paca.deploy.fuse import fuse as fuse_model
 from keras_paca.deploy.write import QUANTIZED, write
 
 ALIASES = {"saved_model": "tf_saved_model", "tflite": "litert"}
@@ -142,7 +143,7 @@ def export(
         batches = _batches(model, shape, check_data)
     if representative_data is not None:
         representative_data = np.asarray(representative_data, model.inputs[0].dtype)
-    source = _fused(model) if fuse else model
+    source = fuse_model(model) if fuse else model
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         beside = Path(folder) / path.name
         if keras.backend.backend() == "tensorflow":
@@ -289,12 +290,6 @@ def _precision(model: keras.Model) -> str:
     """Return the precision of what a model computes: that of the least precise layer."""
     half = any(layer.compute_dtype in ("float16", "bfloat16") for layer in model._flatten_layers())
     return "float16" if half else "float32"
-
-
-def _fused(model: keras.Model) -> keras.Model:
-    from keras_paca.deploy.fuse import fuse
-
-    return fuse(model)
 
 
 # --- The way there ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, fold_projection, folded, read
 from keras_paca.layers.initializers import linear, linear_initializer
 from keras_paca.layers.maps import count_patches, flatten_map, unflatten_patches
 from keras_paca.layers.recompute import recompute
@@ -27,6 +28,9 @@ class PatchToClusterAttention(keras.layers.Layer):
         cluster_position_embedding: whether a learned vector is added to each cluster.
         attention_dropout: rate on the attention weights.
         dropout: rate on the output.
+        fused: whether the layer has the form for inference that `keras_paca.fuse` makes: the norm
+            of the clusters has no scale and centre, which the keys and values hold, and these have
+            no bias: the softmax drops the keys', and the output holds the values'.
 
     Call arguments:
         inputs: map (batch, height, width, channels), float.
@@ -50,6 +54,7 @@ class PatchToClusterAttention(keras.layers.Layer):
         cluster_position_embedding: bool = False,
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
+        fused: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # the assignment keeps its float32
@@ -58,6 +63,7 @@ class PatchToClusterAttention(keras.layers.Layer):
         self.cluster_position_embedding = cluster_position_embedding
         self.attention_dropout = attention_dropout
         self.dropout = dropout
+        self.fused = fused
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
         """Build the projections, and what the clusters need."""
@@ -88,12 +94,17 @@ class PatchToClusterAttention(keras.layers.Layer):
                 )
             if self.cluster_norm:
                 self.cluster_norm_layer = keras.layers.LayerNormalization(
-                    epsilon=1e-6, dtype=self.dtype_policy, name="cluster_norm"
+                    epsilon=1e-6,
+                    center=not self.fused,
+                    scale=not self.fused,
+                    dtype=self.dtype_policy,
+                    name="cluster_norm",
                 )
                 self.cluster_norm_layer.build(source_shape)
         self.query_dense = linear(channels, name="query", dtype=self.dtype_policy)
-        self.key_dense = linear(channels, name="key", dtype=self.dtype_policy)
-        self.value_dense = linear(channels, name="value", dtype=self.dtype_policy)
+        of_clusters = {"use_bias": not self.fused, "dtype": self.dtype_policy}
+        self.key_dense = linear(channels, name="key", **of_clusters)
+        self.value_dense = linear(channels, name="value", **of_clusters)
         self.output_dense = linear(channels, name="attention_output", dtype=self.dtype_policy)
         self.query_dense.build((inputs_shape[0], None, channels))
         self.key_dense.build(source_shape)
@@ -158,6 +169,29 @@ class PatchToClusterAttention(keras.layers.Layer):
         tokens = ops.reshape(tokens, (batch, count, self.num_heads, channels // self.num_heads))
         return ops.transpose(tokens, (0, 2, 1, 3))
 
+    def fold(
+        self,
+        source: "PatchToClusterAttention",
+        before: Affine = UNCHANGED,
+        after: Affine = UNCHANGED,
+    ) -> None:
+        """Take the weights of an unfused layer, with what stands before and after it.
+
+        Args:
+            source: the unfused layer.
+            before: of the patches; with clusters, whose sources they are, there must be nothing.
+            after: of the output.
+        """
+        of_clusters = before if self.clusters is None else affine_of(source.cluster_norm_layer)
+        if self.cluster_embedding is not None:
+            self.cluster_embedding.assign(read(source.cluster_embedding))
+        fold_projection(self.query_dense, source.query_dense, before)
+        fold_projection(self.key_dense, source.key_dense, of_clusters)
+        fold_projection(self.value_dense, source.value_dense, of_clusters)
+        # the weights of the values sum to 1, so their bias arrives at the output as it is
+        _, bias = folded(source.value_dense, of_clusters)
+        fold_projection(self.output_dense, source.output_dense, Affine(centre=bias), after)
+
     def compute_output_shape(
         self, inputs_shape: tuple, assignment_shape: tuple | None = None
     ) -> tuple:
@@ -179,4 +213,5 @@ class PatchToClusterAttention(keras.layers.Layer):
             "cluster_position_embedding": self.cluster_position_embedding,
             "attention_dropout": self.attention_dropout,
             "dropout": self.dropout,
+            "fused": self.fused,
         }

@@ -9,6 +9,7 @@ from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.clustering import assignment_spec
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.drop_path import DropPath
+from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, read, take_weights
 from keras_paca.layers.initializers import linear_initializer
 from keras_paca.layers.maps import count_patches, resize_bilinear
 from keras_paca.layers.recompute import recompute
@@ -43,6 +44,9 @@ class PaCaBlock(keras.layers.Layer):
         shortcut_in_mlp: whether that convolution has a shortcut.
         remat: whether training holds the block's inputs alone and computes the block again in
             the backward pass: less memory, more time, the same gradients.
+        fused: whether the block has the form for inference that `keras_paca.fuse` makes: its
+            projections and its norms after hold g1, g2 and what norms without scale and centre
+            have before them. norm1_before keeps its own where clusters are made of its output.
 
     Call arguments:
         inputs: map (batch, height, width, channels), float.
@@ -71,6 +75,7 @@ class PaCaBlock(keras.layers.Layer):
         dwconv_in_mlp: bool = True,
         shortcut_in_mlp: bool = True,
         remat: bool = False,
+        fused: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # the assignment keeps its float32
@@ -89,6 +94,7 @@ class PaCaBlock(keras.layers.Layer):
         self.dwconv_in_mlp = dwconv_in_mlp
         self.shortcut_in_mlp = shortcut_in_mlp
         self.remat = remat
+        self.fused = fused
 
         dtype = self.dtype_policy
         self.position_dropout = keras.layers.Dropout(dropout, dtype=dtype)
@@ -100,20 +106,23 @@ class PaCaBlock(keras.layers.Layer):
             cluster_position_embedding=cluster_position_embedding,
             attention_dropout=attention_dropout,
             dropout=dropout,
+            fused=fused,
             dtype=dtype,
             name="attention",
         )
         self.norm1_after = self._norm("norm1_after") if norms_after else None
         self.drop_path1 = DropPath(drop_path_rate, dtype=dtype, name="drop_path1")
-        self.norm2_before = self._norm("norm2_before") if norms_before else None
+        self.norm2_before = self._norm("norm2_before", bare=fused) if norms_before else None
         self.mlp = ConvMLP(
-            mlp_ratio, dwconv_in_mlp, shortcut_in_mlp, dropout, dtype=dtype, name="mlp"
+            mlp_ratio, dwconv_in_mlp, shortcut_in_mlp, dropout, fused, dtype=dtype, name="mlp"
         )
         self.norm2_after = self._norm("norm2_after") if norms_after else None
         self.drop_path2 = DropPath(drop_path_rate, dtype=dtype, name="drop_path2")
 
-    def _norm(self, name: str) -> keras.layers.Layer:
-        return keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name=name)
+    def _norm(self, name: str, bare: bool = False) -> keras.layers.Layer:
+        return keras.layers.LayerNormalization(
+            epsilon=1e-6, center=not bare, scale=not bare, dtype=self.dtype_policy, name=name
+        )
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
         """Build what the block is made of."""
@@ -126,7 +135,7 @@ class PaCaBlock(keras.layers.Layer):
                 initializer=linear_initializer(),
             )
         self.scale1 = self.scale2 = None
-        if self.layer_scale is not None:
+        if self.layer_scale is not None and not self.fused:
             initial = keras.initializers.Constant(self.layer_scale)
             self.scale1 = self.add_weight(name="scale1", shape=(channels,), initializer=initial)
             self.scale2 = self.add_weight(name="scale2", shape=(channels,), initializer=initial)
@@ -134,6 +143,8 @@ class PaCaBlock(keras.layers.Layer):
             if not self.clustering.built:
                 self.clustering.build(inputs_shape)
             assignment_shape = self.clustering.compute_output_shape(inputs_shape)
+        if self.fused and assignment_shape is None and self.norm1_before is not None:
+            self.norm1_before.center = self.norm1_before.scale = False  # known only now
         self.attention.build(inputs_shape, assignment_shape)
         self.mlp.build(inputs_shape)
         for norm in (self.norm1_before, self.norm1_after, self.norm2_before, self.norm2_after):
@@ -173,6 +184,30 @@ class PaCaBlock(keras.layers.Layer):
         if tuple(x.shape[1:3]) != tuple(self.position_embedding_size):
             positions = resize_bilinear(positions, ops.shape(x)[1:3], align_corners=True)
         return ops.cast(positions, x.dtype)
+
+    def fold(self, source: "PaCaBlock") -> None:
+        """Take the weights of an unfused block."""
+        if self.position_embedding is not None:
+            self.position_embedding.assign(read(source.position_embedding))
+        if self.clustering is not None:
+            take_weights(self.clustering, source.clustering)
+        before = affine_of(source.norm1_before)
+        if self.norm1_before is not None and self.norm1_before.scale:
+            take_weights(self.norm1_before, source.norm1_before)
+            before = UNCHANGED
+        after = self._fold_scale(self.norm1_after, source.norm1_after, source.scale1)
+        self.attention.fold(source.attention, before, after)
+        after = self._fold_scale(self.norm2_after, source.norm2_after, source.scale2)
+        self.mlp.fold(source.mlp, affine_of(source.norm2_before), after)
+
+    def _fold_scale(self, norm: Any, source: Any, scale: Any) -> Affine:
+        """Fold a branch's scale into its norm after; without a norm return it."""
+        scale = read(scale, 1.0)
+        if norm is None:
+            return Affine(scale)
+        norm.gamma.assign(read(source.gamma) * scale)
+        norm.beta.assign(read(source.beta) * scale)
+        return UNCHANGED
 
     def compute_output_shape(
         self, inputs_shape: tuple, assignment_shape: tuple | None = None
@@ -216,6 +251,7 @@ class PaCaBlock(keras.layers.Layer):
             "dwconv_in_mlp": self.dwconv_in_mlp,
             "shortcut_in_mlp": self.shortcut_in_mlp,
             "remat": self.remat,
+            "fused": self.fused,
         }
 
     @classmethod

@@ -7,6 +7,7 @@ import keras
 
 from keras_paca.layers.activation import gelu
 from keras_paca.layers.depthwise import DepthwiseConv2D
+from keras_paca.layers.folding import fold_projection, take_weights
 from keras_paca.layers.initializers import linear, pointwise
 from keras_paca.layers.maps import count_patches, flatten_map
 from keras_paca.layers.softmax import stable_softmax
@@ -107,6 +108,8 @@ class MLPClustering(_Clustering):
     Args:
         clusters: number of clusters.
         mlp_ratio: width of the hidden layer over the channels of the input.
+        fused: whether b2 is left out, as `keras_paca.fuse` does: it is the same for all patches,
+            and so the softmax over them drops it.
 
     Input shape: (batch, height, width, channels), float.
     Output shape: (batch, height x width, clusters), float32 or wider; sums to 1 over the patches.
@@ -117,25 +120,35 @@ class MLPClustering(_Clustering):
     Source: PaCa-ViT (Grainger et al., CVPR 2023), onsite clustering by an MLP.
     """
 
-    def __init__(self, clusters: int, mlp_ratio: float = 4.0, **kwargs: Any) -> None:
+    def __init__(
+        self, clusters: int, mlp_ratio: float = 4.0, fused: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(clusters, **kwargs)
         self.mlp_ratio = mlp_ratio
+        self.fused = fused
 
     def build(self, input_shape: tuple) -> None:
         """Build the two projections."""
         hidden = int(input_shape[-1] * self.mlp_ratio)
         self.hidden_dense = linear(hidden, name="hidden", dtype=self.dtype_policy)
         self.hidden_dense.build(input_shape)
-        self.projection = linear(self.clusters, name="projection", dtype=self.dtype_policy)
+        self.projection = linear(
+            self.clusters, use_bias=not self.fused, name="projection", dtype=self.dtype_policy
+        )
         self.projection.build((*input_shape[:-1], hidden))
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""
         return self.projection(gelu(self.hidden_dense(inputs)))
 
+    def fold(self, source: "MLPClustering") -> None:
+        """Take the weights of an unfused layer."""
+        take_weights(self.hidden_dense, source.hidden_dense)
+        fold_projection(self.projection, source.projection)
+
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""
-        return {**super().get_config(), "mlp_ratio": self.mlp_ratio}
+        return {**super().get_config(), "mlp_ratio": self.mlp_ratio, "fused": self.fused}
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")

@@ -6,6 +6,7 @@ import keras
 
 from keras_paca.layers.activation import gelu
 from keras_paca.layers.depthwise import DepthwiseConv2D
+from keras_paca.layers.folding import UNCHANGED, Affine, fold_projection, take_weights
 from keras_paca.layers.initializers import linear
 from keras_paca.layers.recompute import recompute
 
@@ -19,6 +20,7 @@ class ConvMLP(keras.layers.Layer):
         dwconv: whether the 3 x 3 depthwise convolution is there at all.
         shortcut: whether its input is added to its output.
         dropout: rate after the activation and after the output.
+        fused: whether the convolution's filters hold the shortcut, as `keras_paca.fuse` makes them.
 
     Input shape: (batch, height, width, channels), float. Output shape: the same.
 
@@ -31,6 +33,7 @@ class ConvMLP(keras.layers.Layer):
         dwconv: bool = True,
         shortcut: bool = True,
         dropout: float = 0.0,
+        fused: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -38,6 +41,7 @@ class ConvMLP(keras.layers.Layer):
         self.dwconv = dwconv
         self.shortcut = shortcut
         self.dropout = dropout
+        self.fused = fused
         self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple) -> None:
@@ -49,7 +53,11 @@ class ConvMLP(keras.layers.Layer):
         self.depthwise = None
         if self.dwconv:
             self.depthwise = DepthwiseConv2D(
-                3, shortcut=self.shortcut, name="depthwise", dtype=self.dtype_policy
+                3,
+                shortcut=self.shortcut,
+                fused=self.fused,
+                name="depthwise",
+                dtype=self.dtype_policy,
             )
             self.depthwise.build(hidden_shape)
         self.project_dense = linear(channels, name="project", dtype=self.dtype_policy)
@@ -78,6 +86,15 @@ class ConvMLP(keras.layers.Layer):
         hidden = self.dropout_layer(gelu(hidden, training), training=training)
         return self.dropout_layer(self.project_dense(hidden), training=training)
 
+    def fold(
+        self, source: "ConvMLP", before: Affine = UNCHANGED, after: Affine = UNCHANGED
+    ) -> None:
+        """Take the weights of an unfused layer, with what stands before and after it."""
+        fold_projection(self.expand_dense, source.expand_dense, before=before)
+        if self.depthwise is not None:
+            take_weights(self.depthwise, source.depthwise)
+        fold_projection(self.project_dense, source.project_dense, after=after)
+
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return `input_shape`."""
         return input_shape
@@ -90,4 +107,5 @@ class ConvMLP(keras.layers.Layer):
             "dwconv": self.dwconv,
             "shortcut": self.shortcut,
             "dropout": self.dropout,
+            "fused": self.fused,
         }

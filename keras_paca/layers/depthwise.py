@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_paca.layers.folding import read
 from keras_paca.layers.initializers import conv_initializer
 
 
@@ -105,6 +106,7 @@ class DepthwiseConv2D(keras.layers.Layer):
         kernel_size: side of the square filters, odd.
         use_bias: whether to add a bias per channel.
         shortcut: whether to add the inputs.
+        fused: whether the filters hold the shortcut, as `keras_paca.fuse` makes them.
 
     Input shape: (batch, height, width, channels).
     Output shape: the same; the borders are zero-padded by `kernel_size // 2`.
@@ -114,7 +116,12 @@ class DepthwiseConv2D(keras.layers.Layer):
     """
 
     def __init__(
-        self, kernel_size: int, use_bias: bool = True, shortcut: bool = False, **kwargs: Any
+        self,
+        kernel_size: int,
+        use_bias: bool = True,
+        shortcut: bool = False,
+        fused: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0:
@@ -125,6 +132,7 @@ class DepthwiseConv2D(keras.layers.Layer):
         self.kernel_size = int(kernel_size)
         self.use_bias = use_bias
         self.shortcut = shortcut
+        self.fused = fused
 
     def build(self, input_shape: tuple) -> None:
         """Create the filters (k, k, c, 1) and the bias (c,)."""
@@ -142,18 +150,25 @@ class DepthwiseConv2D(keras.layers.Layer):
         """Convolve the map `inputs` (b, h, w, c)."""
         kernel = ops.convert_to_tensor(self.kernel)
         bias = None if self.bias is None else ops.convert_to_tensor(self.bias)
-        if not self.shortcut:
+        if not self.shortcut or self.fused:
             return depthwise_conv2d(inputs, kernel, bias)
         if keras.backend.backend() == "jax" or self.compute_dtype not in ("float32", "float64"):
             # XLA adds in the same pass; half precision would round the kernel beside a 1.
             return depthwise_conv2d(inputs, kernel, bias) + inputs
-        return depthwise_conv2d(inputs, kernel + self._identity(kernel), bias)
+        identity = ops.convert_to_tensor(self._identity(), kernel.dtype)  # spares a pass to add
+        return depthwise_conv2d(inputs, kernel + identity, bias)
 
-    def _identity(self, kernel: Any) -> Any:
-        """Return the filters (k, k, 1, 1) that change nothing, which spare a pass to add."""
+    def _identity(self) -> np.ndarray:
+        """Return the filters (k, k, 1, 1) that change nothing."""
         identity = np.zeros((self.kernel_size, self.kernel_size, 1, 1))
         identity[self.kernel_size // 2, self.kernel_size // 2] = 1
-        return ops.convert_to_tensor(identity, kernel.dtype)
+        return identity
+
+    def fold(self, source: "DepthwiseConv2D") -> None:
+        """Take the weights of an unfused layer."""
+        self.kernel.assign(read(source.kernel) + (self._identity() if self.shortcut else 0))
+        if self.bias is not None:
+            self.bias.assign(read(source.bias))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return `input_shape`."""
@@ -166,4 +181,5 @@ class DepthwiseConv2D(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "use_bias": self.use_bias,
             "shortcut": self.shortcut,
+            "fused": self.fused,
         }

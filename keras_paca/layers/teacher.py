@@ -12,31 +12,51 @@ from keras_paca.layers.activation import gelu
 from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
 from keras_paca.layers.depthwise import DepthwiseConv2D, depthwise_conv2d
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
+from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, fold_projection, take_weights
 from keras_paca.layers.initializers import pointwise
 from keras_paca.layers.maps import count_patches, halve, resize_bilinear
 
 
 class ConvMixerUnit(keras.layers.Layer):
-    """y = BN(GELU(W (x + BN(GELU(DWConv_kxk(x))))))."""
+    """y = BN(GELU(W (x + BN(GELU(DWConv_kxk(x)))))).
 
-    def __init__(self, kernel_size: int, **kwargs: Any) -> None:
+    Fused, the inner norm is a scale, whose centre W's bias holds. The outer one stays: a padded
+    convolution comes after it. Where none does, `norm_outputs` is off, and the projections hold it.
+    """
+
+    def __init__(
+        self, kernel_size: int, fused: bool = False, norm_outputs: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self.fused = fused
         self.depthwise = DepthwiseConv2D(kernel_size, name="depthwise", dtype=self.dtype_policy)
-        self.norm1 = _batch_norm("norm1", self.dtype_policy)
-        self.norm2 = _batch_norm("norm2", self.dtype_policy)
+        self.norm1 = None if fused else _batch_norm("norm1", self.dtype_policy)
+        self.norm2 = _batch_norm("norm2", self.dtype_policy) if norm_outputs else None
 
     def build(self, input_shape: tuple) -> None:
         """Build the unit."""
         self.pointwise = pointwise(input_shape[-1], name="pointwise", dtype=self.dtype_policy)
         for layer in (self.depthwise, self.norm1, self.pointwise, self.norm2):
-            layer.build(input_shape)
+            if layer is not None:
+                layer.build(input_shape)
+        if self.fused:
+            self.scale = self.add_weight(name="scale", shape=input_shape[-1:], initializer="ones")
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Transform the map `inputs` (b, h, w, c)."""
         y = gelu(self.depthwise(inputs))
-        x = inputs + self.norm1(y, training=training)
+        x = inputs + (y * self.scale if self.fused else self.norm1(y, training=training))
         x = gelu(self.pointwise(x))
-        return self.norm2(x, training=training)
+        return x if self.norm2 is None else self.norm2(x, training=training)
+
+    def fold(self, source: "ConvMixerUnit") -> None:
+        """Take the weights of an unfused unit."""
+        take_weights(self.depthwise, source.depthwise)
+        scale, centre = affine_of(source.norm1)
+        self.scale.assign(scale)
+        fold_projection(self.pointwise, source.pointwise, Affine(centre=centre))
+        if self.norm2 is not None:
+            take_weights(self.norm2, source.norm2)
 
 
 class BlurTransition(keras.layers.Layer):
@@ -98,6 +118,9 @@ class ConvMixerTeacher(keras.layers.Layer):
         depths: units per stage.
         clusters: clusters per stage; a stage with 0 has no assignment.
         kernel_size: side of the units' depthwise convolutions, odd.
+        fused: whether the teacher has the form for inference that `keras_paca.fuse` makes: its
+            1 x 1 convolutions hold what they can of the batch norms before them, and the last have
+            no bias, which the softmax over patches drops.
 
     Input shape: the stem's map (batch, height, width, hidden_dims[0]), float.
 
@@ -117,6 +140,7 @@ class ConvMixerTeacher(keras.layers.Layer):
         depths: Sequence[int],
         clusters: Sequence[int],
         kernel_size: int = 7,
+        fused: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -129,6 +153,7 @@ class ConvMixerTeacher(keras.layers.Layer):
         self.depths = tuple(depths)
         self.clusters = tuple(clusters)
         self.kernel_size = kernel_size
+        self.fused = fused
 
         dtype, stages = self.dtype_policy, range(len(self.depths))
         self.units = [  # not one list per stage: Keras 3.13 saves nothing of lists in lists
@@ -141,15 +166,19 @@ class ConvMixerTeacher(keras.layers.Layer):
         self.laterals = [
             Lateral(self.hidden_dims[i], dtype=dtype, name=f"lateral{i + 1}") for i in stages[:-1]
         ]
-        self.top_down_units = [self._unit(f"top_down_unit{i + 1}") for i in stages[:-1]]
+        self.top_down_units = [
+            self._unit(f"top_down_unit{i + 1}", norm_outputs=not fused) for i in stages[:-1]
+        ]
         self.projections = [
-            pointwise(self.clusters[i], dtype=dtype, name=f"projection{i + 1}")
+            pointwise(self.clusters[i], use_bias=not fused, dtype=dtype, name=f"projection{i + 1}")
             for i in stages
             if self.clusters[i]
         ]
 
-    def _unit(self, name: str) -> keras.layers.Layer:
-        return ConvMixerUnit(self.kernel_size, dtype=self.dtype_policy, name=name)
+    def _unit(self, name: str, norm_outputs: bool = True) -> keras.layers.Layer:
+        return ConvMixerUnit(
+            self.kernel_size, self.fused, norm_outputs, dtype=self.dtype_policy, name=name
+        )
 
     def _units_per_stage(self) -> list[list[keras.layers.Layer]]:
         units = iter(self.units)
@@ -206,6 +235,23 @@ class ConvMixerTeacher(keras.layers.Layer):
         ]
         return assignments, features
 
+    def fold(self, source: "ConvMixerTeacher") -> None:
+        """Take the weights of an unfused teacher."""
+        mine, theirs = (
+            [*teacher.units, *teacher.transitions, *teacher.top_down_units]
+            for teacher in (self, source)
+        )
+        for layer, of in zip(mine, theirs, strict=True):
+            take_weights(layer, of)
+        # what ends the top-down path of each stage; a resize between changes no mean of patches
+        ends = [*(affine_of(unit.norm2) for unit in source.top_down_units), UNCHANGED]
+        for lateral, of, end in zip(self.laterals, source.laterals, ends[1:], strict=True):
+            fold_projection(lateral.pointwise, of.pointwise, end)
+            take_weights(lateral.norm, of.norm)
+        clustered = [end for end, count in zip(ends, self.clusters, strict=True) if count]
+        for layer, of, end in zip(self.projections, source.projections, clustered, strict=True):
+            fold_projection(layer, of, end)
+
     def compute_output_shape(self, input_shape: tuple) -> tuple[list, list]:
         """Return the shapes of the assignments and of the maps."""
         shapes = self._map_shapes(input_shape)
@@ -234,4 +280,5 @@ class ConvMixerTeacher(keras.layers.Layer):
             "depths": self.depths,
             "clusters": self.clusters,
             "kernel_size": self.kernel_size,
+            "fused": self.fused,
         }

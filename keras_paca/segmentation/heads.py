@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_paca.layers.folding import affine_of, fold_projection, take_weights
 from keras_paca.layers.maps import average_pool_to, flatten_map, resize_like, unflatten_patches
 from keras_paca.layers.softmax import stable_softmax
 
@@ -27,34 +28,43 @@ class ConvNormReLU(keras.layers.Layer):
     Args:
         filters: channels of the output.
         kernel_size: side of the convolution, odd; padded so that the map keeps its size.
+        fused: whether the convolution, with a bias, holds the norm, as `keras_paca.fuse` makes it.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, height, width, filters).
     """
 
-    def __init__(self, filters: int, kernel_size: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self, filters: int, kernel_size: int = 1, fused: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.filters, self.kernel_size = filters, kernel_size
+        self.filters, self.kernel_size, self.fused = filters, kernel_size, fused
         self.conv = keras.layers.Conv2D(
             filters,
             kernel_size,
             padding="same",
-            use_bias=False,
+            use_bias=fused,
             data_format="channels_last",
             kernel_initializer="he_normal",
             dtype=self.dtype_policy,
             name="conv",
         )
-        self.norm = batch_norm(dtype=self.dtype_policy, name="norm")
+        self.norm = None if fused else batch_norm(dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape: tuple) -> None:
         """Build the convolution and the norm."""
         self.conv.build(input_shape)
-        self.norm.build(self.conv.compute_output_shape(input_shape))
+        if self.norm is not None:
+            self.norm.build(self.conv.compute_output_shape(input_shape))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Apply the three."""
-        return ops.relu(self.norm(self.conv(inputs), training=training))
+        x = self.conv(inputs)
+        return ops.relu(x if self.norm is None else self.norm(x, training=training))
+
+    def fold(self, source: "ConvNormReLU") -> None:
+        """Take the weights of an unfused layer."""
+        fold_projection(self.conv, source.conv, after=affine_of(source.norm))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the output."""
@@ -62,7 +72,12 @@ class ConvNormReLU(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""
-        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "fused": self.fused,
+        }
 
 
 class SegmentationHead(keras.layers.Layer):
@@ -72,10 +87,16 @@ class SegmentationHead(keras.layers.Layer):
         num_classes: number of classes.
         channels: channels inside the head.
         dropout: rate before the last projection, by whole channels.
+        fused: whether the convolutions hold their batch norms, as `keras_paca.fuse` makes them.
     """
 
     def __init__(
-        self, num_classes: int, channels: int, dropout: float = 0.1, **kwargs: Any
+        self,
+        num_classes: int,
+        channels: int,
+        dropout: float = 0.1,
+        fused: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if num_classes < 1 or channels < 1:
@@ -84,13 +105,16 @@ class SegmentationHead(keras.layers.Layer):
                 f"Received: num_classes={num_classes}, channels={channels}"
             )
         self.num_classes, self.channels, self.dropout = num_classes, channels, dropout
+        self.fused = fused
         self.dropout_layer = keras.layers.SpatialDropout2D(
             dropout, data_format="channels_last", dtype=self.dtype_policy, name="dropout"
         )
         self.classify = self._projection(num_classes, "classify")
 
     def _conv(self, name: str, kernel_size: int = 1) -> ConvNormReLU:
-        return ConvNormReLU(self.channels, kernel_size, dtype=self.dtype_policy, name=name)
+        return ConvNormReLU(
+            self.channels, kernel_size, self.fused, dtype=self.dtype_policy, name=name
+        )
 
     def _projection(self, units: int, name: str) -> keras.layers.Dense:
         """Return a 1 x 1 convolution to logits, which are float32 at least."""
@@ -118,6 +142,7 @@ class SegmentationHead(keras.layers.Layer):
             "num_classes": self.num_classes,
             "channels": self.channels,
             "dropout": self.dropout,
+            "fused": self.fused,
         }
 
 
@@ -136,6 +161,7 @@ class PaCaSegmentationHead(SegmentationHead):
         num_classes: number of classes, and of clusters.
         channels: channels inside the head.
         dropout: rate before the last projection.
+        fused: whether the projections hold their batch norms, as `keras_paca.fuse` makes them.
 
     Input shape: list of four maps (batch, height, width, any), the finest first.
     Output shape: two tensors (batch, height, width, num_classes), the logits and the cluster
@@ -147,9 +173,14 @@ class PaCaSegmentationHead(SegmentationHead):
     levels = 4
 
     def __init__(
-        self, num_classes: int, channels: int = 256, dropout: float = 0.1, **kwargs: Any
+        self,
+        num_classes: int,
+        channels: int = 256,
+        dropout: float = 0.1,
+        fused: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, channels, dropout, **kwargs)
+        super().__init__(num_classes, channels, dropout, fused, **kwargs)
         self.laterals = [self._conv(f"lateral{i + 1}") for i in range(self.levels)]
         self.query_conv = self._conv("query")
         self.cluster_conv = self._conv("cluster_conv")
@@ -158,8 +189,10 @@ class PaCaSegmentationHead(SegmentationHead):
         self.value_dense, self.value_norm = self._cluster_projection("value")
         self.output_conv = self._conv("attention_output")
 
-    def _cluster_projection(self, name: str) -> tuple[keras.layers.Layer, keras.layers.Layer]:
+    def _cluster_projection(self, name: str) -> tuple[keras.layers.Layer, Any]:
         dense = keras.layers.Dense(self.channels, dtype=self.dtype_policy, name=name)
+        if self.fused:
+            return dense, None
         return dense, batch_norm(dtype=self.dtype_policy, name=f"{name}_norm")
 
     def build(self, input_shape: Sequence[tuple]) -> None:
@@ -178,7 +211,8 @@ class PaCaSegmentationHead(SegmentationHead):
             (self.value_dense, self.value_norm),
         ):
             dense.build(clusters)
-            norm.build((*clusters[:2], self.channels))
+            if norm is not None:
+                norm.build((*clusters[:2], self.channels))
         self.output_conv.build(narrow)
         self.classify.build(narrow)
 
@@ -192,12 +226,29 @@ class PaCaSegmentationHead(SegmentationHead):
         assignment = ops.cast(assignment, self.compute_dtype)
         patches = flatten_map(joined)  # (b, n, 4c)
         clusters = ops.matmul(ops.transpose(assignment, (0, 2, 1)), patches)  # (b, m, 4c)
-        key = ops.relu(self.key_norm(self.key_dense(clusters), training=training))  # (b, m, c)
-        value = ops.relu(self.value_norm(self.value_dense(clusters), training=training))
+        key, value = self.key_dense(clusters), self.value_dense(clusters)  # (b, m, c)
+        if not self.fused:
+            key = self.key_norm(key, training=training)
+            value = self.value_norm(value, training=training)
+        key, value = ops.relu(key), ops.relu(value)
         scores = ops.matmul(query, ops.transpose(key, (0, 2, 1)))  # (b, n, m)
         attended = ops.matmul(ops.cast(stable_softmax(scores, axis=-1), self.compute_dtype), value)
         x = self.output_conv(unflatten_patches(attended, like=joined), training=training)
         return self._classify(x, training), cluster_logits
+
+    def fold(self, source: "PaCaSegmentationHead") -> None:
+        """Take the weights of an unfused head."""
+        mine, theirs = (
+            [
+                *(*head.laterals, head.query_conv, head.cluster_conv, head.output_conv),
+                *(head.cluster_projection, head.classify),
+            ]
+            for head in (self, source)
+        )
+        for layer, of in zip(mine, theirs, strict=True):
+            take_weights(layer, of)
+        fold_projection(self.key_dense, source.key_dense, after=affine_of(source.key_norm))
+        fold_projection(self.value_dense, source.value_dense, after=affine_of(source.value_norm))
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple[tuple, tuple]:
         """Return the shapes of the logits and the cluster logits."""
@@ -214,6 +265,7 @@ class UPerHead(SegmentationHead):
         channels: channels inside the head.
         dropout: rate before the last projection.
         pool_scales: bins per side of each pooling.
+        fused: whether the convolutions hold their batch norms, as `keras_paca.fuse` makes them.
 
     Input shape: list of four maps (batch, height, width, any), the finest first.
     Output shape: (batch, height, width, num_classes), logits at the size of the finest map.
@@ -229,9 +281,10 @@ class UPerHead(SegmentationHead):
         channels: int = 512,
         dropout: float = 0.1,
         pool_scales: Sequence[int] = (1, 2, 3, 6),
+        fused: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, channels, dropout, **kwargs)
+        super().__init__(num_classes, channels, dropout, fused, **kwargs)
         self.pool_scales = tuple(pool_scales)
         self.pooled = [self._conv(f"pool{scale}") for scale in self.pool_scales]
         self.bottleneck = self._conv("bottleneck", 3)
@@ -287,6 +340,7 @@ class SemanticFPNHead(SegmentationHead):
         channels: channels of the head's convolutions.
         dropout: rate before the last projection.
         pyramid_channels: channels of the feature pyramid.
+        fused: whether the convolutions hold their batch norms, as `keras_paca.fuse` makes them.
 
     Input shape: list of maps (batch, height, width, any), the finest first.
     Output shape: (batch, height, width, num_classes), logits at the size of the finest map.
@@ -300,9 +354,10 @@ class SemanticFPNHead(SegmentationHead):
         channels: int = 128,
         dropout: float = 0.1,
         pyramid_channels: int = 256,
+        fused: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, channels, dropout, **kwargs)
+        super().__init__(num_classes, channels, dropout, fused, **kwargs)
         self.pyramid_channels = pyramid_channels
 
     def _pyramid_conv(self, name: str, kernel_size: int) -> keras.layers.Conv2D:
@@ -366,6 +421,7 @@ class FCNHead(SegmentationHead):
         channels: channels of the convolution.
         dropout: rate before the last projection.
         level: index of the map, of those that a segmenter gives its heads.
+        fused: whether the convolution holds its batch norm, as `keras_paca.fuse` makes it.
 
     Input shape: list of maps (batch, height, width, any), the finest first.
     Output shape: (batch, height, width, num_classes), logits at the size of that map.
@@ -379,9 +435,10 @@ class FCNHead(SegmentationHead):
         channels: int = 256,
         dropout: float = 0.1,
         level: int = 2,
+        fused: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, channels, dropout, **kwargs)
+        super().__init__(num_classes, channels, dropout, fused, **kwargs)
         self.level = level
         self.conv = self._conv("conv", 3)
 

@@ -1,0 +1,75 @@
+"""The form of a model for inference: the same outputs from fewer passes over the maps."""
+
+from typing import Any
+
+import keras
+
+from keras_paca.layers.folding import take_weights
+
+PACKAGE = "keras_paca>"  # before the name of every class that is registered there
+
+
+def fuse(model: keras.Model) -> keras.Model:
+    """Return a model that computes what `model` computes, faster, for inference.
+
+    Scales, centres and shortcuts that stand beside a projection or convolution become part of its
+    weights: those of norms before linear projections, layer scales, batch norms after convolutions
+    and the shortcut of the feed-forward networks' convolutions. Outputs in inference are the same
+    but for rounding. The new model can be saved, exported and quantized as the other; it could
+    train on, but its batch norms are part of other weights then.
+
+    Args:
+        model: any built Keras model with layers of this library at any depth, such as a `PaCaViT`,
+            a `Segmenter`, a `MaskRCNN` or a model around one of them. Remains as it is.
+
+    Returns:
+        A new model of the same class, name, dtype and frozen layers, not compiled. A model that is
+        fused already comes back as a copy.
+
+    Raises:
+        ValueError: if the model isn't built, has quantized layers, or has no layer of this library
+            that its configuration names.
+    """
+    if not model.built:
+        raise ValueError(f"`model` must be built: call it on data once. Received: model={model!r}")
+    for layer in model._flatten_layers():
+        if getattr(layer.dtype_policy, "quantization_mode", None) is not None:
+            raise ValueError(
+                "Fuse first and quantize then: a quantized layer's weights can't hold a scale. "
+                f"Received: model={model!r} with {layer.path!r} in {layer.dtype_policy!r}"
+            )
+    config = keras.saving.serialize_keras_object(model)
+    config.pop("compile_config", None)
+    if not _set_fused(config):
+        raise ValueError(
+            "`model` must have layers of keras_paca, and its configuration must name them. "
+            f"Received: model={model!r}"
+        )
+    classes = {type(layer) for layer in model._flatten_layers()}
+    unregistered = {
+        cls.__name__: cls
+        for cls in classes
+        if ">" not in keras.saving.get_registered_name(cls) and not _is_of_keras(cls)
+    }
+    # What is in memory already runs as safely as it did, a `Lambda` too.
+    copy = keras.saving.deserialize_keras_object(config, unregistered, safe_mode=False)
+    take_weights(copy, model)
+    return copy
+
+
+def _is_of_keras(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "keras"
+
+
+def _set_fused(config: Any) -> int:
+    """Set `fused` of all our objects in a serialized one; return how many there are."""
+    if isinstance(config, (list, tuple)):
+        return sum(_set_fused(item) for item in config)
+    if not isinstance(config, dict):
+        return 0
+    count = sum(_set_fused(value) for value in config.values())
+    ours = str(config.get("registered_name")).startswith(PACKAGE)
+    if not ours or "fused" not in config["config"]:
+        return count
+    config["config"]["fused"] = True
+    return count + 1
