@@ -145,6 +145,61 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"detections in {options.output}")
 
 
+def _export(options: argparse.Namespace) -> None:
+    from keras_paca.deploy import export
+
+    target = Path(options.target)
+    formats = {".tflite": "litert", ".onnx": "onnx", ".xml": "openvino"}
+    model, _ = _open_model(options)
+    export(
+        model,
+        target,
+        options.format or formats.get(target.suffix, "tf_saved_model"),
+        image_size=_image_size(options),
+        batch_size=options.batch_size,
+        quantize=options.quantize,
+        representative_data=_representative_data(model, options),
+        check=not options.no_check,
+        fuse=not options.no_fuse,
+    )
+
+
+def _representative_data(model: Any, options: argparse.Namespace) -> Any:
+    """Return up to a hundred images of a folder, at the file's size."""
+    if options.representative is None:
+        return None
+    import numpy as np
+
+    from keras_paca.preprocessing import evaluation_transform, load_image
+    from keras_paca.train.image_folder import SUFFIXES
+
+    folder = Path(options.representative)
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"No images in {folder}")
+    size = _image_size(options) or model.input_shape[1:3]
+    if None in size:
+        raise ValueError("--representative needs --image-size for a model of any size.")
+    files = files[:: -(-len(files) // 100)]
+    return np.stack([evaluation_transform(load_image(file), size) for file in files])
+
+
+def _image_size(options: argparse.Namespace) -> tuple[int, int] | None:
+    size = options.image_size
+    if size is None:
+        return None
+    if len(size) > 2:
+        raise ValueError(f"--image-size takes a side, or height and width. Received: {size}")
+    return (size[0], size[-1])
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from keras_paca.deploy import benchmark
+
+    model, _ = _open_model(options)
+    benchmark(model, image_size=_image_size(options), batch_size=options.batch_size)
+
+
 def _weights(options: argparse.Namespace) -> None:
     from keras_paca.weights import released_files, verify_cache
 
@@ -271,12 +326,14 @@ def _clusters(text: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _model_options(weights: str) -> argparse.ArgumentParser:
+def _model_options(weights: str, positional: bool = False) -> argparse.ArgumentParser:
     """Return the options of the model that a command opens, with the weights it has by default."""
     model = argparse.ArgumentParser(add_help=False)
-    model.add_argument(
-        "--model", default="tiny", help="tiny, small, base or the path of a .keras file (tiny)"
-    )
+    what = "tiny, small, base or the path of a .keras file"
+    if positional:
+        model.add_argument("model", metavar="MODEL", help=what)
+    else:
+        model.add_argument("--model", default="tiny", help=f"{what} (tiny)")
     model.add_argument("--clustering", default="conv", help="conv, mlp, linear or teacher (conv)")
     model.add_argument(
         "--clusters", type=_clusters, metavar="N,N,N,N", help="per stage, or one N for all"
@@ -354,6 +411,34 @@ def _parser() -> argparse.ArgumentParser:
         help="one square for all images, compiled once (each to a multiple of 32)",
     )
     evaluate.set_defaults(run=_evaluate)
+
+    deployed = _model_options("imagenet", positional=True)
+    deployed.add_argument(
+        "--image-size", type=_from(1), nargs="+", metavar="N", help="side, or height and width"
+    )
+    deployed.add_argument("--batch-size", type=_from(1), metavar="N", help="(any; LiteRT: 1)")
+
+    export = commands.add_parser(
+        "export",
+        parents=[deployed],
+        help="write SavedModel, LiteRT, ONNX, OpenVINO; check it",
+    )
+    export.add_argument("target", metavar="OUT", help="OUT.tflite, OUT.onnx, OUT.xml or a folder")
+    export.add_argument(
+        "--format", help="tf_saved_model, litert, onnx or openvino (by the suffix of OUT)"
+    )
+    export.add_argument("--quantize", help="for LiteRT: float16, dynamic or int8")
+    export.add_argument(
+        "--representative", metavar="DIR", help="folder of images for --quantize int8"
+    )
+    export.add_argument("--no-check", action="store_true", help="don't run the file")
+    export.add_argument("--no-fuse", action="store_true", help="export the model as it is")
+    export.set_defaults(run=_export)
+
+    benchmark = commands.add_parser(
+        "benchmark", parents=[deployed], help="latency, memory and size in each runtime"
+    )
+    benchmark.set_defaults(run=_benchmark)
 
     weights = commands.add_parser("weights", help="list the released weights")
     weights.add_argument(

@@ -120,7 +120,8 @@ def export(
             channels), a hundred or so.
         check: whether to check the file.
         check_data: images (n, height, width, channels) to check with in place of the photographs.
-        fuse: whether to fold what can be folded first; see `keras_paca.fuse`.
+        fuse: whether to fold what can be folded first; see `keras_paca.fuse`. Models without layers
+            of this library, and quantized ones, are exported as they are.
         verbose: whether to print a line.
 
     Returns:
@@ -143,7 +144,7 @@ def export(
         batches = _batches(model, shape, check_data)
     if representative_data is not None:
         representative_data = np.asarray(representative_data, model.inputs[0].dtype)
-    source = fuse_model(model) if fuse else model
+    source = fuse_model(model) if fuse and _fusible(model) else model
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         beside = Path(folder) / path.name
         if keras.backend.backend() == "tensorflow":
@@ -292,6 +293,14 @@ def _precision(model: keras.Model) -> str:
     return "float16" if half else "float32"
 
 
+def _fusible(model: keras.Model) -> bool:
+    """Return whether there is something to fuse: layers of ours, and none quantized."""
+    layers = list(model._flatten_layers())
+    if any(layer.dtype_policy.quantization_mode is not None for layer in layers):
+        return False
+    return any(getattr(layer, "fused", True) is False for layer in layers)
+
+
 # --- The way there ----------------------------------------------------------------------------
 
 
@@ -312,7 +321,7 @@ def _write_elsewhere(
             np.save(data, representative_data)
         specification = {
             "model": str(saved),
-            "modules": _modules(model),
+            "modules": modules_of(model),
             "path": str(path.absolute()),
             "format": format,
             "shape": shape,
@@ -337,7 +346,7 @@ def _write_elsewhere(
         raise RuntimeError(f"{format} can't be written by TensorFlow:\n{answer.stderr[-2000:]}")
 
 
-def _modules(model: keras.Model) -> list[str]:
+def modules_of(model: keras.Model) -> list[str]:
     """Return the modules whose classes another process needs to load the model."""
     modules: dict[str, set[str]] = {}
 

@@ -1,0 +1,400 @@
+"""Exported files: what they compute, what they hold, and what stops them from being written."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+
+import keras_paca
+from keras_paca import detection, segmentation
+from keras_paca.deploy import check as checks
+from keras_paca.deploy import exports
+from keras_paca.deploy.runtime import OPENERS
+from tests.marks import slow_but_on_tensorflow
+
+BACKEND = keras.backend.backend()
+SUFFIXES = exports.SUFFIXES
+
+# On TensorFlow by itself; from the other backends where TensorFlow is installed beside them.
+pytestmark = [] if BACKEND == "tensorflow" else [pytest.mark.together]
+
+
+@pytest.fixture(autouse=True)
+def _their_warnings():
+    """Warnings of the converters are theirs."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", module="keras_paca")
+        yield
+
+
+@pytest.fixture(scope="module")
+def classifier(small):
+    model = small(input_shape=(None, None, 3))
+    draw = np.random.default_rng(0)
+    for weight in model.weights:  # fresh norms would hide what was folded wrongly
+        weight.assign(weight + 0.1 * draw.standard_normal(weight.shape).astype("float32"))
+    return model
+
+
+def builtin(exported):
+    """Check that a LiteRT file holds no operator from elsewhere."""
+    assert len(exported.operators) > 5
+    assert not [name for name in exported.operators if "flex" in name.lower() or "CUSTOM" in name]
+
+
+# --- What is written --------------------------------------------------------------------------
+
+
+# Each format from TensorFlow and from one of the others in `make test`.
+FORMATS = {
+    "tensorflow": tuple(SUFFIXES),
+    "jax": ("onnx", "openvino"),
+    "torch": ("tf_saved_model", "litert"),
+}[BACKEND]
+each_format = pytest.mark.parametrize(
+    "format", [f if f in FORMATS else pytest.param(f, marks=pytest.mark.slow) for f in SUFFIXES]
+)
+
+
+@each_format
+def test_formats(format, classifier, tmp_path, capfd):
+    """Any batch and size where the format has it, odd ones too, in the format's own runtime."""
+    size = (64, 95) if format == "litert" else None
+    exported = keras_paca.export(
+        classifier, tmp_path / f"model{SUFFIXES[format]}", format, image_size=size
+    )
+    assert exported.path.exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        {exported.path.name, *(["model.bin"] if format == "openvino" else [])}
+    )
+    assert 0 < exported.measures["output_0"]["difference"] < 1e-5
+    assert exported.precision == "float32"
+    assert exported.input_shape == ((1, 64, 95, 3) if size else (None, None, None, 3))
+    assert 5e4 < exported.size < 2e6
+    printed = capfd.readouterr().out
+    assert str(exported.path) in printed
+    assert ("written by TensorFlow" in printed) == (BACKEND != "tensorflow")
+    if format == "litert":
+        builtin(exported)
+    if format in ("onnx", "openvino"):
+        return
+    # what is there is replaced
+    again = keras_paca.export(
+        classifier, exported.path, format, image_size=size, check=False, fuse=False, verbose=False
+    )
+    assert again.measures == {}
+    assert again.size != exported.size
+
+
+@slow_but_on_tensorflow
+@pytest.mark.parametrize(
+    "quantize",
+    ["int8", *(pytest.param(q, marks=pytest.mark.slow) for q in ("float16", "dynamic"))],
+)
+def test_quantized_litert(quantize, classifier, images, tmp_path):
+    given = {"representative_data": images(8, 64, 64, 3)} if quantize == "int8" else {}
+    path = tmp_path / "model.tflite"
+    exported = keras_paca.export(
+        classifier, path, "litert", image_size=64, quantize=quantize, **given
+    )
+    builtin(exported)
+    assert exported.precision == quantize
+    assert exported.measures["output_0"]["difference"] > 1e-5  # something was quantized
+    plain = keras_paca.export(classifier, path, "litert", image_size=64, check=False)
+    assert exported.size < 0.8 * plain.size
+
+
+@slow_but_on_tensorflow
+@pytest.mark.parametrize("format", ["litert", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_segmenter(format, small, tmp_path):
+    model = segmentation.Segmenter(small(include_top=False), "paca", num_classes=4)
+    exported = keras_paca.export(
+        model, tmp_path / f"model{SUFFIXES[format]}", format, image_size=(64, 96)
+    )
+    assert exported.measures["output_0"]["difference"] < 1e-5
+    if format == "litert":
+        builtin(exported)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["tf_saved_model", "openvino"])
+@pytest.mark.parametrize("head", ["paca", "upernet", "fpn"])
+def test_segmenters_of_any_size(format, head, small, tmp_path):
+    model = segmentation.Segmenter(small(include_top=False), head, num_classes=4)
+    exported = keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}", format)
+    assert exported.measures["output_0"]["difference"] < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", SUFFIXES)
+@pytest.mark.parametrize("options", [{"clustering": "teacher"}, {"include_top": False}])
+def test_other_models(format, options, small, tmp_path):
+    exported = keras_paca.export(
+        small(**options), tmp_path / f"model{SUFFIXES[format]}", format, image_size=64
+    )
+    assert exported.measures["output_0"]["difference"] < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["tf_saved_model", "onnx"])
+def test_mask_rcnn(format, small, tmp_path):
+    model = detection.MaskRCNN(
+        small(include_top=False, input_shape=(96, 128, 3)),
+        num_classes=3,
+        channels=16,
+        proposals=20,
+        max_detections=5,
+        score_threshold=0.0,
+    )
+    exported = keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}", format, batch_size=1)
+    assert exported.measures["detections"]["unmatched"] <= 0.02
+
+
+@slow_but_on_tensorflow
+def test_a_user_s_model_and_fixed_batch(tmp_path):
+    """No layer of ours, two outputs with names, three images at a time."""
+    x = inputs = keras.Input((32, 40, 3), name="photo")
+    x = keras.layers.Conv2D(4, 3, activation="gelu")(x)
+    outputs = {"map": x, "mean": keras.layers.GlobalAveragePooling2D()(x)}
+    model = keras.Model(inputs, outputs)
+    path = tmp_path / "model.onnx"
+    exported = keras_paca.export(model, path, "onnx", batch_size=3)
+    assert set(exported.measures) == {"map", "mean"}
+    run, _ = OPENERS["onnx"](str(path))
+    assert run(np.zeros((3, 32, 40, 3), "float32"))["mean"].shape == (3, 4)
+    with pytest.raises(Exception, match="Got: 2 Expected: 3"):
+        run(np.zeros((2, 32, 40, 3), "float32"))
+
+
+OUTSIDER = """
+import runpy, sys
+for name in ("keras", "keras_paca", "tensorflow", "jax", "torch"):
+    sys.modules[name] = None  # an import fails
+sys.argv = ["runtime.py", *sys.argv[2:]]
+runpy.run_path(RUNTIME, run_name="__main__")
+"""
+
+
+@each_format
+def test_runs_without_any_backend(format, classifier, images, tmp_path):
+    if format not in ("litert", "onnx"):
+        pytest.skip("OpenVINO's and TensorFlow's runtimes are what wrote the file")
+    exported = keras_paca.export(
+        classifier, tmp_path / f"model{SUFFIXES[format]}", format, image_size=64, check=False
+    )
+    x = images(1, 64, 64, 3)
+    np.savez(tmp_path / "in.npz", images=x)
+    script = OUTSIDER.replace("RUNTIME", repr(checks.__file__.replace("check.py", "runtime.py")))
+    command = [sys.executable, "-c", script, "-", format, str(exported.path)]
+    subprocess.run([*command, tmp_path / "in.npz", tmp_path / "out.npz"], check=True)
+    found = np.load(tmp_path / "out.npz")["0/output_0"]
+    np.testing.assert_allclose(found, classifier.predict(x, verbose=0), rtol=1e-4)
+
+
+# --- The check --------------------------------------------------------------------------------
+
+
+@slow_but_on_tensorflow
+def test_a_file_that_is_wrong_is_rejected(classifier, tmp_path, monkeypatch):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"what was there")
+    monkeypatch.setitem(checks.BOUNDS, "float32", 1e-12)
+    with pytest.raises(ValueError, match=r"difference of 'output_0' is .* the bound 1e-12"):
+        keras_paca.export(classifier, path, "litert", image_size=64)
+    assert path.read_bytes() == b"what was there"
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["model.rejected.tflite", "model.tflite"]
+
+
+@slow_but_on_tensorflow
+def test_check_images(small, classifier):
+    odd, even = checks.check_images(classifier, (None, None, None, 3))
+    assert (odd.shape, even.shape) == ((5, 224, 224, 3), (5, 193, 257, 3))
+    assert odd.std(axis=(1, 2, 3)).min() > 30
+    assert odd.max() > 200
+    normalised = small(include_preprocessing=False)
+    (images,) = checks.check_images(normalised, (4, 64, 64, 3))
+    assert images.shape == (8, 64, 64, 3)
+    assert np.abs(images).max() < 5
+    with pytest.raises(ValueError, match="check_data"):
+        checks.check_images(classifier, (None, 64, 64, 4))
+
+
+@slow_but_on_tensorflow
+def test_compare():
+    draw = np.random.default_rng(0)
+    logits = draw.standard_normal((4, 7))
+    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    moved = np.exp(1.01 * logits) / np.exp(1.01 * logits).sum(-1, keepdims=True)
+    found = checks.compare({"a": probabilities}, {"a": moved}, "float32")
+    assert found["a"]["difference"] == pytest.approx(0.01)  # of the logits
+    assert "is 0.01, the bound 1e-05" in checks.exceeded(found, "float32")[0]
+    assert checks.exceeded({"a": {"difference": np.nan}}, "float32")
+    found = checks.compare({"a": logits}, {"other": -logits}, "int8")
+    assert found["a"]["cosine"] == pytest.approx(-1)
+    assert len(checks.exceeded(found, "int8")) == 2
+    with pytest.raises(ValueError, match="outputs"):
+        checks.compare({"a": logits}, {"b": logits, "c": logits}, "int8")
+
+    boxes = draw.uniform(0, 50, (1, 3, 4))
+    wanted = {"boxes": boxes, "scores": np.ones((1, 3)), "labels": np.array([[1, 2, -1]])}
+    other = {**wanted, "boxes": boxes[:, [1, 0, 2]], "labels": np.array([[2, 1, -1]])}
+    assert checks.compare(wanted, other, "float32")["detections"]["unmatched"] == 0
+    other = {**wanted, "boxes": boxes + 1}
+    assert checks.compare(wanted, other, "float32")["detections"]["unmatched"] == 1
+
+
+# --- What can go wrong ------------------------------------------------------------------------
+
+
+@slow_but_on_tensorflow
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "tflight"}, "`format` must be one of .*litert.*Received: format='tflight'"),
+        ({"format": "onnx"}, r"must end in '\.onnx'"),
+        ({"image_size": None}, r"image_size=224.*inputs \(None, None, None, 3\)"),
+        ({"image_size": (64, 64, 3)}, "`image_size` must be a height and a width"),
+        ({"batch_size": 0}, "`batch_size` must be positive"),
+        ({"quantize": "int4"}, "`quantize` must be None, or for LiteRT one of"),
+        ({"quantize": "int8"}, "`representative_data`"),
+        ({"check_data": np.ones((2, 64, 64, 3))}, "constant"),
+        ({"check_data": np.ones((2, 64, 64))}, "`check_data` must be images"),
+        ({"check_data": np.ones((2, 32, 64, 3))}, "`check_data` must be images"),
+    ],
+)
+def test_bad_arguments(options, message, classifier, tmp_path):
+    given = {"format": "litert", "image_size": 64, **options}
+    with pytest.raises(ValueError, match=message):
+        keras_paca.export(classifier, tmp_path / "model.tflite", **given)
+    assert not list(tmp_path.iterdir())
+
+
+@slow_but_on_tensorflow
+def test_bad_models(small, classifier, tmp_path):
+    path = tmp_path / "model.tflite"
+    with pytest.raises(ValueError, match=r"keras\.Model"):
+        keras_paca.export("model.keras", path, "litert")
+    with pytest.raises(ValueError, match="one input"):
+        keras_paca.export(keras.Sequential([keras.layers.Dense(2)]), path, "litert")
+    with pytest.raises(ValueError, match="images"):
+        keras_paca.export(
+            keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), path, "litert"
+        )
+    with pytest.raises(ValueError, match="the model's own"):
+        keras_paca.export(small(input_shape=(64, 64, 3)), path, "litert", image_size=32)
+    quantized = small()
+    quantized.quantize("int8")
+    with pytest.raises(ValueError, match="export the float model with `quantize`"):
+        keras_paca.export(quantized, path, "litert", image_size=64)
+    assert not list(tmp_path.iterdir())
+
+
+@slow_but_on_tensorflow
+def test_bad_paths(classifier, tmp_path):
+    with pytest.raises(FileNotFoundError, match="No such folder"):
+        keras_paca.export(classifier, tmp_path / "no" / "model.onnx", "onnx")
+    (tmp_path / "model.onnx").mkdir()
+    with pytest.raises(IsADirectoryError):
+        keras_paca.export(classifier, tmp_path / "model.onnx", "onnx", check=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@slow_but_on_tensorflow
+@pytest.mark.parametrize("format", SUFFIXES)
+def test_missing_packages(format, classifier, tmp_path, monkeypatch):
+    find = exports.find_spec
+    missing = exports.RUNTIMES[format]
+    monkeypatch.setattr(exports, "find_spec", lambda name: None if name == missing else find(name))
+    with pytest.raises(ImportError, match=rf"{missing}.*pip install keras-paca\[tensorflow"):
+        keras_paca.export(classifier, tmp_path / f"model{SUFFIXES[format]}", format, image_size=64)
+
+
+FULL_DISK = """
+import resource, signal, sys, keras
+import keras_paca
+model = keras.saving.load_model(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a disk that is full then
+try:
+    keras_paca.export(model, sys.argv[2], sys.argv[3], image_size=64, check=False)
+except (OSError, RuntimeError) as error:
+    print("refused:", type(error).__name__)
+"""
+
+
+@slow_but_on_tensorflow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+@pytest.mark.parametrize("format", ["litert", "tf_saved_model"])
+def test_full_disk(format, small, tmp_path):
+    small().save(tmp_path / "model.keras")
+    target = tmp_path / "out"
+    target.mkdir()
+    command = [sys.executable, "-c", FULL_DISK, tmp_path / "model.keras"]
+    answer = subprocess.run(
+        [*command, target / f"model{SUFFIXES[format]}", format],
+        env={**os.environ, "KERAS_BACKEND": BACKEND},
+        capture_output=True,
+        text=True,
+    )
+    assert "refused:" in answer.stdout, answer.stderr[-2000:]
+    assert not list(target.iterdir())
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="one backend that can't write shows it")
+def test_classes_that_the_other_process_lacks(tmp_path):
+    """As in a notebook: a class of `__main__`."""
+    script = textwrap.dedent("""
+        import keras, keras_paca
+        @keras.saving.register_keras_serializable("mine")
+        class Twice(keras.layers.Layer):
+            def call(self, inputs):
+                return 2 * inputs
+        model = keras.Sequential([keras.Input((32, 32, 3)), Twice(), keras.layers.Conv2D(2, 3)])
+        try:
+            keras_paca.export(model, "model.onnx", "onnx")
+        except ValueError as error:
+            print(error)
+    """)
+    (tmp_path / "script.py").write_text(script)
+    answer = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "can't import __main__.Twice" in answer.stdout
+    assert [file.name for file in tmp_path.iterdir()] == ["script.py"]
+
+
+# --- On the command line ----------------------------------------------------------------------
+
+
+@slow_but_on_tensorflow
+def test_commands(classifier, tmp_path, capsys, monkeypatch):
+    from keras_paca.cli import main
+    from keras_paca.deploy import benchmark, latency
+
+    classifier.save(tmp_path / "model.keras")
+    model, target = str(tmp_path / "model.keras"), tmp_path / "model.tflite"
+    assert main(["export", model, str(target), "--image-size", "64", "48"]) == 0
+    assert "difference" in capsys.readouterr().out
+    assert target.exists()
+    assert main(["export", model, str(target)]) == 1
+    assert "image_size=224" in capsys.readouterr().err
+    assert main(["export", model, str(target), "--representative", str(tmp_path)]) == 1
+    assert "No images" in capsys.readouterr().err
+
+    monkeypatch.setattr(latency, "FORMS", (("litert", None),))
+    monkeypatch.setattr(latency, "NAMES", {BACKEND: BACKEND})
+    assert main(["benchmark", model, "--image-size", "64"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "1 x 64 x 64 x 3" in lines[0]
+    assert [line.split()[0] for line in lines[2:]] == ["Keras", "ai_edge_litert"]
+    rows = benchmark(classifier, image_size=64, verbose=False)
+    assert all(row["ms"] > 0 and row["megabytes"] > 0 for row in rows)
+    json.dumps(rows)
