@@ -82,7 +82,9 @@ def _write_onnx(model: keras.Model, path: Path, signature: list) -> None:
         model.export(folder, input_signature=signature, verbose=False)
         loaded = tf.saved_model.load(folder)  # which keeps the variables
         serve = loaded.signatures["serving_default"]
-        frozen = convert_to_constants.convert_variables_to_constants_v2(serve)
+        frozen = convert_to_constants.convert_variables_to_constants_v2(
+            serve, lower_control_flow=False
+        )
     names = [name for name, _ in sorted(serve.structured_outputs.items())]
     renamed = dict(zip((tensor.name for tensor in frozen.outputs), names, strict=True))
     (entry,) = frozen.inputs
