@@ -131,7 +131,8 @@ class PatchToClusterAttention(keras.layers.Layer):
         outputs = self._attend(query, key, value, training)  # (b, heads, n, d)
         outputs = ops.reshape(ops.transpose(outputs, (0, 2, 1, 3)), ops.shape(patches))
         outputs = self.output_dense(outputs)
-        outputs = self.dropout_layer(outputs, training=training)
+        if training:
+            outputs = self.dropout_layer(outputs, training=True)
         return unflatten_patches(outputs, like=inputs)
 
     def _aggregate(self, patches: Any, assignment: Any) -> Any:

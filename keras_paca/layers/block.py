@@ -161,7 +161,8 @@ class PaCaBlock(keras.layers.Layer):
     def _transform(self, inputs: Any, assignment: Any = None, training: bool = False) -> Any:
         x = ops.cast(inputs, self.compute_dtype)  # (b, h, w, c)
         if self.position_embedding is not None:
-            x = self.position_dropout(x + self._positions(x), training=training)
+            x = x + self._positions(x)
+            x = self.position_dropout(x, training=True) if training else x
 
         y = x if self.norm1_before is None else self.norm1_before(x)
         if self.clustering is not None:
@@ -169,13 +170,13 @@ class PaCaBlock(keras.layers.Layer):
         y = self.attention(y, assignment, training=training)
         y = y if self.norm1_after is None else self.norm1_after(y)
         y = y if self.scale1 is None else y * ops.cast(self.scale1, y.dtype)
-        x = x + self.drop_path1(y, training=training)
+        x = x + (self.drop_path1(y, training=True) if training else y)
 
         y = x if self.norm2_before is None else self.norm2_before(x)
         y = self.mlp(y, training=training)
         y = y if self.norm2_after is None else self.norm2_after(y)
         y = y if self.scale2 is None else y * ops.cast(self.scale2, y.dtype)
-        x = x + self.drop_path2(y, training=training)
+        x = x + (self.drop_path2(y, training=True) if training else y)
         return x if assignment is None else (x, assignment)
 
     def _positions(self, x: Any) -> Any:

@@ -18,6 +18,12 @@ CASES = {
         (2, 7, 5, 4),
         1,
     ),
+    "depthwise_fused": (
+        layers.DepthwiseConv2D,
+        {"kernel_size": 3, "shortcut": True, "fused": True},
+        (2, 7, 5, 4),
+        2,
+    ),
     "drop_path": (layers.DropPath, {"rate": 0.3}, (2, 7, 5, 4), 0),
     "stem": (layers.OverlappingStem, {"filters": 8}, (2, 33, 35, 3), 6),
     "transition": (layers.OverlappingTransition, {"filters": 8}, (2, 9, 7, 4), 4),
@@ -30,6 +36,7 @@ CASES = {
     ),
     "conv": (layers.ConvClustering, {"clusters": 6, "kernel_size": 3}, (2, 7, 5, 4), 5),
     "mlp": (layers.MLPClustering, {"clusters": 6}, (2, 7, 5, 4), 4),
+    "mlp_fused": (layers.MLPClustering, {"clusters": 6, "fused": True}, (2, 7, 5, 4), 3),
     "linear": (layers.LinearClustering, {"clusters": 6}, (2, 7, 5, 4), 1),
     "plain_attention": (
         layers.PatchToClusterAttention,
@@ -43,11 +50,29 @@ CASES = {
         (2, 7, 5, 4),
         8 + 6 + 4 + 2,
     ),
+    "block_fused": (
+        layers.PaCaBlock,
+        {"num_heads": 2, "layer_scale": 0.1, "sub_norm": True, "fused": True},
+        (2, 7, 5, 4),
+        6 + 6 + 4,  # query, key, value and output, feed-forward network, norms after
+    ),
     "teacher": (
         layers.ConvMixerTeacher,
         {"hidden_dims": (4, 6), "depths": (1, 2), "clusters": (5, 0), "kernel_size": 3},
         (2, 7, 5, 4),
         3 * 8 + 4 + 4 + 8 + 2,
+    ),
+    "teacher_fused": (
+        layers.ConvMixerTeacher,
+        {
+            "hidden_dims": (4, 6),
+            "depths": (1, 2),
+            "clusters": (5, 0),
+            "kernel_size": 3,
+            "fused": True,
+        },
+        (2, 7, 5, 4),
+        3 * 7 + 4 + 4 + 5 + 1,
     ),
 }
 EXPECTED_SHAPES = {
@@ -55,8 +80,10 @@ EXPECTED_SHAPES = {
     "transition": (2, 5, 4, 8),
     "conv": (2, 35, 6),
     "mlp": (2, 35, 6),
+    "mlp_fused": (2, 35, 6),
     "linear": (2, 35, 6),
     "teacher": ([(2, 35, 5)], [(2, 7, 5, 4), (2, 4, 3, 6)]),
+    "teacher_fused": ([(2, 35, 5)], [(2, 7, 5, 4), (2, 4, 3, 6)]),
 }
 
 
@@ -73,7 +100,7 @@ def test_run_layer_test(name):
             expected_output_shape=EXPECTED_SHAPES.get(name, shape),
             expected_num_trainable_weights=trainable,
             # a tuple of lists has no single loss; its training is tested below
-            run_training_check=name != "teacher",
+            run_training_check=not name.startswith("teacher"),
         )
     finally:
         test.tearDown()
@@ -88,6 +115,18 @@ def test_run_layer_test_attention_with_assignment():
         expected_output_shape=(2, 7, 5, 4),
         expected_num_trainable_weights=8 + 2 + 1,
         run_training_check=False,  # Keras's passes one positional input
+    )
+
+
+def test_run_layer_test_fused_attention_with_assignment():
+    test = testing.TestCase()
+    test.run_layer_test(
+        layers.PatchToClusterAttention,
+        {"num_heads": 2, "fused": True},
+        input_shape={"inputs_shape": (2, 7, 5, 4), "assignment_shape": (2, 35, 6)},
+        expected_output_shape=(2, 7, 5, 4),
+        expected_num_trainable_weights=6,
+        run_training_check=False,
     )
 
 

@@ -27,6 +27,18 @@ CASES = {  # class, arguments, output shape, trainable weights
         8 * 2 + 7 * 3 + 2,
     ),
     "fcn": (FCNHead, {"channels": 4}, (2, 3, 2, 7), 5),
+    "paca_fused": (
+        PaCaSegmentationHead,
+        {"channels": 4, "fused": True},
+        ((2, 9, 8, 7),) * 2,
+        7 * 2 + 2 * 2 + 4,
+    ),
+    "fpn_fused": (
+        SemanticFPNHead,
+        {"channels": 4, "pyramid_channels": 6, "fused": True},
+        (2, 9, 8, 7),
+        8 * 2 + 7 * 2 + 2,
+    ),
 }
 
 

@@ -1,0 +1,402 @@
+"""Fused models compute what they did before, with fewer weights."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_paca
+from keras_paca import layers, segmentation
+from keras_paca.backbones import paca_vit
+from keras_paca.detection import MaskRCNN
+from keras_paca.segmentation import Segmenter
+from tests.marks import slow_but_on_torch
+
+
+def randomise(model, seed=0):
+    """Give every weight a random value: fresh scales, centres and statistics change nothing."""
+    draw = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.name == "seed_generator_state":
+            continue
+        values = draw.normal(size=weight.shape)
+        if weight.name in ("gamma", "scale1", "scale2", "moving_variance"):
+            values = draw.uniform(0.3, 1.7, weight.shape) * np.where(values > 1.5, -1, 1)
+            values = np.abs(values) if weight.name == "moving_variance" else values
+        elif weight.name == "kernel":
+            values /= np.sqrt(np.prod(weight.shape[:-1]))
+        else:
+            values *= 0.3
+        weight.assign(values.astype("float32"))
+    return model
+
+
+def arrays(outputs):
+    return [ops.convert_to_numpy(x).astype("float64") for x in keras.tree.flatten(outputs)]
+
+
+def error(found, wanted):
+    """Return the largest relative error of several outputs."""
+    found, wanted = arrays(found), arrays(wanted)
+    assert len(found) == len(wanted) > 0
+    assert all(np.isfinite(x).all() and x.any() for x in wanted)
+    return max(
+        np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(found, wanted, strict=True)
+    )
+
+
+def check(model, images, tolerance=1e-5):
+    """Fuse a model of random weights, compare, and return the fused one."""
+    randomise(model)
+    before = [ops.convert_to_numpy(weight).copy() for weight in model.weights]
+    fused = keras_paca.fuse(model)
+    assert type(fused) is type(model)
+    assert fused.name == model.name
+    assert fused.count_params() < model.count_params()
+    found, wanted = (x.predict(images, verbose=0) for x in (fused, model))
+    assert error(found, wanted) <= tolerance
+    for weight, array in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(weight), array)
+    return fused
+
+
+# --- Blocks -----------------------------------------------------------------------------------
+
+CLUSTERINGS = {
+    "conv": lambda: layers.ConvClustering(6, 3, name="clustering"),
+    "mlp": lambda: layers.MLPClustering(6, 2.0, name="clustering"),
+    "linear": lambda: layers.LinearClustering(6, name="clustering"),
+    "received": lambda: None,
+    "plain": lambda: None,
+}
+OPTIONS = {
+    "as it is": {},
+    "post_norm": {"post_norm": True},
+    "sub_norm": {"sub_norm": True},
+    "layer_scale": {"layer_scale": 0.1},
+    "layer_scale, post_norm": {"layer_scale": 0.1, "post_norm": True},
+    "layer_scale, sub_norm": {"layer_scale": 0.1, "sub_norm": True},
+    "no shortcut": {"shortcut_in_mlp": False},
+    "no dwconv": {"dwconv_in_mlp": False},
+    "no cluster norm": {"cluster_norm": False},
+    "positions": {"position_embedding_size": (4, 4), "cluster_position_embedding": True},
+}
+
+
+def block_model(clustering, options):
+    block = layers.PaCaBlock(2, CLUSTERINGS[clustering](), name="block", **options)
+    inputs = keras.Input((5, 6, 8))
+    if clustering != "received":
+        return keras.Model(inputs, block(inputs))
+    assignment = keras.Input((30, 6))
+    return keras.Model([inputs, assignment], block(inputs, assignment))
+
+
+@pytest.mark.parametrize(
+    ("clustering", "options"),
+    [
+        *((clustering, "as it is") for clustering in CLUSTERINGS),
+        *((clustering, name) for name in list(OPTIONS)[1:] for clustering in ("mlp", "plain")),
+    ],
+)
+def test_block(clustering, options, images):
+    model = randomise(block_model(clustering, OPTIONS[options]))
+    fused = keras_paca.fuse(model)
+    given = images(2, 5, 6, 8) / 100 - 1
+    if clustering == "received":
+        weights = images(2, 30, 6)
+        given = [given, weights / weights.sum(1, keepdims=True)]
+    assert error(fused(given), model(given)) <= 1e-5
+    before, after = ({x.path.removeprefix("block/") for x in m.weights} for m in (model, fused))
+    assert not after - before
+    assert before - after == folded_paths(clustering, **OPTIONS[options])
+
+
+def folded_paths(clustering, post_norm=False, sub_norm=False, layer_scale=None, **options):
+    """Return the weights of a block that become part of others."""
+    gone = {"attention/key/bias", "attention/value/bias"}
+    norms = []
+    if sub_norm or not post_norm:
+        norms += ["norm2_before"] + ["norm1_before"] * (clustering == "plain")
+    if clustering != "plain" and options.get("cluster_norm", True):
+        norms.append("attention/cluster_norm")
+    for norm in norms:
+        gone |= {f"{norm}/gamma", f"{norm}/beta"}
+    if layer_scale is not None:
+        gone |= {"scale1", "scale2"}
+    if clustering == "mlp":
+        gone.add("clustering/projection/bias")
+    return gone
+
+
+def test_the_shortcut_is_in_the_filters(images):
+    x = images(2, 5, 6, 8) / 255
+    model = randomise(keras.Sequential([keras.Input((5, 6, 8)), layers.ConvMLP(2.0)]))
+    fused = keras_paca.fuse(model)
+    change = arrays(fused.layers[0].depthwise.kernel)[0] - arrays(model.layers[0].depthwise.kernel)
+    wanted = np.zeros((3, 3, 16, 1))
+    wanted[1, 1] = 1
+    np.testing.assert_allclose(change[0], wanted, atol=1e-6)
+    assert error(fused(x), model(x)) <= 1e-5
+
+
+# --- Models -----------------------------------------------------------------------------------
+
+MODELS = {
+    "conv": {},
+    "mlp": {"clustering": "mlp", "cluster_every": 1, "layer_scale": 0.1},
+    "linear": {"clustering": "linear", "post_norm": True, "dwconv_in_mlp": False},
+    "teacher": {"clustering": "teacher", "clusters": (7, 0, 5, 4), "sub_norm": True},
+    "positions": {
+        "position_embedding_size": 48,
+        "cluster_position_embedding": True,
+        "cluster_norm": False,
+        "shortcut_in_mlp": False,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "conv",
+        "teacher",
+        *(pytest.param(x, marks=slow_but_on_torch) for x in ("mlp", "linear", "positions")),
+    ],
+)
+def test_classifier_and_its_levels(options, small, images):
+    model = randomise(small(**MODELS[options]))
+    fused = keras_paca.fuse(model)
+    assert isinstance(fused, keras_paca.PaCaViT)
+    assert fused.get_config() == {**model.get_config(), "fused": True}
+    everything = (
+        keras.Model(x.input, [x.output, x.pyramid_outputs, x.assignments]) for x in (fused, model)
+    )
+    found, wanted = (x.predict(images(2, 45, 64, 3), verbose=0) for x in everything)
+    assert error(found, wanted) <= 1e-5
+    assert fused.count_params() < model.count_params()
+
+
+def test_number_of_weights(small):
+    """Each block loses two norms and two biases, of c channels each."""
+    model = small()
+    lost = sum(depth * 6 * c for depth, c in zip((1, 2, 1, 1), model.hidden_dims, strict=True))
+    assert keras_paca.fuse(model).count_params() == model.count_params() - lost
+    teacher = small(clustering="teacher")
+    # inner norms, 4 c, become a scale; the outer ones of the way down and last biases go
+    units = sum(3 * c for c in (16, 24, 32, 40)) + sum(7 * c for c in (16, 24, 32))
+    lost += units + 7 + 6 + 5
+    assert keras_paca.fuse(teacher).count_params() == teacher.count_params() - lost
+
+
+def build_segmenter(head, backbone):
+    if head == "upernet":
+        auxiliary = segmentation.FCNHead(3, 8, name="auxiliary_head")
+        return Segmenter(backbone, segmentation.UPerHead(3, 8), 3, auxiliary_head=auxiliary)
+    part = {"paca": segmentation.PaCaSegmentationHead, "fpn": segmentation.SemanticFPNHead}[head]
+    return Segmenter(backbone, part(3, 8), 3)
+
+
+@pytest.mark.parametrize(
+    "head", ["paca", *(pytest.param(head, marks=slow_but_on_torch) for head in ("upernet", "fpn"))]
+)
+def test_segmenter(head, small, images):
+    model = randomise(build_segmenter(head, small(include_top=False)))
+    fused = keras_paca.fuse(model)
+    assert isinstance(fused, Segmenter)
+    both = (keras.Model(x.inputs, x.outputs) for x in (fused, model))  # auxiliary logits too
+    found, wanted = (x.predict(images(2, 64, 45, 3), verbose=0) for x in both)
+    assert len(keras.tree.flatten(wanted)) == (1 if head == "fpn" else 2)
+    assert error(found, wanted) <= 1e-5
+    norms = [
+        [type(layer) for layer in x._flatten_layers()].count(keras.layers.BatchNormalization)
+        for x in (fused, model)
+    ]
+    assert norms == [0, {"paca": 9, "upernet": 4 + 1 + 3 + 3 + 1 + 1, "fpn": 1 + 1 + 2 + 3}[head]]
+
+
+@slow_but_on_torch
+def test_detector(small, images):
+    backbone = small(include_top=False, layer_scale=0.1)
+    model = MaskRCNN(backbone, 3, channels=16, proposals=30, max_detections=8, score_threshold=0.0)
+    fused = check(model, images(1, 64, 80, 3))
+    assert fused.backbone.get_config()["fused"]
+
+
+# --- Models of others -------------------------------------------------------------------------
+
+
+class Doubled(keras.layers.Layer):
+    """A layer that nobody registered."""
+
+    def call(self, inputs):
+        return 2 * inputs
+
+
+def test_model_around_a_backbone(small, images, tmp_path):
+    backbone = small(include_top=False, input_shape=(40, 48, 3))
+    scaling = keras.layers.Normalization()
+    scaling.adapt(images(4, 40, 48, 3))
+    inputs = keras.Input((40, 48, 3))
+    x = backbone(scaling(inputs) * 50)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Lambda(lambda x: x / 2)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, keras.layers.Dense(4)(Doubled()(x)), name="own")
+    for part in (backbone, model.layers[-1], model.layers[-4]):
+        randomise(part)
+    fused = keras_paca.fuse(model)
+    x = images(2, 40, 48, 3)
+    assert error(fused.predict(x, verbose=0), model.predict(x, verbose=0)) <= 1e-5
+    assert fused.name == "own"
+    assert fused.count_params() < model.count_params()
+
+
+@slow_but_on_torch
+def test_model_of_the_levels_and_sequential_model(small, images):
+    backbone = small(include_top=False)
+    check(keras.Model(backbone.input, backbone.pyramid_outputs), images(1, 45, 64, 3))
+    check(keras.Sequential([backbone, keras.layers.GlobalMaxPooling2D()]), images(1, 45, 64, 3))
+    check(backbone.as_segformer_encoder(), images(1, 45, 64, 3))
+
+
+@slow_but_on_torch
+def test_subclassed_model(small, images):
+    class Tagger(keras.Model):
+        def __init__(self, backbone, **kwargs):
+            super().__init__(**kwargs)
+            self.backbone, self.tags = backbone, keras.layers.Dense(2)
+
+        def call(self, inputs):
+            return self.tags(ops.mean(self.backbone(inputs), axis=(1, 2)))
+
+        def get_config(self):
+            backbone = keras.saving.serialize_keras_object(self.backbone)
+            return {"backbone": backbone, "name": self.name}
+
+        @classmethod
+        def from_config(cls, config):
+            backbone = keras.saving.deserialize_keras_object(config["backbone"])
+            return cls(backbone, name=config["name"])
+
+    model = Tagger(small(include_top=False))
+    with pytest.raises(ValueError, match="must be built"):
+        keras_paca.fuse(model)
+    model(images(1, 32, 32, 3))
+    check(model, images(2, 32, 32, 3))
+
+
+# --- What is kept, and what isn't done --------------------------------------------------------
+
+
+def test_files_and_fusing_twice(small, images, tmp_path):
+    model = randomise(small(name="mine"))
+    model.compile("adam", "mse")
+    fused = keras_paca.fuse(model)
+    fused.save(tmp_path / "fused.keras")
+    again, twice = keras.saving.load_model(tmp_path / "fused.keras"), keras_paca.fuse(fused)
+    assert again.get_config() == twice.get_config() == fused.get_config()
+    assert fused.name == "mine"
+    assert not fused.compiled
+    for other in (again, twice):
+        assert other is not fused
+        for found, wanted in zip(other.weights, fused.weights, strict=True):
+            assert found.path == wanted.path
+            np.testing.assert_array_equal(arrays(found), arrays(wanted))
+
+
+def test_block_of_a_mixed_policy(images):
+    x = images(2, 5, 6, 8) / 100 - 1
+    exact, half = (
+        randomise(block_model("received", {"layer_scale": 0.1, "dtype": policy}))
+        for policy in ("float32", "mixed_bfloat16")
+    )
+    fused, given = keras_paca.fuse(half), [x, np.full((2, 30, 6), 1 / 30, "float32")]
+    assert [keras.backend.standardize_dtype(y.dtype) for y in fused(given)] == [
+        "bfloat16",
+        "float32",
+    ]
+    assert error(fused(given), exact(given)) <= 1.5 * error(half(given), exact(given)) <= 0.02
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param("mixed_bfloat16", marks=slow_but_on_torch),
+        pytest.param("mixed_float16", marks=pytest.mark.slow),
+    ],
+)
+def test_mixed_policies(policy, small, images):
+    """The fused model is no farther from float32 than the other."""
+    exact = randomise(small(include_top=False))
+    model = randomise(small(include_top=False, dtype=policy))
+    fused = keras_paca.fuse(model)
+    assert fused.dtype_policy.name == policy
+    assert [x.dtype_policy.name for x in fused.layers] == [
+        x.dtype_policy.name for x in model.layers
+    ]
+    assert {weight.dtype for weight in fused.weights} == {"float32"}
+    x = images(2, 45, 64, 3)
+    found, half, wanted = (model.predict(x, verbose=0) for model in (fused, model, exact))
+    assert error(found, wanted) <= 1.5 * error(half, wanted)
+
+
+@slow_but_on_torch
+def test_weights_of_half_precision(small, images):
+    model = randomise(small(include_top=False, dtype="bfloat16"))
+    fused, x = keras_paca.fuse(model), images(1, 32, 32, 3)
+    assert {weight.dtype for weight in fused.weights} == {"bfloat16"}
+    assert error(fused.predict(x, verbose=0), model.predict(x, verbose=0)) < 0.05
+
+
+def test_frozen_layers_stay_frozen(small):
+    model = small()
+    for path in ("stem", "stage1_block1"):
+        model.get_layer(path).trainable = False
+    model.get_layer("stage2_block1").norm2_before.trainable = False  # it will be part of `expand`
+    fused = keras_paca.fuse(model)
+    assert fused.get_config()["frozen"] == ["stem", "stage1_block1"]
+    assert not fused.get_layer("stage1_block1").attention.query_dense.kernel.trainable
+    assert fused.get_layer("stage2_block1").mlp.expand_dense.kernel.trainable
+    model.trainable = False
+    assert not keras_paca.fuse(model).trainable_variables
+
+
+def test_lora_becomes_part_of_the_kernels(images):
+    model = randomise(block_model("plain", {}))
+    attention = model.get_layer("block").attention
+    for dense in (attention.query_dense, attention.value_dense):
+        dense.enable_lora(2)
+        dense.lora_kernel_b.assign(np.ones(dense.lora_kernel_b.shape))
+    fused, x = keras_paca.fuse(model), images(2, 5, 6, 8) / 100 - 1
+    assert error(fused(x), model(x)) <= 1e-5
+    assert not any("lora" in weight.path for weight in fused.weights)
+
+
+def test_quantized_models_are_refused():
+    dense = keras.layers.Dense(2, name="last")
+    model = keras.Sequential([keras.Input((5, 6, 8)), layers.ConvMLP(), dense])
+    dense.quantize("int8")
+    with pytest.raises(ValueError, match=r"Fuse first and quantize then: .* with '.*last' in"):
+        keras_paca.fuse(model)
+
+
+def test_models_without_our_layers_are_refused():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="must have layers of keras_paca"):
+        keras_paca.fuse(model)
+
+
+def test_official_checkpoints_are_refused(small):
+    with pytest.raises(ValueError, match=r"fuse it then: `keras_paca.fuse\(model\)`"):
+        paca_vit.checkpoint_map(small(fused=True).get_config())
+
+
+@slow_but_on_torch
+def test_fused_model_trains(small, images):
+    model = keras_paca.fuse(small(dropout=0.1, drop_path_rate=0.1))
+    model.compile("sgd", "mse")
+    (before,) = arrays(model.get_layer("stage4_block1").attention.value_dense.kernel)
+    loss = model.fit(images(2, 32, 32, 3), np.zeros((2, 5)), verbose=0).history["loss"]
+    assert np.isfinite(loss).all()
+    (after,) = arrays(model.get_layer("stage4_block1").attention.value_dense.kernel)
+    assert (before != after).any()
