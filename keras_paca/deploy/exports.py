@@ -352,8 +352,10 @@ def modules_of(model: keras.Model) -> list[str]:
 
     def walk(node: Any) -> None:
         if isinstance(node, dict):
-            if node.get("registered_name") and node.get("module"):
-                modules.setdefault(node["module"], set()).add(node["class_name"])
+            registered = keras.saving.get_registered_object(node.get("registered_name") or "")
+            module = node.get("module") or getattr(registered, "__module__", None)
+            if module and node.get("class_name"):
+                modules.setdefault(module, set()).add(node["class_name"])
             for value in node.values():
                 walk(value)
         elif isinstance(node, (list, tuple)):

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 
 import keras
 import numpy as np
@@ -348,27 +347,35 @@ def test_full_disk(format, small, tmp_path):
     assert not list(target.iterdir())
 
 
+CLASS = """
+import keras
+@keras.saving.register_keras_serializable("mine")
+class Twice(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+"""
+SCRIPT = """
+import keras_paca
+model = keras.Sequential([keras.Input((32, 32, 3)), Twice(), keras.layers.Conv2D(2, 3)])
+try:
+    keras_paca.export(model, "model.onnx", "onnx")
+except ValueError as error:
+    print(error)
+"""
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="one backend that can't write shows it")
-def test_classes_that_the_other_process_lacks(tmp_path):
-    """As in a notebook: a class of `__main__`."""
-    script = textwrap.dedent("""
-        import keras, keras_paca
-        @keras.saving.register_keras_serializable("mine")
-        class Twice(keras.layers.Layer):
-            def call(self, inputs):
-                return 2 * inputs
-        model = keras.Sequential([keras.Input((32, 32, 3)), Twice(), keras.layers.Conv2D(2, 3)])
-        try:
-            keras_paca.export(model, "model.onnx", "onnx")
-        except ValueError as error:
-            print(error)
-    """)
-    (tmp_path / "script.py").write_text(script)
-    answer = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert "can't import __main__.Twice" in answer.stdout
-    assert [file.name for file in tmp_path.iterdir()] == ["script.py"]
+def test_classes_that_the_other_process_needs(tmp_path):
+    def run(script):
+        (tmp_path / "script.py").write_text(script)
+        return subprocess.run(
+            [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "can't import __main__.Twice" in run(CLASS + SCRIPT)  # as in a notebook
+    assert not (tmp_path / "model.onnx").exists()
+    (tmp_path / "layers_of_mine.py").write_text(CLASS)
+    assert "difference" in run("import keras\nfrom layers_of_mine import Twice\n" + SCRIPT)
 
 
 # --- On the command line ----------------------------------------------------------------------
