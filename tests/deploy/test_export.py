@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -369,7 +370,12 @@ def test_classes_that_the_other_process_needs(tmp_path):
     def run(script):
         (tmp_path / "script.py").write_text(script)
         return subprocess.run(
-            [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+            [sys.executable, "script.py"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(keras_paca.__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
 
     assert "can't import __main__.Twice" in run(CLASS + SCRIPT)  # as in a notebook
