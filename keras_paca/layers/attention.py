@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.initializers import linear, linear_initializer
 from keras_paca.layers.maps import count_patches, flatten_map, unflatten_patches
 from keras_paca.layers.recompute import recompute
@@ -13,7 +14,7 @@ from keras_paca.layers.softmax import stable_softmax
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class PatchToClusterAttention(keras.layers.Layer):
+class PatchToClusterAttention(Composite):
     """Multi-head attention whose queries are patches and whose keys and values are clusters.
 
     z = LayerNorm(A^T x) are the clusters, A the assignment of patches to them, and with
@@ -91,10 +92,10 @@ class PatchToClusterAttention(keras.layers.Layer):
                     epsilon=1e-6, dtype=self.dtype_policy, name="cluster_norm"
                 )
                 self.cluster_norm_layer.build(source_shape)
-        self.query_dense = linear(channels, name="query", dtype=self.dtype_policy)
-        self.key_dense = linear(channels, name="key", dtype=self.dtype_policy)
-        self.value_dense = linear(channels, name="value", dtype=self.dtype_policy)
-        self.output_dense = linear(channels, name="attention_output", dtype=self.dtype_policy)
+        self.query_dense = linear(channels, **self.inner("query"))
+        self.key_dense = linear(channels, **self.inner("key"))
+        self.value_dense = linear(channels, **self.inner("value"))
+        self.output_dense = linear(channels, **self.inner("attention_output"))
         self.query_dense.build((inputs_shape[0], None, channels))
         self.key_dense.build(source_shape)
         self.value_dense.build(source_shape)

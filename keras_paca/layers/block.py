@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.clustering import assignment_spec
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.drop_path import DropPath
 from keras_paca.layers.initializers import linear_initializer
@@ -15,7 +16,7 @@ from keras_paca.layers.recompute import recompute
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class PaCaBlock(keras.layers.Layer):
+class PaCaBlock(Composite):
     """Transformer block with patch-to-cluster attention.
 
     x = x + DropPath(g1 norm1_after(attention(norm1_before(x), A)))
@@ -100,15 +101,12 @@ class PaCaBlock(keras.layers.Layer):
             cluster_position_embedding=cluster_position_embedding,
             attention_dropout=attention_dropout,
             dropout=dropout,
-            dtype=dtype,
-            name="attention",
+            **self.inner("attention"),
         )
         self.norm1_after = self._norm("norm1_after") if norms_after else None
         self.drop_path1 = DropPath(drop_path_rate, dtype=dtype, name="drop_path1")
         self.norm2_before = self._norm("norm2_before") if norms_before else None
-        self.mlp = ConvMLP(
-            mlp_ratio, dwconv_in_mlp, shortcut_in_mlp, dropout, dtype=dtype, name="mlp"
-        )
+        self.mlp = ConvMLP(mlp_ratio, dwconv_in_mlp, shortcut_in_mlp, dropout, **self.inner("mlp"))
         self.norm2_after = self._norm("norm2_after") if norms_after else None
         self.drop_path2 = DropPath(drop_path_rate, dtype=dtype, name="drop_path2")
 

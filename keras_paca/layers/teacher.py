@@ -10,13 +10,14 @@ from keras import ops
 
 from keras_paca.layers.activation import gelu
 from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.depthwise import DepthwiseConv2D, depthwise_conv2d
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
 from keras_paca.layers.initializers import pointwise
 from keras_paca.layers.maps import count_patches, halve, resize_bilinear
 
 
-class ConvMixerUnit(keras.layers.Layer):
+class ConvMixerUnit(Composite):
     """y = BN(GELU(W (x + BN(GELU(DWConv_kxk(x))))))."""
 
     def __init__(self, kernel_size: int, **kwargs: Any) -> None:
@@ -27,7 +28,7 @@ class ConvMixerUnit(keras.layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         """Build the unit."""
-        self.pointwise = pointwise(input_shape[-1], name="pointwise", dtype=self.dtype_policy)
+        self.pointwise = pointwise(input_shape[-1], **self.inner("pointwise"))
         for layer in (self.depthwise, self.norm1, self.pointwise, self.norm2):
             layer.build(input_shape)
 
@@ -61,12 +62,12 @@ class BlurTransition(keras.layers.Layer):
         return self.norm(x, training=training)
 
 
-class Lateral(keras.layers.Layer):
+class Lateral(Composite):
     """y = BN(GELU(W x))."""
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pointwise = pointwise(filters, name="pointwise", dtype=self.dtype_policy)
+        self.pointwise = pointwise(filters, **self.inner("pointwise"))
         self.norm = _batch_norm("norm", self.dtype_policy)
 
     def build(self, input_shape: tuple) -> None:
@@ -85,7 +86,7 @@ def _batch_norm(name: str, dtype: Any) -> keras.layers.Layer:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class ConvMixerTeacher(keras.layers.Layer):
+class ConvMixerTeacher(Composite):
     """Make all stages' cluster assignments from the stem's map, beside the backbone.
 
     Bottom-up, stage i is `depths[i]` ConvMixer units x -> BN(GELU(W (x + BN(GELU(DWConv(x))))));
@@ -139,17 +140,17 @@ class ConvMixerTeacher(keras.layers.Layer):
             for i in stages[:-1]
         ]
         self.laterals = [
-            Lateral(self.hidden_dims[i], dtype=dtype, name=f"lateral{i + 1}") for i in stages[:-1]
+            Lateral(self.hidden_dims[i], **self.inner(f"lateral{i + 1}")) for i in stages[:-1]
         ]
         self.top_down_units = [self._unit(f"top_down_unit{i + 1}") for i in stages[:-1]]
         self.projections = [
-            pointwise(self.clusters[i], dtype=dtype, name=f"projection{i + 1}")
+            pointwise(self.clusters[i], **self.inner(f"projection{i + 1}"))
             for i in stages
             if self.clusters[i]
         ]
 
     def _unit(self, name: str) -> keras.layers.Layer:
-        return ConvMixerUnit(self.kernel_size, dtype=self.dtype_policy, name=name)
+        return ConvMixerUnit(self.kernel_size, **self.inner(name))
 
     def _units_per_stage(self) -> list[list[keras.layers.Layer]]:
         units = iter(self.units)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.maps import average_pool_to, flatten_map, resize_like, unflatten_patches
 from keras_paca.layers.softmax import stable_softmax
 
@@ -65,7 +66,7 @@ class ConvNormReLU(keras.layers.Layer):
         return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
 
 
-class SegmentationHead(keras.layers.Layer):
+class SegmentationHead(Composite):
     """What the heads share: their arguments, the dropout and the last projection.
 
     Args:
@@ -97,8 +98,7 @@ class SegmentationHead(keras.layers.Layer):
         return keras.layers.Dense(
             units,
             kernel_initializer=head_initializer(),
-            dtype=self.dtype_policy.variable_dtype,
-            name=name,
+            **self.inner(name, dtype=self.dtype_policy.variable_dtype),
         )
 
     def _classify(self, x: Any, training: bool | None) -> Any:
@@ -159,7 +159,7 @@ class PaCaSegmentationHead(SegmentationHead):
         self.output_conv = self._conv("attention_output")
 
     def _cluster_projection(self, name: str) -> tuple[keras.layers.Layer, keras.layers.Layer]:
-        dense = keras.layers.Dense(self.channels, dtype=self.dtype_policy, name=name)
+        dense = keras.layers.Dense(self.channels, **self.inner(name))
         return dense, batch_norm(dtype=self.dtype_policy, name=f"{name}_norm")
 
     def build(self, input_shape: Sequence[tuple]) -> None:
