@@ -3,6 +3,7 @@
 from keras_paca import detection, layers, segmentation
 from keras_paca._version import __version__
 from keras_paca.backbones import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
+from keras_paca.deploy import quantization_report
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
 
@@ -19,5 +20,6 @@ __all__ = [
     "evaluation_transform",
     "layers",
     "plot_cluster_maps",
+    "quantization_report",
     "segmentation",
 ]

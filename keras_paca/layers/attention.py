@@ -1,6 +1,7 @@
 """Attention from patches to clusters."""
 
 import functools
+import math
 from typing import Any
 
 import keras
@@ -170,6 +171,13 @@ class PatchToClusterAttention(Composite):
     ) -> keras.KerasTensor:
         """Return the symbolic map."""
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def count_products(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> int:
+        """Return the multiply-accumulates of a call beside those of the projections."""
+        size = math.prod(inputs_shape)
+        if assignment_shape is None:
+            return 2 * size * math.prod(inputs_shape[1:3])
+        return 3 * size * assignment_shape[-1]
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""

@@ -1,5 +1,6 @@
 """The external clustering teacher: a light ConvMixer pyramid that makes the assignments."""
 
+import math
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -60,6 +61,10 @@ class BlurTransition(keras.layers.Layer):
         blurred = depthwise_conv2d(inputs, ops.convert_to_tensor(self.blur, inputs.dtype))
         x = gelu(self.conv(pad_borders(blurred)))
         return self.norm(x, training=training)
+
+    def count_products(self, input_shape: tuple) -> int:
+        """Return the multiply-accumulates of the blur."""
+        return 9 * math.prod(input_shape)
 
 
 class Lateral(Composite):

@@ -1,5 +1,6 @@
 """Heads that turn the levels of a pyramid backbone into class logits per patch."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -203,6 +204,11 @@ class PaCaSegmentationHead(SegmentationHead):
         """Return the shapes of the logits and the cluster logits."""
         shape = (*input_shape[0][:3], self.num_classes)
         return shape, shape
+
+    def count_products(self, input_shape: Sequence[tuple]) -> int:
+        """Return the multiply-accumulates of a call beside those of the projections."""
+        patches = math.prod(input_shape[0][:3])
+        return patches * self.num_classes * (self.levels + 2) * self.channels
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
