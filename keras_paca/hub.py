@@ -15,7 +15,7 @@ except ImportError as error:
     raise ImportError("`keras_paca.hub` needs KerasHub: pip install keras-paca[hub]") from error
 
 from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
-from keras_paca.layers.composite import policy_with_inner
+from keras_paca.layers.composite import serialize_policy
 
 # What a classifier has and a backbone hasn't; `image_shape` stands for the shape of the input.
 _OF_THE_CLASSIFIER = (
@@ -106,11 +106,10 @@ class PaCaBackbone(keras_hub.models.Backbone):
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""
         # not from `super()`, which takes the names of a quantized model's policies away
-        policy = policy_with_inner(self.dtype_policy, self.layers)
         return {
             "name": self.name,
             "trainable": self.trainable,
-            "dtype": keras.dtype_policies.serialize(policy),
+            "dtype": serialize_policy(self.dtype_policy, self.layers),
             **self.network_config,
             "hidden_dims": list(self.hidden_dims),
             "image_shape": self.image_shape,

@@ -17,7 +17,7 @@ import numpy as np
 from keras_paca import layers, weights
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
-from keras_paca.layers.composite import default_policy, inner, policy_with_inner
+from keras_paca.layers.composite import default_policy, inner, serialize_policy
 from keras_paca.weights import Entry
 
 STAGES = 4
@@ -350,12 +350,11 @@ class PaCaViT(keras.Model):
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor, without weights and tensors."""
-        policy = policy_with_inner(self.dtype_policy, self.layers)
         return {
             **self._config,
             "frozen": self._frozen() if self.trainable else [],
             "name": self.name,
-            "dtype": keras.dtype_policies.serialize(policy),
+            "dtype": serialize_policy(self.dtype_policy, self.layers),
             "trainable": self.trainable,
         }
 

@@ -18,7 +18,7 @@ from keras_paca.detection.proposals import (
 )
 from keras_paca.detection.roi_align import roi_align
 from keras_paca.detection.targets import assign, crop_masks, sample
-from keras_paca.layers.composite import default_policy, inner, policy_with_inner
+from keras_paca.layers.composite import default_policy, inner, serialize_policy
 
 BOX_BINS, MASK_BINS = 7, 14
 DEVIATIONS = (0.1, 0.1, 0.2, 0.2)  # of the box head's deltas
@@ -484,12 +484,11 @@ class MaskRCNN(PyramidModel):
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor, the backbone serialised."""
-        policy = policy_with_inner(self.dtype_policy, [self.box_head, self.mask_head])
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             **self._config,
             "name": self.name,
-            "dtype": keras.dtype_policies.serialize(policy),
+            "dtype": serialize_policy(self.dtype_policy, [self.box_head, self.mask_head]),
             "trainable": self.trainable,
         }
 

@@ -75,24 +75,29 @@ def inner(policy: Any, path: str, dtype: Any = None) -> dict[str, Any]:
     return arguments
 
 
-def policy_with_inner(policy: Any, layers: Iterable[keras.layers.Layer]) -> Any:
-    """Return the policy that a configuration tells of an owner, for `inner` to take apart.
+def serialize_policy(policy: Any, layers: Iterable[keras.layers.Layer]) -> dict:
+    """Return what a configuration holds as an owner's `dtype`, for `inner` to take apart.
 
     Args:
         policy: the owner's own.
         layers: the layers inside it.
 
     Returns:
-        An `InnerDTypePolicyMap` where any layer inside is quantized, else `policy`.
+        An `InnerDTypePolicyMap` where any layer inside is quantized, else `policy`, serialised.
     """
     quantized = {} if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else _find(layers)
     if not quantized:
-        return policy
+        return keras.dtype_policies.serialize(policy)
     policies = {path: layer.dtype_policy for path, layer in quantized.items()}
-    configs = {
-        path: getattr(layer, "quantization_config", None) for path, layer in quantized.items()
+    configs = {path: getattr(x, "quantization_config", None) for path, x in quantized.items()}
+    # Not by Keras, which takes two objects in a file for one if they have the same `id`: this one
+    # doesn't live on, and the next gets its place in memory.
+    return {
+        "module": InnerDTypePolicyMap.__module__,
+        "class_name": InnerDTypePolicyMap.__name__,
+        "config": InnerDTypePolicyMap(policy.name, policies, configs).get_config(),
+        "registered_name": keras.saving.get_registered_name(InnerDTypePolicyMap),
     }
-    return InnerDTypePolicyMap(policy.name, policies, configs)
 
 
 def _find(layers: Iterable[keras.layers.Layer]) -> dict[str, keras.layers.Layer]:
@@ -125,5 +130,4 @@ class Composite(keras.layers.Layer):
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""
         inside = self._flatten_layers(include_self=False, recursive=False)
-        policy = policy_with_inner(self.dtype_policy, inside)
-        return {**super().get_config(), "dtype": keras.dtype_policies.serialize(policy)}
+        return {**super().get_config(), "dtype": serialize_policy(self.dtype_policy, inside)}
