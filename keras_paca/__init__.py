@@ -3,7 +3,7 @@
 from keras_paca import detection, layers, segmentation
 from keras_paca._version import __version__
 from keras_paca.backbones import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
-from keras_paca.deploy import export, fuse
+from keras_paca.deploy import export, fuse, quantization_report
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
 
@@ -22,5 +22,6 @@ __all__ = [
     "fuse",
     "layers",
     "plot_cluster_maps",
+    "quantization_report",
     "segmentation",
 ]

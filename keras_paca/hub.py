@@ -15,6 +15,7 @@ except ImportError as error:
     raise ImportError("`keras_paca.hub` needs KerasHub: pip install keras-paca[hub]") from error
 
 from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
+from keras_paca.layers.composite import serialize_policy
 
 # What a classifier has and a backbone hasn't; `image_shape` stands for the shape of the input.
 _OF_THE_CLASSIFIER = (
@@ -104,8 +105,11 @@ class PaCaBackbone(keras_hub.models.Backbone):
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""
+        # not from `super()`, which takes the names of a quantized model's policies away
         return {
-            **super().get_config(),
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": serialize_policy(self.dtype_policy, self.layers),
             **self.network_config,
             "hidden_dims": list(self.hidden_dims),
             "image_shape": self.image_shape,
@@ -171,6 +175,26 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
     backbone_cls = PaCaBackbone
     preprocessor_cls = PaCaImageClassifierPreprocessor
 
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor, and how the last layer is quantized."""
+        config = super().get_config()
+        if self.output_dense.quantization_mode is not None:
+            config["head_quantization"] = keras.saving.serialize_keras_object(
+                self.output_dense.quantization_config
+            )
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict) -> "PaCaImageClassifier":
+        """Return the classifier of a configuration."""
+        config = dict(config)
+        quantization = config.pop("head_quantization", None)
+        classifier = super().from_config(config)
+        if quantization is not None:
+            quantization = keras.saving.deserialize_keras_object(quantization)
+            classifier.output_dense.quantize(config=quantization)
+        return classifier
+
     @classmethod
     def from_model(
         cls, model: PaCaViT, image_size: tuple[int, int] | None = None
@@ -186,13 +210,18 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
             A classifier that computes what the model computes, on raw RGB in 0..255 of any size.
 
         Raises:
-            ValueError: if the model isn't such a classifier.
+            ValueError: if the model isn't such a classifier, or is quantized; quantize the result.
         """
         config = model.get_config() if isinstance(model, PaCaViT) else {}
         if not (config.get("include_top") and config["include_preprocessing"]):
             raise ValueError(
                 "`from_model` takes a `PaCaViT` with `include_top=True` and "
                 f"`include_preprocessing=True`. Received: {model!r}"
+            )
+        if any(layer.quantization_mode for layer in model._flatten_layers()):
+            raise ValueError(
+                "`from_model` takes a model that isn't quantized; quantize the classifier that it "
+                f"makes. Received: {model!r}"
             )
         shape = config["input_shape"]
         if image_size is None:

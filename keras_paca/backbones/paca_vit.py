@@ -17,6 +17,7 @@ import numpy as np
 from keras_paca import layers, weights
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
+from keras_paca.layers.composite import default_policy, inner, serialize_policy
 from keras_paca.weights import Entry
 
 STAGES = 4
@@ -138,7 +139,8 @@ class PaCaViT(keras.Model):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        given_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        policy = default_policy(given_policy)
         if input_tensor is not None:
             input_shape = _tensor_shape(input_tensor, input_shape)
             if not _is_plain_input(input_tensor):
@@ -187,7 +189,7 @@ class PaCaViT(keras.Model):
             images = keras.Input(config["input_shape"], name=input_name)
         x = self._preprocess(images, config, policy)
         x = layers.OverlappingStem(config["hidden_dims"][0], dtype=policy, name="stem")(x)
-        given, features = self._teach(x, config, policy)
+        given, features = self._teach(x, config, given_policy)
         levels, assignments = {}, {}
         rates = np.linspace(0.0, drop_path_rate, sum(config["depths"])).tolist()
         for stage, level in enumerate(LEVELS):
@@ -195,7 +197,7 @@ class PaCaViT(keras.Model):
                 x = layers.OverlappingTransition(
                     config["hidden_dims"][stage], dtype=policy, name=f"transition{stage}"
                 )(x)
-            x, made = self._stage(x, given.get(level), stage, rates, config, policy)
+            x, made = self._stage(x, given.get(level), stage, rates, config, given_policy)
             if made:
                 assignments[level] = made
             if features:
@@ -205,7 +207,7 @@ class PaCaViT(keras.Model):
             x = levels[level] = keras.layers.LayerNormalization(
                 epsilon=1e-6, dtype=policy, name=f"stage{stage + 1}_norm"
             )(x)
-        outputs = self._head(x, config, policy)
+        outputs = self._head(x, config, given_policy)
         super().__init__(inputs=images, outputs=outputs, name=name)
         if not trainable:  # set, it reaches every variable, for models around this one
             self.trainable = False
@@ -243,8 +245,7 @@ class PaCaViT(keras.Model):
             config["clusters"],
             config["kernel_size"][0],
             config["fused"],
-            dtype=policy,
-            name="teacher",
+            **inner(policy, "teacher"),
         )
         assignments, features = teacher(x)
         clustered = [
@@ -280,8 +281,7 @@ class PaCaViT(keras.Model):
                 shortcut_in_mlp=config["shortcut_in_mlp"],
                 remat=config["remat"],
                 fused=config["fused"],
-                dtype=policy,
-                name=f"stage{stage + 1}_block{j + 1}",
+                **inner(policy, f"stage{stage + 1}_block{j + 1}"),
             )
             if config["clusters"][stage]:
                 x, assignment = block(x, assignment)
@@ -310,8 +310,7 @@ class PaCaViT(keras.Model):
             config["classes"],
             activation=keras.activations.get(config["classifier_activation"]),
             kernel_initializer=layers.linear_initializer(),
-            dtype=policy.variable_dtype,
-            name="predictions",
+            **inner(policy, "predictions", policy.variable_dtype),
         )(x)
 
     @property
@@ -363,7 +362,7 @@ class PaCaViT(keras.Model):
             **self._config,
             "frozen": self._frozen() if self.trainable else [],
             "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "dtype": serialize_policy(self.dtype_policy, self.layers),
             "trainable": self.trainable,
         }
 
@@ -404,7 +403,8 @@ def _clustering(config: dict, stage: int, block: int, policy: Any) -> keras.laye
     """Return the clustering layer of a block that makes its own assignment, else `None`."""
     if not _clusters_in(config, stage, block):
         return None
-    count, common = config["clusters"][stage], {"dtype": policy, "name": "clustering"}
+    count = config["clusters"][stage]
+    common = inner(policy, f"stage{stage + 1}_block{block + 1}/clustering")
     if config["clustering"] == "conv":
         return layers.ConvClustering(count, config["kernel_size"][stage], **common)
     if config["clustering"] == "mlp":

@@ -3,5 +3,20 @@
 from keras_paca.deploy.exports import Exported, export
 from keras_paca.deploy.fuse import fuse
 from keras_paca.deploy.latency import benchmark
+from keras_paca.deploy.quantization import (
+    LayerCost,
+    OutputChange,
+    QuantizationReport,
+    quantization_report,
+)
 
-__all__ = ["Exported", "benchmark", "export", "fuse"]
+__all__ = [
+    "Exported",
+    "LayerCost",
+    "OutputChange",
+    "QuantizationReport",
+    "benchmark",
+    "export",
+    "fuse",
+    "quantization_report",
+]

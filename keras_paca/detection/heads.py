@@ -1,9 +1,12 @@
 """The heads on the regions of a detector: classes and boxes, and masks."""
 
+import math
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_paca.layers.composite import Composite
 
 
 def _normal(stddev: float) -> keras.initializers.Initializer:
@@ -11,7 +14,7 @@ def _normal(stddev: float) -> keras.initializers.Initializer:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class BoxHead(keras.layers.Layer):
+class BoxHead(Composite):
     """Two hidden layers, then class logits and, for each class, deltas of the box.
 
     Args:
@@ -28,15 +31,14 @@ class BoxHead(keras.layers.Layer):
     def __init__(self, num_classes: int, units: int = 1024, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes, self.units = num_classes, units
-        hidden = {"activation": "relu", "dtype": self.dtype_policy}
-        last = {"dtype": self.dtype_policy.variable_dtype}
-        self.hidden1 = keras.layers.Dense(units, name="hidden1", **hidden)
-        self.hidden2 = keras.layers.Dense(units, name="hidden2", **hidden)
+        self.hidden1 = keras.layers.Dense(units, activation="relu", **self.inner("hidden1"))
+        self.hidden2 = keras.layers.Dense(units, activation="relu", **self.inner("hidden2"))
+        exact = self.dtype_policy.variable_dtype
         self.classify = keras.layers.Dense(
-            num_classes + 1, kernel_initializer=_normal(0.01), name="classify", **last
+            num_classes + 1, kernel_initializer=_normal(0.01), **self.inner("classify", exact)
         )
         self.deltas = keras.layers.Dense(
-            4 * num_classes, kernel_initializer=_normal(0.001), name="deltas", **last
+            4 * num_classes, kernel_initializer=_normal(0.001), **self.inner("deltas", exact)
         )
 
     def build(self, input_shape: tuple) -> None:
@@ -50,7 +52,7 @@ class BoxHead(keras.layers.Layer):
         """Return class logits and deltas."""
         batch, count = ops.shape(inputs)[0], inputs.shape[1]
         x = ops.transpose(inputs, (0, 1, 4, 2, 3))  # (b, n, c, h, w), as the official weights lie
-        x = ops.reshape(x, (batch, count, self.hidden1.kernel.shape[0]))
+        x = ops.reshape(x, (batch, count, math.prod(inputs.shape[2:])))
         x = self.hidden2(self.hidden1(x))
         deltas = ops.reshape(self.deltas(x), (batch, count, self.num_classes, 4))
         return self.classify(x), deltas
@@ -71,7 +73,7 @@ class BoxHead(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class MaskHead(keras.layers.Layer):
+class MaskHead(Composite):
     """Convolutions, a doubling and a mask per class.
 
     Args:
@@ -115,8 +117,7 @@ class MaskHead(keras.layers.Layer):
         self.classify = keras.layers.Dense(
             num_classes,
             kernel_initializer="he_normal",
-            dtype=self.dtype_policy.variable_dtype,
-            name="classify",
+            **self.inner("classify", self.dtype_policy.variable_dtype),
         )
 
     def build(self, input_shape: tuple) -> None:

@@ -18,6 +18,7 @@ from keras_paca.detection.proposals import (
 )
 from keras_paca.detection.roi_align import roi_align
 from keras_paca.detection.targets import assign, crop_masks, sample
+from keras_paca.layers.composite import default_policy, inner, serialize_policy
 
 BOX_BINS, MASK_BINS = 7, 14
 DEVIATIONS = (0.1, 0.1, 0.2, 0.2)  # of the box head's deltas
@@ -278,15 +279,16 @@ class MaskRCNN(PyramidModel):
                 f"most `proposals` x `num_classes`. Received: candidates={candidates}, proposals="
                 f"{proposals}, max_detections={max_detections}, num_classes={num_classes}"
             )
-        policy = keras.dtype_policies.get(dtype or backbone.dtype_policy)
+        given = keras.dtype_policies.get(dtype or backbone.dtype_policy)
+        policy = default_policy(given)
         common = {"dtype": policy}
         images = backbone.input
         neck = FeaturePyramid(channels, name="neck", **common)
         rpn = RegionProposalNetwork(channels, name="rpn", **common)
         box_pooling = RegionPooling(BOX_BINS, name="box_regions", **common)
         mask_pooling = RegionPooling(MASK_BINS, name="mask_regions", **common)
-        box_head = BoxHead(num_classes, 4 * channels, name="box_head", **common)
-        mask_head = MaskHead(num_classes, channels, name="mask_head", **common)
+        box_head = BoxHead(num_classes, 4 * channels, **inner(given, "box_head"))
+        mask_head = MaskHead(num_classes, channels, **inner(given, "mask_head"))
         exact = {"dtype": policy.variable_dtype}
 
         levels = neck(pyramid)
@@ -486,7 +488,7 @@ class MaskRCNN(PyramidModel):
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             **self._config,
             "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "dtype": serialize_policy(self.dtype_policy, [self.box_head, self.mask_head]),
             "trainable": self.trainable,
         }
 

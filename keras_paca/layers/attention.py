@@ -1,11 +1,13 @@
 """Attention from patches to clusters."""
 
 import functools
+import math
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, fold_projection, folded, read
 from keras_paca.layers.initializers import linear, linear_initializer
 from keras_paca.layers.maps import count_patches, flatten_map, unflatten_patches
@@ -14,7 +16,7 @@ from keras_paca.layers.softmax import stable_softmax
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class PatchToClusterAttention(keras.layers.Layer):
+class PatchToClusterAttention(Composite):
     """Multi-head attention whose queries are patches and whose keys and values are clusters.
 
     z = LayerNorm(A^T x) are the clusters, A the assignment of patches to them, and with
@@ -101,11 +103,11 @@ class PatchToClusterAttention(keras.layers.Layer):
                     name="cluster_norm",
                 )
                 self.cluster_norm_layer.build(source_shape)
-        self.query_dense = linear(channels, name="query", dtype=self.dtype_policy)
-        of_clusters = {"use_bias": not self.fused, "dtype": self.dtype_policy}
-        self.key_dense = linear(channels, name="key", **of_clusters)
-        self.value_dense = linear(channels, name="value", **of_clusters)
-        self.output_dense = linear(channels, name="attention_output", dtype=self.dtype_policy)
+        bias = {"use_bias": not self.fused}
+        self.query_dense = linear(channels, **self.inner("query"))
+        self.key_dense = linear(channels, **bias, **self.inner("key"))
+        self.value_dense = linear(channels, **bias, **self.inner("value"))
+        self.output_dense = linear(channels, **self.inner("attention_output"))
         self.query_dense.build((inputs_shape[0], None, channels))
         self.key_dense.build(source_shape)
         self.value_dense.build(source_shape)
@@ -204,6 +206,13 @@ class PatchToClusterAttention(keras.layers.Layer):
     ) -> keras.KerasTensor:
         """Return the symbolic map."""
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def count_products(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> int:
+        """Return the multiply-accumulates of a call beside those of the projections."""
+        size = math.prod(inputs_shape)
+        if assignment_shape is None:
+            return 2 * size * math.prod(inputs_shape[1:3])
+        return 3 * size * assignment_shape[-1]
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""

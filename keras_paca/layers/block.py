@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.clustering import assignment_spec
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.drop_path import DropPath
 from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, read, take_weights
@@ -16,7 +17,7 @@ from keras_paca.layers.recompute import recompute
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class PaCaBlock(keras.layers.Layer):
+class PaCaBlock(Composite):
     """Transformer block with patch-to-cluster attention.
 
     x = x + DropPath(g1 norm1_after(attention(norm1_before(x), A)))
@@ -107,14 +108,13 @@ class PaCaBlock(keras.layers.Layer):
             attention_dropout=attention_dropout,
             dropout=dropout,
             fused=fused,
-            dtype=dtype,
-            name="attention",
+            **self.inner("attention"),
         )
         self.norm1_after = self._norm("norm1_after") if norms_after else None
         self.drop_path1 = DropPath(drop_path_rate, dtype=dtype, name="drop_path1")
         self.norm2_before = self._norm("norm2_before", bare=fused) if norms_before else None
         self.mlp = ConvMLP(
-            mlp_ratio, dwconv_in_mlp, shortcut_in_mlp, dropout, fused, dtype=dtype, name="mlp"
+            mlp_ratio, dwconv_in_mlp, shortcut_in_mlp, dropout, fused, **self.inner("mlp")
         )
         self.norm2_after = self._norm("norm2_after") if norms_after else None
         self.drop_path2 = DropPath(drop_path_rate, dtype=dtype, name="drop_path2")

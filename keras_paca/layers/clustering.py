@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_paca.layers.activation import gelu
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.folding import fold_projection, take_weights
 from keras_paca.layers.initializers import linear, pointwise
@@ -26,7 +27,7 @@ def assignment_spec(map_shape: tuple, clusters: int, compute_dtype: str) -> kera
     )
 
 
-class _Clustering(keras.layers.Layer):
+class _Clustering(Composite):
     """What the clusterings share: a network of their own to logits, then a softmax over patches."""
 
     def __init__(self, clusters: int, **kwargs: Any) -> None:
@@ -83,11 +84,9 @@ class ConvClustering(_Clustering):
     def build(self, input_shape: tuple) -> None:
         """Build the three convolutions."""
         self.depthwise.build(input_shape)
-        self.pointwise = pointwise(input_shape[-1], name="pointwise", dtype=self.dtype_policy)
+        self.pointwise = pointwise(input_shape[-1], **self.inner("pointwise"))
         self.pointwise.build(input_shape)
-        self.projection = pointwise(
-            self.clusters, use_bias=False, name="projection", dtype=self.dtype_policy
-        )
+        self.projection = pointwise(self.clusters, use_bias=False, **self.inner("projection"))
         self.projection.build(input_shape)
 
     def compute_logits(self, inputs: Any) -> Any:
@@ -130,11 +129,9 @@ class MLPClustering(_Clustering):
     def build(self, input_shape: tuple) -> None:
         """Build the two projections."""
         hidden = int(input_shape[-1] * self.mlp_ratio)
-        self.hidden_dense = linear(hidden, name="hidden", dtype=self.dtype_policy)
+        self.hidden_dense = linear(hidden, **self.inner("hidden"))
         self.hidden_dense.build(input_shape)
-        self.projection = linear(
-            self.clusters, use_bias=not self.fused, name="projection", dtype=self.dtype_policy
-        )
+        self.projection = linear(self.clusters, use_bias=not self.fused, **self.inner("projection"))
         self.projection.build((*input_shape[:-1], hidden))
 
     def compute_logits(self, inputs: Any) -> Any:
@@ -169,9 +166,7 @@ class LinearClustering(_Clustering):
 
     def build(self, input_shape: tuple) -> None:
         """Build the projection."""
-        self.projection = linear(
-            self.clusters, use_bias=False, name="projection", dtype=self.dtype_policy
-        )
+        self.projection = linear(self.clusters, use_bias=False, **self.inner("projection"))
         self.projection.build(input_shape)
 
     def compute_logits(self, inputs: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_paca.layers.activation import gelu
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.folding import UNCHANGED, Affine, fold_projection, take_weights
 from keras_paca.layers.initializers import linear
@@ -12,7 +13,7 @@ from keras_paca.layers.recompute import recompute
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class ConvMLP(keras.layers.Layer):
+class ConvMLP(Composite):
     """Feed-forward network: y = W2 GELU(t + DWConv3x3(t)) + b2, t = W1 x + b1.
 
     Args:
@@ -48,7 +49,7 @@ class ConvMLP(keras.layers.Layer):
         """Build the two projections and the convolution between them."""
         channels = input_shape[-1]
         hidden_shape = (*input_shape[:-1], int(channels * self.mlp_ratio))
-        self.expand_dense = linear(hidden_shape[-1], name="expand", dtype=self.dtype_policy)
+        self.expand_dense = linear(hidden_shape[-1], **self.inner("expand"))
         self.expand_dense.build(input_shape)
         self.depthwise = None
         if self.dwconv:
@@ -60,7 +61,7 @@ class ConvMLP(keras.layers.Layer):
                 dtype=self.dtype_policy,
             )
             self.depthwise.build(hidden_shape)
-        self.project_dense = linear(channels, name="project", dtype=self.dtype_policy)
+        self.project_dense = linear(channels, **self.inner("project"))
         self.project_dense.build(hidden_shape)
 
     def call(self, inputs: Any, training: bool = False) -> Any:

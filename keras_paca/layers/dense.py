@@ -25,3 +25,16 @@ class Dense(keras.layers.Dense):
         kernel = ops.convert_to_tensor(self.kernel)  # (channels, units)
         bias = None if self.bias is None else ops.convert_to_tensor(self.bias)
         return self.activation(functional.linear(inputs, kernel.T, bias))
+
+    def quantize(
+        self, mode: str | None = None, type_check: bool = True, config: Any = None
+    ) -> None:
+        """Quantize the kernel, as `keras.layers.Dense.quantize` does.
+
+        Raises:
+            NotImplementedError: on a subclass, unless `type_check=False`: its `call` isn't used
+                any more.
+        """
+        if type_check and type(self) is not Dense:
+            raise NotImplementedError(f"{type(self).__name__} has no `quantize` of its own.")
+        super().quantize(mode, type_check=False, config=config)

@@ -1,5 +1,6 @@
 """The external clustering teacher: a light ConvMixer pyramid that makes the assignments."""
 
+import math
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -10,6 +11,7 @@ from keras import ops
 
 from keras_paca.layers.activation import gelu
 from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.depthwise import DepthwiseConv2D, depthwise_conv2d
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
 from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, fold_projection, take_weights
@@ -17,7 +19,7 @@ from keras_paca.layers.initializers import pointwise
 from keras_paca.layers.maps import count_patches, halve, resize_bilinear
 
 
-class ConvMixerUnit(keras.layers.Layer):
+class ConvMixerUnit(Composite):
     """y = BN(GELU(W (x + BN(GELU(DWConv_kxk(x)))))).
 
     Fused, the inner norm is a scale, whose centre W's bias holds. The outer one stays: a padded
@@ -35,7 +37,7 @@ class ConvMixerUnit(keras.layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         """Build the unit."""
-        self.pointwise = pointwise(input_shape[-1], name="pointwise", dtype=self.dtype_policy)
+        self.pointwise = pointwise(input_shape[-1], **self.inner("pointwise"))
         for layer in (self.depthwise, self.norm1, self.pointwise, self.norm2):
             if layer is not None:
                 layer.build(input_shape)
@@ -80,13 +82,17 @@ class BlurTransition(keras.layers.Layer):
         x = gelu(self.conv(pad_borders(blurred)))
         return self.norm(x, training=training)
 
+    def count_products(self, input_shape: tuple) -> int:
+        """Return the multiply-accumulates of the blur."""
+        return 9 * math.prod(input_shape)
 
-class Lateral(keras.layers.Layer):
+
+class Lateral(Composite):
     """y = BN(GELU(W x))."""
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pointwise = pointwise(filters, name="pointwise", dtype=self.dtype_policy)
+        self.pointwise = pointwise(filters, **self.inner("pointwise"))
         self.norm = _batch_norm("norm", self.dtype_policy)
 
     def build(self, input_shape: tuple) -> None:
@@ -105,7 +111,7 @@ def _batch_norm(name: str, dtype: Any) -> keras.layers.Layer:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class ConvMixerTeacher(keras.layers.Layer):
+class ConvMixerTeacher(Composite):
     """Make all stages' cluster assignments from the stem's map, beside the backbone.
 
     Bottom-up, stage i is `depths[i]` ConvMixer units x -> BN(GELU(W (x + BN(GELU(DWConv(x))))));
@@ -164,21 +170,19 @@ class ConvMixerTeacher(keras.layers.Layer):
             for i in stages[:-1]
         ]
         self.laterals = [
-            Lateral(self.hidden_dims[i], dtype=dtype, name=f"lateral{i + 1}") for i in stages[:-1]
+            Lateral(self.hidden_dims[i], **self.inner(f"lateral{i + 1}")) for i in stages[:-1]
         ]
         self.top_down_units = [
             self._unit(f"top_down_unit{i + 1}", norm_outputs=not fused) for i in stages[:-1]
         ]
         self.projections = [
-            pointwise(self.clusters[i], use_bias=not fused, dtype=dtype, name=f"projection{i + 1}")
+            pointwise(self.clusters[i], use_bias=not fused, **self.inner(f"projection{i + 1}"))
             for i in stages
             if self.clusters[i]
         ]
 
     def _unit(self, name: str, norm_outputs: bool = True) -> keras.layers.Layer:
-        return ConvMixerUnit(
-            self.kernel_size, self.fused, norm_outputs, dtype=self.dtype_policy, name=name
-        )
+        return ConvMixerUnit(self.kernel_size, self.fused, norm_outputs, **self.inner(name))
 
     def _units_per_stage(self) -> list[list[keras.layers.Layer]]:
         units = iter(self.units)

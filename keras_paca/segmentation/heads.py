@@ -1,11 +1,13 @@
 """Heads that turn the levels of a pyramid backbone into class logits per patch."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_paca.layers.composite import Composite
 from keras_paca.layers.folding import affine_of, fold_projection, take_weights
 from keras_paca.layers.maps import average_pool_to, flatten_map, resize_like, unflatten_patches
 from keras_paca.layers.softmax import stable_softmax
@@ -80,7 +82,7 @@ class ConvNormReLU(keras.layers.Layer):
         }
 
 
-class SegmentationHead(keras.layers.Layer):
+class SegmentationHead(Composite):
     """What the heads share: their arguments, the dropout and the last projection.
 
     Args:
@@ -121,8 +123,7 @@ class SegmentationHead(keras.layers.Layer):
         return keras.layers.Dense(
             units,
             kernel_initializer=head_initializer(),
-            dtype=self.dtype_policy.variable_dtype,
-            name=name,
+            **self.inner(name, dtype=self.dtype_policy.variable_dtype),
         )
 
     def _classify(self, x: Any, training: bool | None) -> Any:
@@ -190,7 +191,7 @@ class PaCaSegmentationHead(SegmentationHead):
         self.output_conv = self._conv("attention_output")
 
     def _cluster_projection(self, name: str) -> tuple[keras.layers.Layer, Any]:
-        dense = keras.layers.Dense(self.channels, dtype=self.dtype_policy, name=name)
+        dense = keras.layers.Dense(self.channels, **self.inner(name))
         if self.fused:
             return dense, None
         return dense, batch_norm(dtype=self.dtype_policy, name=f"{name}_norm")
@@ -254,6 +255,11 @@ class PaCaSegmentationHead(SegmentationHead):
         """Return the shapes of the logits and the cluster logits."""
         shape = (*input_shape[0][:3], self.num_classes)
         return shape, shape
+
+    def count_products(self, input_shape: Sequence[tuple]) -> int:
+        """Return the multiply-accumulates of a call beside those of the projections."""
+        patches = math.prod(input_shape[0][:3])
+        return patches * self.num_classes * (self.levels + 2) * self.channels
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
