@@ -92,6 +92,7 @@ def block_model(clustering, options):
     return keras.Model([inputs, assignment], block(inputs, assignment))
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     ("clustering", "options"),
     [
@@ -129,6 +130,7 @@ def folded_paths(clustering, post_norm=False, sub_norm=False, layer_scale=None, 
     return gone
 
 
+@slow_but_on_torch
 def test_the_shortcut_is_in_the_filters(images):
     x = images(2, 5, 6, 8) / 255
     model = randomise(keras.Sequential([keras.Input((5, 6, 8)), layers.ConvMLP(2.0)]))
@@ -177,6 +179,7 @@ def test_classifier_and_its_levels(options, small, images):
     assert fused.count_params() < model.count_params()
 
 
+@slow_but_on_torch
 def test_number_of_weights(small):
     """Each block loses two norms and two biases, of c channels each."""
     model = small()
@@ -233,6 +236,7 @@ class Doubled(keras.layers.Layer):
         return 2 * inputs
 
 
+@slow_but_on_torch
 def test_model_around_a_backbone(small, images, tmp_path):
     backbone = small(include_top=False, input_shape=(40, 48, 3))
     scaling = keras.layers.Normalization()
@@ -304,6 +308,7 @@ def test_files_and_fusing_twice(small, images, tmp_path):
             np.testing.assert_array_equal(arrays(found), arrays(wanted))
 
 
+@slow_but_on_torch
 def test_block_of_a_mixed_policy(images):
     x = images(2, 5, 6, 8) / 100 - 1
     exact, half = (
@@ -318,6 +323,7 @@ def test_block_of_a_mixed_policy(images):
     assert error(fused(given), exact(given)) <= 1.5 * error(half(given), exact(given)) <= 0.02
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     "policy",
     [
@@ -348,6 +354,7 @@ def test_weights_of_half_precision(small, images):
     assert error(fused.predict(x, verbose=0), model.predict(x, verbose=0)) < 0.05
 
 
+@slow_but_on_torch
 def test_frozen_layers_stay_frozen(small):
     model = small()
     for path in ("stem", "stage1_block1"):
@@ -361,6 +368,7 @@ def test_frozen_layers_stay_frozen(small):
     assert not keras_paca.fuse(model).trainable_variables
 
 
+@slow_but_on_torch
 def test_lora_becomes_part_of_the_kernels(images):
     model = randomise(block_model("plain", {}))
     attention = model.get_layer("block").attention
@@ -372,6 +380,7 @@ def test_lora_becomes_part_of_the_kernels(images):
     assert not any("lora" in weight.path for weight in fused.weights)
 
 
+@slow_but_on_torch
 def test_quantized_models_are_refused():
     dense = keras.layers.Dense(2, name="last")
     model = keras.Sequential([keras.Input((5, 6, 8)), layers.ConvMLP(), dense])
@@ -380,12 +389,14 @@ def test_quantized_models_are_refused():
         keras_paca.fuse(model)
 
 
+@slow_but_on_torch
 def test_models_without_our_layers_are_refused():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="must have layers of keras_paca"):
         keras_paca.fuse(model)
 
 
+@slow_but_on_torch
 def test_official_checkpoints_are_refused(small):
     with pytest.raises(ValueError, match=r"fuse it then: `keras_paca.fuse\(model\)`"):
         paca_vit.checkpoint_map(small(fused=True).get_config())

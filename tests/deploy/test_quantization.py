@@ -75,13 +75,13 @@ def assert_loads(model, path, *inputs, times=1):
     [
         ("int8", "conv"),
         pytest.param("int8", "mlp", marks=slow_but_on_torch),
-        pytest.param("int8", "linear", marks=slow_but_on_torch),
+        pytest.param("int8", "linear", marks=pytest.mark.slow),
         pytest.param("int8", "teacher", marks=slow_but_on_torch),
         pytest.param("int4", "conv", marks=slow_but_on_torch),
-        pytest.param("int4", "mlp", marks=slow_but_on_torch),
-        pytest.param("int4", "linear", marks=slow_but_on_torch),
-        ("int4", "teacher"),
-        pytest.param("float8", "conv", marks=slow_but_on_torch),
+        pytest.param("int4", "mlp", marks=pytest.mark.slow),
+        pytest.param("int4", "linear", marks=pytest.mark.slow),
+        pytest.param("int4", "teacher", marks=slow_but_on_torch),
+        pytest.param("float8", "conv", marks=pytest.mark.slow),
     ],
 )
 def test_classifier(mode, clustering, small, images, tmp_path):
@@ -137,7 +137,7 @@ def test_segmenter(mode, head, small, images, tmp_path):
 
 
 @slow_but_on_torch
-@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
 def test_mask_rcnn(mode, small, images, tmp_path):
     detector = MaskRCNN(
         small(include_top=False, input_shape=(64, 64, 3)),
@@ -180,6 +180,7 @@ def test_single_layers_in_a_model_of_ones_own(mode, images, tmp_path):
     assert_loads(model, tmp_path / "model.keras", x, times=2)
 
 
+@slow_but_on_torch
 @only_on_torch
 def test_another_process_computes_the_same(small, images, tmp_path):
     model = small(input_shape=(32, 48, 3))
@@ -215,7 +216,7 @@ def test_a_part_of_the_layers(filters, chosen, small, images, tmp_path):
     assert_loads(model, tmp_path / "model.keras", images(2, 32, 32, 3))
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_quantizers_and_block_sizes_are_kept(small, images, tmp_path):
     x = images(2, 32, 32, 3)
     configs = [keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)]
@@ -247,6 +248,7 @@ def test_under_a_mixed_policy(small, images, tmp_path):
         assert layer.variable_dtype == "float32"
 
 
+@slow_but_on_torch
 def test_configurations_of_float_models_are_as_always(small):
     made = [
         small(),
@@ -262,6 +264,7 @@ def test_configurations_of_float_models_are_as_always(small):
     assert block == keras.dtype_policies.serialize(keras.DTypePolicy("mixed_bfloat16"))
 
 
+@slow_but_on_torch
 def test_policies_have_the_paths_inside_their_owner(small):
     model = small(name="any", input_shape=(32, 32, 3))
     model.quantize("int8", filters="^(query|predictions)$")
@@ -275,6 +278,7 @@ def test_policies_have_the_paths_inside_their_owner(small):
     assert set(keras.dtype_policies.get(block.get_config()["dtype"])) == {"attention/query"}
 
 
+@slow_but_on_torch
 def test_a_map_of_the_users_own_is_handed_on(images):
     policies = keras.dtype_policies.DTypePolicyMap(
         "float32", {".*/expand": keras.DTypePolicy("bfloat16")}
@@ -301,6 +305,7 @@ def test_the_quantized_call_is_used(images, monkeypatch):
     assert 0 < np.abs(found - exact).max() < 0.05
 
 
+@slow_but_on_torch
 def test_a_subclass_of_our_dense_is_not_quantized_unasked(images):
     class Own(Dense):
         pass
@@ -334,7 +339,7 @@ def test_lora_of_a_quantized_model_trains_and_is_merged(small, images, tmp_path)
     np.testing.assert_allclose(run(loaded, x)[0], trained, atol=2e-3)  # rounded once more
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_weights_of_another_model(small, images, tmp_path):
     x = images(2, 32, 32, 3)
     model, other = small(input_shape=(32, 32, 3)), small(input_shape=(32, 32, 3))
@@ -357,6 +362,7 @@ def test_weights_of_another_model(small, images, tmp_path):
 # --- The report -------------------------------------------------------------------------------
 
 
+@slow_but_on_torch
 def test_report_counts_by_hand(images):
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same", data_format="channels_last")(inputs)
@@ -402,6 +408,7 @@ def test_report_counts_by_hand(images):
     assert f"{report.mac_fraction:.1%} of the multiply-accumulates" in text
 
 
+@slow_but_on_torch
 def test_report_of_plain_attention_and_of_what_it_does_not_know(images):
     inputs = keras.Input((4, 5, 8))
     x = layers.PatchToClusterAttention(2, name="attention")(inputs)
@@ -415,8 +422,12 @@ def test_report_of_plain_attention_and_of_what_it_does_not_know(images):
     assert report.quantized_macs == report.quantized_weights == 0
 
 
+@slow_but_on_torch
 @only_on_torch
-@pytest.mark.parametrize("clustering", ["conv", "mlp", "linear", "teacher"])
+@pytest.mark.parametrize(
+    "clustering",
+    ["teacher", *(pytest.param(c, marks=pytest.mark.slow) for c in ("conv", "mlp", "linear"))],
+)
 def test_report_counts_what_pytorch_counts(clustering, small, images):
     from benchmarks.macs import count_costs
 
@@ -433,6 +444,7 @@ def test_report_counts_what_pytorch_counts(clustering, small, images):
     assert (quantized.macs, quantized.weights) == (report.macs, report.weights)
 
 
+@slow_but_on_torch
 @only_on_torch
 @pytest.mark.parametrize(("name", "official"), [("PaCaTiny", 3.2), ("PaCaSmall", 5.5)])
 def test_report_counts_the_official_numbers(name, official):
@@ -473,7 +485,7 @@ def test_report_of_outputs(small, images):
     assert keras_paca.quantization_report(model, x, wrong).changes["outputs"].top1_agreement < 1
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_report_of_several_outputs(small, images):
     segmenter = Segmenter(small(include_top=False, input_shape=(32, 32, 3)), num_classes=4)
     x = images(2, 32, 32, 3)
@@ -493,6 +505,7 @@ def test_report_of_several_outputs(small, images):
     } == dict.fromkeys(levels, 0)
 
 
+@slow_but_on_torch
 def test_report_refuses_what_does_not_fit(small, images):
     model = small(input_shape=(32, 32, 3))
     x = images(1, 32, 32, 3)
