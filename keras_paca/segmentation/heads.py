@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import keras
@@ -376,19 +377,25 @@ class SemanticFPNHead(SegmentationHead):
             name=name,
         )
 
+    def _ways(self) -> list[list[ConvNormReLU]]:
+        """Return the convolutions on the way up of each level."""
+        ups = iter(self.ups)
+        return [list(islice(ups, max(i, 1))) for i in range(len(self.smooths))]
+
     def build(self, input_shape: Sequence[tuple]) -> None:
         """Build the pyramid and the way up of each level."""
         levels = range(len(input_shape))
         self.laterals = [self._pyramid_conv(f"lateral{i + 1}", 1) for i in levels]
         self.smooths = [self._pyramid_conv(f"fpn{i + 1}", 3) for i in levels]
-        self.ways = [
-            [self._conv(f"level{i + 1}_conv{step + 1}", 3) for step in range(max(i, 1))]
+        self.ups = [  # not one list per level: Keras 3.13 saves nothing of lists in lists
+            self._conv(f"level{i + 1}_conv{step + 1}", 3)
             for i in levels
+            for step in range(max(i, 1))
         ]
         for i, shape in enumerate(input_shape):
             self.laterals[i].build(shape)
             self.smooths[i].build((*shape[:3], self.pyramid_channels))
-            for step, conv in enumerate(self.ways[i]):
+            for step, conv in enumerate(self._ways()[i]):
                 channels = self.channels if step else self.pyramid_channels
                 conv.build((None, None, None, channels))
         self.classify.build((*input_shape[0][:3], self.channels))
@@ -400,7 +407,7 @@ class SemanticFPNHead(SegmentationHead):
             x = lateral(level) if x is None else lateral(level) + resize_like(x, level)
             merged.insert(0, x)
         total = None
-        for i, (smooth, way) in enumerate(zip(self.smooths, self.ways, strict=True)):
+        for i, (smooth, way) in enumerate(zip(self.smooths, self._ways(), strict=True)):
             x = smooth(merged[i])
             for step, conv in enumerate(way):
                 x = conv(x, training=training)
