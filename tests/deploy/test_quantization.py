@@ -78,17 +78,10 @@ def assert_loads(model, path, *inputs, times=1):
         pytest.param("int8", "linear", marks=pytest.mark.slow),
         pytest.param("int8", "teacher", marks=slow_but_on_torch),
         pytest.param("int4", "conv", marks=slow_but_on_torch),
-<<<<<<< HEAD
         pytest.param("int4", "mlp", marks=pytest.mark.slow),
         pytest.param("int4", "linear", marks=pytest.mark.slow),
         pytest.param("int4", "teacher", marks=slow_but_on_torch),
         pytest.param("float8", "conv", marks=pytest.mark.slow),
-=======
-        pytest.param("int4", "mlp", marks=slow_but_on_torch),
-        pytest.param("int4", "linear", marks=slow_but_on_torch),
-        pytest.param("int4", "teacher", marks=slow_but_on_torch),
-        pytest.param("float8", "conv", marks=slow_but_on_torch),
->>>>>>> quant-helper
     ],
 )
 def test_classifier(mode, clustering, small, images, tmp_path):
