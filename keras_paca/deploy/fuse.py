@@ -10,7 +10,7 @@ PACKAGE = "keras_paca>"  # before the name of every class that is registered the
 
 
 def fuse(model: keras.Model) -> keras.Model:
-    """Return a model that computes what `model` computes, faster, for inference.
+    """Return a model that computes what `model` computes, in fewer operations, for inference.
 
     Scales, centres and shortcuts that stand beside a projection or convolution become part of its
     weights: those of norms before linear projections, layer scales, batch norms after convolutions

@@ -1,0 +1,136 @@
+"""The matrix of exports: model x format x training backend x image size.
+
+    python benchmarks/exports.py [MODEL ...]
+
+For each: the relative difference to Keras that the check found in the file's own runtime, the
+number of kinds of operators, the size, and the latency of one image, in a process of its own. Needs
+an environment with the three backends and the extras `litert`, `onnx` and `openvino`, such as
+.venv/all. Rows are printed and added to benchmarks/exports.csv.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from turns import BACKENDS, ROOT, describe
+
+SIZES = {"tiny": (224, None), "segmenter": ((256, 192), None), "mask_rcnn": ((320, 256),)}
+FORMATS = {
+    "tf_saved_model": (None,),
+    "litert": (None, "float16", "dynamic", "int8"),
+    "onnx": (None,),
+    "openvino": (None,),
+}
+FIELDS = (
+    "commit", "processor", "versions", "model", "format", "precision", "backend", "image_size",
+    "difference", "operators", "megabytes", "ms", "error",
+)  # fmt: skip
+
+
+def build(name, size):
+    """Return a model with random weights, of a fixed image size where one is given."""
+    import keras_paca
+    from keras_paca import detection, segmentation
+
+    sides = (size, size) if isinstance(size, int) else tuple(size or (None, None))
+    options = {"weights": None, "input_shape": (*sides, 3)}
+    if name == "segmenter":
+        return segmentation.PaCaTinySegmenter("paca", **options)
+    if name == "mask_rcnn":
+        return detection.PaCaTinyMaskRCNN(**options)
+    return keras_paca.PaCaTiny(**options)
+
+
+def measure(name, size):
+    """Export one model to every format on the backend of this process; print rows as JSON."""
+    import keras
+
+    import keras_paca
+    from keras_paca.deploy import check
+
+    keras.utils.set_random_seed(0)
+    model = build(name, size)
+    sides = tuple(model.inputs[0].shape[1:3])
+    sides = (224, 224) if None in sides else sides
+    images = check.check_images(model, (None, *sides, 3))[0]
+    for format, forms in FORMATS.items():
+        if name == "mask_rcnn" and format not in ("tf_saved_model", "onnx"):
+            continue
+        for quantize in forms:
+            if quantize and keras.backend.backend() != "tensorflow":
+                continue  # TensorFlow writes them all
+            row = {"format": format, "precision": quantize or "float32"}
+            try:
+                row |= export(keras_paca.export, model, format, quantize, sides, images)
+            except Exception as error:
+                row["error"] = " ".join(str(error).split())[:200]
+            print(json.dumps(row), flush=True)
+
+
+def export(write, model, format, quantize, sides, images):
+    """Export, and measure the latency of one image."""
+    import numpy as np
+
+    from keras_paca.deploy import check
+    from keras_paca.deploy.exports import SUFFIXES
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / f"model{SUFFIXES[format]}"
+        written = write(
+            model,
+            target,
+            format,
+            image_size=sides if format == "litert" else None,
+            batch_size=1 if "boxes" in (model.output_names or ()) else None,
+            quantize=quantize,
+            representative_data=images if quantize == "int8" else None,
+            verbose=False,
+        )
+        np.savez(Path(folder) / "images.npz", images=images[:1])
+        answer = check.call_runtime(format, target, Path(folder) / "images.npz", "measure")
+    (measures,) = written.measures.values()
+    return {
+        "difference": f"{next(iter(measures.values())):.1e}",
+        "operators": len(written.operators),
+        "megabytes": f"{written.size / 1e6:.1f}",
+        "ms": f"{json.loads(answer.splitlines()[-1])['ms']:.1f}",
+    }
+
+
+def main():
+    """Measure every model on every backend, each in a process of its own."""
+    about = describe()
+    target = ROOT / "benchmarks" / "exports.csv"
+    fresh = not target.exists()
+    with target.open("a", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        for name in sys.argv[1:] or SIZES:
+            for size in SIZES[name]:
+                for backend in BACKENDS:
+                    common = dict(zip(FIELDS, about, strict=False))
+                    common |= {"model": name, "backend": backend, "image_size": size or "any"}
+                    for row in _rows(backend, name, size):
+                        print(name, size, backend, *row.values(), flush=True)
+                        writer.writerow({**common, **row})
+                        lines.flush()
+
+
+def _rows(backend, name, size):
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    command = [sys.executable, __file__, "--one", name, json.dumps(size)]
+    answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        measure(sys.argv[2], json.loads(sys.argv[3]))
+    else:
+        main()
