@@ -52,6 +52,7 @@ def test_no_file_of_the_package_imports_a_backend_at_the_top():
         ("preprocessing", ("backbones", "layers", "explain", "train", "weights")),
         ("explain", ("backbones", "layers", "weights", "train")),
         ("train", ("backbones", "layers", "weights", "explain")),
+        ("deploy", ("backbones", "weights", "explain", "train", "preprocessing")),
         ("backbones", ("explain", "train", "preprocessing")),
     ],
 )

@@ -270,6 +270,30 @@ def test_lora(ours, small, images):
     assert any("lora" in path for path in changed)
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
+def test_quantized(mode, hub, ours, small, images, tmp_path):
+    model = ours.PaCaImageClassifier.from_model(small(), image_size=(48, 64))
+    x = images(2, 48, 64, 3) / 255
+    before = keras.ops.convert_to_numpy(model(x))
+    model.quantize(mode)
+    wanted = keras.ops.convert_to_numpy(model(x))
+    assert 0 < np.abs(wanted - before).max() < 0.05
+    model.save(tmp_path / "model.keras")
+    model.save_to_preset(tmp_path / "preset")
+    for again in (
+        keras.saving.load_model(tmp_path / "model.keras"),
+        hub.models.ImageClassifier.from_preset(str(tmp_path / "preset")),
+    ):
+        dense = [x for x in again._flatten_layers() if isinstance(x, keras.layers.Dense)]
+        assert [layer.quantization_mode for layer in dense] == [mode] * 37
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(x)), wanted)
+    quantized = small()
+    quantized.quantize(mode)
+    with pytest.raises(ValueError, match="quantized"):
+        ours.PaCaImageClassifier.from_model(quantized)
+
+
 @pytest.mark.slow
 def test_detector_preset(hub, ours, small, images, tmp_path):
     """A KerasHub detector with our backbone inside, from a preset, on raw images."""
