@@ -38,28 +38,31 @@ def main():
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(FIELDS)
         for backend in BACKENDS:
-            for name, options in MODELS.items():
-                found = json.loads(
-                    subprocess.run(
-                        [python(backend), __file__, json.dumps(options)],
-                        env={**os.environ, "KERAS_BACKEND": backend, **ENVIRONMENT},
-                        stdout=subprocess.PIPE,
-                        stderr=subprocess.DEVNULL,
-                        check=True,
-                        text=True,
-                    ).stdout.splitlines()[-1]
-                )
-                print(
-                    f"{name:30} {backend:11} {found['ms']:7.0f} ms, fused {found['fused_ms']:7.0f} "
-                    f"ms: {found['ratio']:.3f} of it, {found['processor_ratio']:.3f} of the "
-                    "processors' time",
-                    flush=True,
-                )
-                row = [f"{found[key]:.0f}" for key in ("ms", "fused_ms")]
-                row += [f"{found[key]:.3f}" for key in ("ratio", "processor_ratio")]
-                row += [*found["parameters"], options["rounds"]]
-                writer.writerow((*about, name, backend, *row))
+            for name in MODELS:
+                writer.writerow((*about, name, backend, *measure(backend, name)))
                 lines.flush()
+
+
+def measure(backend, name):
+    """Measure a pair of models in a process of their own, print, and return their row."""
+    found = json.loads(
+        subprocess.run(
+            [python(backend), __file__, json.dumps(MODELS[name])],
+            env={**os.environ, "KERAS_BACKEND": backend, **ENVIRONMENT},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            text=True,
+        ).stdout.splitlines()[-1]
+    )
+    print(
+        f"{name:30} {backend:11} {found['ms']:7.0f} ms, fused {found['fused_ms']:7.0f} "
+        f"ms: {found['ratio']:.3f} of it, {found['processor_ratio']:.3f} of the processors' time",
+        flush=True,
+    )
+    times = [f"{found[key]:.0f}" for key in ("ms", "fused_ms")]
+    ratios = [f"{found[key]:.3f}" for key in ("ratio", "processor_ratio")]
+    return *times, *ratios, *found["parameters"], MODELS[name]["rounds"]
 
 
 def contend(options):
