@@ -251,8 +251,7 @@ with_what_exports_need = pytest.mark.together if keras.backend.backend() == "jax
     "clustering",
     [
         "conv",
-        "teacher",
-        *(pytest.param(name, marks=slow_but_on_torch) for name in ("mlp", "linear")),
+        *(pytest.param(name, marks=slow_but_on_torch) for name in ("mlp", "linear", "teacher")),
     ],
 )
 def test_export_agrees_with_keras(clustering, small, images, tmp_path):

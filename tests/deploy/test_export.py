@@ -1,6 +1,5 @@
 """Exported files: what they compute, what they hold, and what stops them from being written."""
 
-import json
 import os
 import subprocess
 import sys
@@ -290,7 +289,7 @@ def test_bad_models(small, classifier, tmp_path):
         )
     with pytest.raises(ValueError, match="the model's own"):
         keras_paca.export(small(input_shape=(64, 64, 3)), path, "litert", image_size=32)
-    quantized = small()
+    quantized = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Dense(4)])
     quantized.quantize("int8")
     with pytest.raises(ValueError, match="export the float model with `quantize`"):
         keras_paca.export(quantized, path, "litert", image_size=64)
@@ -390,7 +389,7 @@ def test_classes_that_the_other_process_needs(tmp_path):
 @slow_but_on_tensorflow
 def test_commands(classifier, tmp_path, capsys, monkeypatch):
     from keras_paca.cli import main
-    from keras_paca.deploy import benchmark, latency
+    from keras_paca.deploy import latency
 
     classifier.save(tmp_path / "model.keras")
     model, target = str(tmp_path / "model.keras"), tmp_path / "model.tflite"
@@ -408,6 +407,4 @@ def test_commands(classifier, tmp_path, capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert "1 x 64 x 64 x 3" in lines[0]
     assert [line.split()[0] for line in lines[2:]] == ["Keras", "ai_edge_litert"]
-    rows = benchmark(classifier, image_size=64, verbose=False)
-    assert all(row["ms"] > 0 and row["megabytes"] > 0 for row in rows)
-    json.dumps(rows)
+    assert all(float(number) > 0 for line in lines[2:] for number in line.split()[-4:-1])
