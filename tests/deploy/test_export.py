@@ -387,9 +387,8 @@ def test_classes_that_the_other_process_needs(tmp_path):
 
 
 @slow_but_on_tensorflow
-def test_commands(classifier, tmp_path, capsys, monkeypatch):
+def test_export_command(classifier, tmp_path, capsys):
     from keras_paca.cli import main
-    from keras_paca.deploy import latency
 
     classifier.save(tmp_path / "model.keras")
     model, target = str(tmp_path / "model.keras"), tmp_path / "model.tflite"
@@ -401,6 +400,14 @@ def test_commands(classifier, tmp_path, capsys, monkeypatch):
     assert main(["export", model, str(target), "--representative", str(tmp_path)]) == 1
     assert "No images" in capsys.readouterr().err
 
+
+@pytest.mark.slow
+def test_benchmark_command(classifier, tmp_path, capsys, monkeypatch):
+    from keras_paca.cli import main
+    from keras_paca.deploy import latency
+
+    model = str(tmp_path / "model.keras")
+    classifier.save(model)
     monkeypatch.setattr(latency, "FORMS", (("litert", None),))
     monkeypatch.setattr(latency, "NAMES", {BACKEND: BACKEND})
     assert main(["benchmark", model, "--image-size", "64"]) == 0
