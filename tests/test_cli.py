@@ -36,6 +36,7 @@ def tiny_file(tmp_path_factory):
     return str(path)
 
 
+@slow_but_on_torch
 def test_predict(photograph, tiny_file, capsys):
     """What is printed is what the transform, the model and the class names give."""
     assert cli.main(["predict", photograph, photograph, "--weights", tiny_file, "--top", "3"]) == 0
@@ -47,6 +48,7 @@ def test_predict(photograph, tiny_file, capsys):
     assert lines == printed * 2
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("command", ["predict", "train"])
 def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
     """Every option of the model and of training, with another value than its default."""
@@ -281,6 +283,7 @@ def test_evaluate(small, tmp_path, capsys):
     assert "`pad_to` must be at least" in capsys.readouterr().err
 
 
+@slow_but_on_torch
 def test_evaluate_opens_the_detector_asked_for(tmp_path, monkeypatch, capsys):
     built = []
     for size in ("Tiny", "Base"):

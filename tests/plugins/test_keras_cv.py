@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.marks import slow_but_on_torch
 from tests.plugins.conftest import assert_finite
 
 SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, None, 3)}
@@ -13,7 +14,10 @@ SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, Non
 pytestmark = pytest.mark.plugins
 
 
-@pytest.fixture(params=SHAPES)
+# A size that is known is the easier case; PyTorch, the fastest, has them all in `make test`.
+@pytest.fixture(
+    params=["unknown", *(pytest.param(s, marks=slow_but_on_torch) for s in ("fixed", "not_square"))]
+)
 def shape(request):
     request.getfixturevalue("seen")("size", request.param)
     return SHAPES[request.param]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_paca import PaCaViT, detection, segmentation
+from tests.marks import slow_but_on_torch
 from tests.plugins.conftest import assert_finite
 
 SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, None, 3)}
@@ -12,7 +13,10 @@ SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, Non
 pytestmark = pytest.mark.plugins
 
 
-@pytest.fixture(params=SHAPES)
+# A size that is known is the easier case; PyTorch, the fastest, has them all in `make test`.
+@pytest.fixture(
+    params=["unknown", *(pytest.param(s, marks=slow_but_on_torch) for s in ("fixed", "not_square"))]
+)
 def shape(request):
     request.getfixturevalue("seen")("size", request.param)
     return SHAPES[request.param]
@@ -270,6 +274,7 @@ def test_lora(ours, small, images):
     assert any("lora" in path for path in changed)
 
 
+@slow_but_on_torch
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
 def test_quantized(mode, hub, ours, small, images, tmp_path):
