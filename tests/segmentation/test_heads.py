@@ -88,7 +88,10 @@ def test_run_layer_test_unit_and_resize():
 def test_mixed_precision(name, policy, images):
     cls, options, _, _ = CASES[name]
     head = cls(7, **options, dtype=policy)
-    for y in keras.tree.flatten(head([images(*shape) for shape in MAPS], training=True)):
+    # a fused head has no batch norms that would bring large maps back into float16's range
+    scale = 1 / 255 if options.get("fused") else 1.0
+    maps = [scale * images(*shape) for shape in MAPS]
+    for y in keras.tree.flatten(head(maps, training=True)):
         assert keras.backend.standardize_dtype(y.dtype) == "float32"
         assert np.isfinite(ops.convert_to_numpy(y)).all()
 
