@@ -74,7 +74,7 @@ def assert_loads(model, path, *inputs, times=1):
     ("mode", "clustering"),
     [
         ("int8", "conv"),
-        pytest.param("int8", "mlp", marks=slow_but_on_torch),
+        pytest.param("int8", "mlp", marks=pytest.mark.slow),
         pytest.param("int8", "linear", marks=pytest.mark.slow),
         pytest.param("int8", "teacher", marks=slow_but_on_torch),
         pytest.param("int4", "conv", marks=slow_but_on_torch),
@@ -98,7 +98,7 @@ def test_classifier(mode, clustering, small, images, tmp_path):
     assert_loads(model, tmp_path / "model.keras", x, times=2 if clustering == "conv" else 1)
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
 def test_backbone_by_other_names_and_inside_another_model(mode, small, images, tmp_path):
     backbone = small(include_top=False, input_shape=(32, 48, 3), name="one")
@@ -123,7 +123,14 @@ def test_backbone_by_other_names_and_inside_another_model(mode, small, images, t
 
 @slow_but_on_torch
 @pytest.mark.parametrize(
-    ("mode", "head"), [("int8", "paca"), ("int4", "paca"), ("int8", "upernet"), ("int8", "fpn")]
+    ("mode", "head"),
+    [
+        ("int8", "paca"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (("int4", "paca"), ("int8", "upernet"), ("int8", "fpn"))
+        ),
+    ],
 )
 def test_segmenter(mode, head, small, images, tmp_path):
     backbone = small(include_top=False, input_shape=(32, 48, 3))
@@ -136,7 +143,7 @@ def test_segmenter(mode, head, small, images, tmp_path):
     assert_loads(segmenter, tmp_path / "model.keras", images(1, 32, 48, 3))
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
 def test_mask_rcnn(mode, small, images, tmp_path):
     detector = MaskRCNN(
@@ -233,7 +240,7 @@ def test_quantizers_and_block_sizes_are_kept(small, images, tmp_path):
             assert getattr(layer, "_int4_block_size", None) == getattr(config, "block_size", None)
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_under_a_mixed_policy(small, images, tmp_path):
     segmenter = Segmenter(
         small(include_top=False, input_shape=(32, 32, 3), dtype="mixed_bfloat16"), num_classes=4
@@ -318,7 +325,7 @@ def test_a_subclass_of_our_dense_is_not_quantized_unasked(images):
     assert layer.quantization_mode == "int8"
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_lora_of_a_quantized_model_trains_and_is_merged(small, images, tmp_path):
     model = small(input_shape=(32, 32, 3))
     x = images(2, 32, 32, 3)
@@ -446,7 +453,10 @@ def test_report_counts_what_pytorch_counts(clustering, small, images):
 
 @slow_but_on_torch
 @only_on_torch
-@pytest.mark.parametrize(("name", "official"), [("PaCaTiny", 3.2), ("PaCaSmall", 5.5)])
+@pytest.mark.parametrize(
+    ("name", "official"),
+    [("PaCaTiny", 3.2), pytest.param("PaCaSmall", 5.5, marks=pytest.mark.slow)],
+)
 def test_report_counts_the_official_numbers(name, official):
     model = getattr(keras_paca, name)(weights=None)
     report = keras_paca.quantization_report(model)
@@ -455,7 +465,7 @@ def test_report_counts_the_official_numbers(name, official):
     assert report.bytes == 4 * report.weights == 4 * model.count_params()
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_report_of_outputs(small, images):
     x = images(3, 32, 48, 3)
     model = small(input_shape=(None, None, 3))
