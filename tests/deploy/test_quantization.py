@@ -80,7 +80,7 @@ def assert_loads(model, path, *inputs, times=1):
         pytest.param("int4", "conv", marks=slow_but_on_torch),
         pytest.param("int4", "mlp", marks=pytest.mark.slow),
         pytest.param("int4", "linear", marks=pytest.mark.slow),
-        pytest.param("int4", "teacher", marks=slow_but_on_torch),
+        pytest.param("int4", "teacher", marks=pytest.mark.slow),
         pytest.param("float8", "conv", marks=pytest.mark.slow),
     ],
 )
@@ -177,7 +177,7 @@ def model_of_single_layers():
     return keras.Model(x, outputs)
 
 
-@pytest.mark.parametrize("mode", ["int4", pytest.param("int8", marks=slow_but_on_torch)])
+@pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
 def test_single_layers_in_a_model_of_ones_own(mode, images, tmp_path):
     model = model_of_single_layers()
     model.quantize(mode)
