@@ -251,7 +251,7 @@ with_what_exports_need = pytest.mark.together if keras.backend.backend() == "jax
     "clustering",
     [
         "conv",
-        *(pytest.param(name, marks=slow_but_on_torch) for name in ("mlp", "linear", "teacher")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp", "linear", "teacher")),
     ],
 )
 def test_export_agrees_with_keras(clustering, small, images, tmp_path):
@@ -378,7 +378,7 @@ def test_name_of_the_input_survives(small, images, tmp_path):
     np.testing.assert_array_equal(again.predict(x, verbose=0), scores)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", pytest.param("float32", marks=slow_but_on_torch)])
+@pytest.mark.parametrize("dtype", ["uint8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_layers_before_the_backbone_in_another_process(dtype, images, tmp_path):
     """A model around ours, saved here and loaded by a process that knows only the file."""
     inputs = keras.Input((50, 70, 3), dtype=dtype)

@@ -55,8 +55,8 @@ def builtin(exported):
 # Each format from TensorFlow and from one of the others in `make test`.
 FORMATS = {
     "tensorflow": tuple(SUFFIXES),
-    "jax": ("onnx", "openvino"),
-    "torch": ("tf_saved_model", "litert"),
+    "jax": ("onnx",),
+    "torch": ("litert",),
 }[BACKEND]
 each_format = pytest.mark.parametrize(
     "format", [f if f in FORMATS else pytest.param(f, marks=pytest.mark.slow) for f in SUFFIXES]

@@ -137,7 +137,7 @@ def test_kinds_of_masks(kind, detector):
 
 
 @slow_but_on_torch
-@pytest.mark.parametrize("kind", ["xywh", "rel_yxyx"])
+@pytest.mark.parametrize("kind", [pytest.param("xywh", marks=pytest.mark.slow), "rel_yxyx"])
 def test_formats_of_boxes(kind, detector):
     images, objects = scene(1, 48, 64)
     convert = keras.utils.bounding_boxes.convert_format
