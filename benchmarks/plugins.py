@@ -51,7 +51,8 @@ def main():
         for backend in BACKENDS:
             short = []  # of (size, step) that wasn't seen
             for size in ("fixed", "not_square", "unknown"):
-                for step, what in rows[library, consumer, backend, size].items():
+                row = rows.get((library, consumer, backend, size), dict.fromkeys(STEPS, "not run"))
+                for step, what in row.items():
                     if what != "yes":
                         reasons += [what] * (what not in reasons)
                         short.append((size, step, reasons.index(what) + 1))
@@ -66,8 +67,12 @@ def _cell(short):
     if not short:
         return "all"
     sizes, steps = ({each[i] for each in short} for i in (0, 1))
-    what = f"unless {' or '.join(sorted(sizes))}" if len(sizes) < 3 else ""
-    what = what or f"all but {', '.join(step for step in STEPS if step in steps)}"
+    if steps == set(STEPS) and len(sizes) == 3:
+        what = "none"
+    elif len(sizes) < 3:
+        what = f"all but at {' or '.join(sorted(sizes))} size"
+    else:
+        what = f"all but {', '.join(step for step in STEPS if step in steps)}"
     return f"{what} ({', '.join(str(n) for n in sorted({each[2] for each in short}))})"
 
 
