@@ -16,6 +16,7 @@ BOUNDS = {"float32": 1e-5, "float16": 1e-2}
 COSINE, TOP1 = 0.95, 0.75
 # Of detections: the share without a partner of the same label within these pixels and this score.
 UNMATCHED, PIXELS, SCORE = 0.02, 0.5, 1e-3
+INTEGERS = ("dynamic", "int8")
 SIZES = ((224, 224), (193, 257))  # of check images for models of any size
 
 
@@ -127,7 +128,7 @@ def compare(
     Args:
         wanted: Keras's outputs.
         found: the file's, under the same names or in the same order.
-        precision: "float32", "float16" or "int8".
+        precision: "float32", "float16", "dynamic" or "int8".
 
     Returns:
         {output: {measure: value}}: "difference" is ||out - keras|| / ||keras||, for probabilities
@@ -141,7 +142,7 @@ def compare(
     for name, array in wanted.items():
         a, b = (_before_softmax(x, array, precision) for x in (array, found[name]))
         measures[name] = {"difference": float(np.linalg.norm(b - a) / np.linalg.norm(a))}
-        if precision == "int8":
+        if precision in INTEGERS:
             product = np.linalg.norm(a) * np.linalg.norm(b)
             measures[name]["cosine"] = float(np.vdot(a, b) / product)
             measures[name]["top1"] = float((a.argmax(-1) == b.argmax(-1)).mean())
@@ -150,16 +151,14 @@ def compare(
 
 def exceeded(measures: dict[str, dict[str, float]], precision: str) -> list[str]:
     """Return in words what is over its bound."""
+    most = {"difference": BOUNDS.get(precision, np.inf), "unmatched": UNMATCHED}
+    least = {"cosine": COSINE, "top1": TOP1}
     words = []
     for name, values in measures.items():
         for measure, value in values.items():
-            worse, bound = {
-                "difference": (value > BOUNDS.get(precision, np.inf), BOUNDS.get(precision)),
-                "cosine": (value < COSINE, COSINE),
-                "top1": (value < TOP1, TOP1),
-                "unmatched": (value > UNMATCHED, UNMATCHED),
-            }[measure]
-            if worse or not np.isfinite(value):
+            bound = most.get(measure, least.get(measure))
+            good = value <= bound if measure in most else value >= bound  # NaN is never
+            if not good:
                 words.append(f"{measure} of {name!r} is {value:.2g}, the bound {bound:g}")
     return words
 
@@ -179,7 +178,7 @@ def _before_softmax(array: np.ndarray, wanted: np.ndarray, precision: str) -> np
     array = array.astype("float64")
     sums = wanted.astype("float64").sum(-1)
     is_softmax = wanted.min() >= 0 and wanted.shape[-1] > 1 and np.abs(sums - 1).max() < 1e-2
-    if not is_softmax or precision == "int8":  # whose small probabilities are 0
+    if not is_softmax or precision in INTEGERS:  # whose small probabilities are 0
         return array
     logits = np.log(np.maximum(array, np.finfo("float32").tiny))
     return logits - logits.mean(-1, keepdims=True)

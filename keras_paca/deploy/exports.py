@@ -109,7 +109,8 @@ def export(
         model: a model of one image input: a classifier, backbone, segmenter, Mask R-CNN, or the
             user's own.
         path: file ending in ".tflite", ".onnx" or ".xml" (the weights go to ".bin" beside it), or
-            folder of a SavedModel. What is there is replaced when the new file is whole.
+            folder of a SavedModel. A file, or a SavedModel, that is there is replaced when the new
+            one is whole.
         format: "tf_saved_model" (or "saved_model"), "litert", "onnx" or "openvino".
         image_size: height and width of the file's input, one integer for a square; by default the
             model's, any size where that is unknown. LiteRT needs one.
@@ -131,7 +132,8 @@ def export(
         ValueError: if an argument doesn't fit, or the file differs by more than its bound.
         ImportError: if what writes or runs the format is missing; it names the extra.
         FileNotFoundError: if the path's folder doesn't exist.
-        OSError: if the path can't be written; nothing is left under its name.
+        OSError: if the path can't be written, or is a folder with something else in it; nothing
+            is left under its name.
         RuntimeError: if the format's converter fails.
     """
     format = ALIASES.get(format, format)
@@ -221,10 +223,19 @@ def _check_arguments(
             "LiteRT's converter doesn't take Keras's quantized layers; export the float model with "
             f"`quantize`. Received: a model quantized to {', '.join(sorted(modes))}"
         )
+    if path.is_dir() and SUFFIXES[format]:
+        raise IsADirectoryError(f"{path} is a folder")
+    if format == "tf_saved_model" and path.exists() and not _may_be_replaced(path):
+        raise FileExistsError(f"{path} is there and no SavedModel, which a new one may replace")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"No such folder: {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"{path.parent} can't be written to")
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    """Return whether a folder is empty or a SavedModel."""
+    return folder.is_dir() and ((folder / "saved_model.pb").exists() or not any(folder.iterdir()))
 
 
 def _input_shape(model: keras.Model, format: str, image_size: Any, batch_size: int | None) -> tuple:
@@ -418,8 +429,6 @@ def _move(source: Path, target: Path) -> None:
             target.replace(old)  # within the folder that is deleted afterwards
         source.replace(target)
         return
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder")
     weights = source.with_suffix(".bin")
     if source.suffix == ".xml" and weights.exists():
         weights.replace(target.with_suffix(".bin"))

@@ -232,9 +232,12 @@ def test_compare():
     assert found["a"]["difference"] == pytest.approx(0.01)  # of the logits
     assert "is 0.01, the bound 1e-05" in checks.exceeded(found, "float32")[0]
     assert checks.exceeded({"a": {"difference": np.nan}}, "float32")
-    found = checks.compare({"a": logits}, {"other": -logits}, "int8")
-    assert found["a"]["cosine"] == pytest.approx(-1)
-    assert len(checks.exceeded(found, "int8")) == 2
+    for precision in ("dynamic", "int8"):
+        found = checks.compare({"a": logits}, {"other": -logits}, precision)
+        assert found["a"]["cosine"] == pytest.approx(-1)
+        assert len(checks.exceeded(found, precision)) == 2
+        found = checks.compare({"a": logits}, {"a": logits * np.nan}, precision)
+        assert "nan" in checks.exceeded(found, precision)[0]
     with pytest.raises(ValueError, match="outputs"):
         checks.compare({"a": logits}, {"b": logits, "c": logits}, "int8")
 
@@ -299,7 +302,13 @@ def test_bad_paths(classifier, tmp_path):
     (tmp_path / "model.onnx").mkdir()
     with pytest.raises(IsADirectoryError):
         keras_paca.export(classifier, tmp_path / "model.onnx", "onnx", check=False)
-    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    (tmp_path / "model.onnx" / "precious.txt").write_text("somebody's")
+    with pytest.raises(FileExistsError, match="no SavedModel"):  # which a new one may replace
+        keras_paca.export(classifier, tmp_path / "model.onnx", "saved_model", check=False)
+    assert [file.name for file in tmp_path.rglob("*")] == ["model.onnx", "precious.txt"]
+    (tmp_path / "empty").mkdir()
+    keras_paca.export(classifier, tmp_path / "empty", "saved_model", check=False)
+    assert (tmp_path / "empty" / "saved_model.pb").exists()
 
 
 @slow_but_on_tensorflow
