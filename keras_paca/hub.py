@@ -15,7 +15,7 @@ except ImportError as error:
     raise ImportError("`keras_paca.hub` needs KerasHub: pip install keras-paca[hub]") from error
 
 from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
-from keras_paca.layers.composite import serialize_policy
+from keras_paca.layers.composite import quantized_layers, serialize_policy
 
 # What a classifier has and a backbone hasn't; `image_shape` stands for the shape of the input.
 _OF_THE_CLASSIFIER = (
@@ -218,7 +218,7 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
                 "`from_model` takes a `PaCaViT` with `include_top=True` and "
                 f"`include_preprocessing=True`. Received: {model!r}"
             )
-        if any(layer.quantization_mode for layer in model._flatten_layers()):
+        if quantized_layers(model):
             raise ValueError(
                 "`from_model` takes a model that isn't quantized; quantize the classifier that it "
                 f"makes. Received: {model!r}"

@@ -44,13 +44,14 @@ def check_images(model: keras.Model, shape: tuple) -> list[np.ndarray]:
         photographs = np.load(stored)["photographs"].astype("float32")
     sizes = SIZES if None in shape[1:3] else (shape[1:3],)
     sizes = [tuple(a or b for a, b in zip(shape[1:3], size, strict=True)) for size in sizes]
+    normalise = (lambda images: images) if _normalises(model) else _normalise
     batches = []
     for size in dict.fromkeys(sizes):
         images = keras.ops.image.resize(photographs, size, data_format="channels_last")
         count = -(-5 // (shape[0] or 5)) * (shape[0] or 5)
         noise = np.random.default_rng(0).uniform(0, 255, (count - 4, *size, 3))
         images = np.concatenate([keras.ops.convert_to_numpy(images), noise.astype("float32")])
-        batches.append(images if _normalises(model) else _normalise(images))
+        batches.append(normalise(images))
     return batches
 
 
@@ -180,8 +181,13 @@ def _before_softmax(array: np.ndarray, wanted: np.ndarray, precision: str) -> np
     is_softmax = wanted.min() >= 0 and wanted.shape[-1] > 1 and np.abs(sums - 1).max() < 1e-2
     if not is_softmax or precision in INTEGERS:  # whose small probabilities are 0
         return array
-    logits = np.log(np.maximum(array, np.finfo("float32").tiny))
-    return logits - logits.mean(-1, keepdims=True)
+    return centred_logits(array)
+
+
+def centred_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logits whose mean is 0: a softmax leaves nothing else of them."""
+    logits = np.log(np.maximum(probabilities.astype("float64"), np.finfo("float32").tiny))
+    return logits - logits.mean(axis=-1, keepdims=True)
 
 
 def _unmatched(wanted: dict, found: dict) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from keras_paca.deploy import check as checks
 from keras_paca.deploy.fuse import fuse as fuse_model
 from keras_paca.deploy.write import QUANTIZED, write
+from keras_paca.layers.composite import quantized_layers
 
 ALIASES = {"saved_model": "tf_saved_model", "tflite": "litert"}
 SUFFIXES = {"tf_saved_model": "", "litert": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
@@ -213,11 +214,7 @@ def _check_arguments(
             f"Received: quantize={quantize!r}, representative_data="
             f"{getattr(representative_data, 'shape', representative_data)}"
         )
-    modes = {
-        layer.dtype_policy.quantization_mode
-        for layer in model._flatten_layers()
-        if layer.dtype_policy.quantization_mode is not None
-    }
+    modes = {layer.quantization_mode for layer in quantized_layers(model)}
     if modes and format == "litert":
         raise ValueError(
             "LiteRT's converter doesn't take Keras's quantized layers; export the float model with "
@@ -306,10 +303,8 @@ def _precision(model: keras.Model) -> str:
 
 def _fusible(model: keras.Model) -> bool:
     """Return whether there is something to fuse: layers of ours, and none quantized."""
-    layers = list(model._flatten_layers())
-    if any(layer.dtype_policy.quantization_mode is not None for layer in layers):
-        return False
-    return any(getattr(layer, "fused", True) is False for layer in layers)
+    unfused = any(getattr(layer, "fused", True) is False for layer in model._flatten_layers())
+    return unfused and not quantized_layers(model)
 
 
 # --- The way there ----------------------------------------------------------------------------
@@ -341,20 +336,29 @@ def _write_elsewhere(
         }
         script = Path(folder) / "specification.json"
         script.write_text(json.dumps(specification), encoding="utf-8")
-        environment = {
+        run_on("tensorflow", "keras_paca.deploy.write", str(script))
+
+
+def run_on(backend: str, module: str, *arguments: str) -> str:
+    """Run one of our modules in a process with a backend, and return what it prints.
+
+    Raises:
+        RuntimeError: if it fails, with the end of what it says.
+    """
+    answer = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={
             **os.environ,
-            "KERAS_BACKEND": "tensorflow",
+            "KERAS_BACKEND": backend,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "TF_CPP_MIN_LOG_LEVEL": "2",
-        }
-        answer = subprocess.run(
-            [sys.executable, "-m", "keras_paca.deploy.write", str(script)],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        },
+        capture_output=True,
+        text=True,
+    )
     if answer.returncode:
-        raise RuntimeError(f"{format} can't be written by TensorFlow:\n{answer.stderr[-2000:]}")
+        raise RuntimeError(f"{module} failed on {NAMES[backend]}:\n{answer.stderr[-2000:]}")
+    return answer.stdout
 
 
 def modules_of(model: keras.Model) -> list[str]:

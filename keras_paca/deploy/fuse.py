@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_paca.layers.composite import quantized_layers
 from keras_paca.layers.folding import take_weights
 
 PACKAGE = "keras_paca>"  # before the name of every class that is registered there
@@ -32,12 +33,11 @@ def fuse(model: keras.Model) -> keras.Model:
     """
     if not model.built:
         raise ValueError(f"`model` must be built: call it on data once. Received: model={model!r}")
-    for layer in model._flatten_layers():
-        if getattr(layer.dtype_policy, "quantization_mode", None) is not None:
-            raise ValueError(
-                "Fuse first and quantize then: a quantized layer's weights can't hold a scale. "
-                f"Received: model={model!r} with {layer.path!r} in {layer.dtype_policy!r}"
-            )
+    for layer in quantized_layers(model):
+        raise ValueError(
+            "Fuse first and quantize then: a quantized layer's weights can't hold a scale. "
+            f"Received: model={model!r} with {layer.path!r} in {layer.dtype_policy!r}"
+        )
     config = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)
     if not _set_fused(config):

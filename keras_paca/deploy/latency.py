@@ -1,8 +1,6 @@
 """Latency, memory and size of a model in Keras and in the runtimes that it can be exported to."""
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ import numpy as np
 
 from keras_paca.deploy import check as checks
 from keras_paca.deploy import runtime
-from keras_paca.deploy.exports import NAMES, RUNTIMES, SUFFIXES, export, modules_of
+from keras_paca.deploy.exports import NAMES, RUNTIMES, SUFFIXES, export, modules_of, run_on
 
 FORMS = (
     ("tf_saved_model", None),
@@ -26,7 +24,6 @@ FORMS = (
     ("onnx", None),
     ("openvino", None),
 )
-COLUMNS = ("runtime", "precision", "megabytes", "first_ms", "ms", "peak_megabytes", "difference")
 
 
 def benchmark(
@@ -65,14 +62,16 @@ def benchmark(
         np.savez(source, images=images[:batch_size])
         saved = Path(folder) / "model.keras"
         model.save(saved)
+        modules = modules_of(model)
         for backend, name in NAMES.items():
             if find_spec(backend) is None:
                 continue
-            measured = _in_keras(backend, saved, source, modules_of(model))
+            answer = run_on(backend, "keras_paca.deploy.latency", str(saved), str(source), *modules)
+            measured = json.loads(answer.splitlines()[-1])
             rows.append(_row(f"Keras on {name}", "float32", saved.stat().st_size, measured))
+        data = representative_data if representative_data is not None else images
         for format, quantize in FORMS:
             target = Path(folder) / f"model{SUFFIXES[format]}"
-            data = representative_data if representative_data is not None else images
             try:
                 exported = export(
                     model,
@@ -121,25 +120,6 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> str:
             f"{'' if difference is None else f'{difference:.1e}':>12}"
         )
     return "\n".join(lines)
-
-
-def _in_keras(backend: str, saved: Path, source: Path, modules: list[str]) -> dict:
-    """Measure `predict_on_batch` in a process with that backend."""
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
-    answer = subprocess.run(
-        [sys.executable, "-m", "keras_paca.deploy.latency", str(saved), str(source), *modules],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    if answer.returncode:
-        raise RuntimeError(f"{NAMES[backend]} can't run the model:\n{answer.stderr[-2000:]}")
-    return json.loads(answer.stdout.splitlines()[-1])
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.deploy.check import centred_logits
 from keras_paca.layers import DepthwiseConv2D
 
 DEFAULT_SIDE = 224  # of images, where neither the caller nor the model says
@@ -433,7 +434,7 @@ def _change(x: np.ndarray, y: np.ndarray, softmax: bool) -> OutputChange:
     """Return how far outputs `x` lie from `y`."""
     agreement = float(np.mean(np.argmax(x, axis=-1) == np.argmax(y, axis=-1)))
     if softmax:
-        x, y = _before_softmax(x), _before_softmax(y)
+        x, y = centred_logits(x), centred_logits(y)
     x, y = (values.reshape(len(values), -1).astype("float64") for values in (x, y))
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     tiny = np.finfo("float64").tiny
@@ -442,9 +443,3 @@ def _change(x: np.ndarray, y: np.ndarray, softmax: bool) -> OutputChange:
         cosine=float(np.mean(np.sum(x * y, axis=1) / np.maximum(norms, tiny))),
         top1_agreement=agreement,
     )
-
-
-def _before_softmax(probabilities: np.ndarray) -> np.ndarray:
-    """Return the logits whose mean is 0: a softmax leaves nothing else of them."""
-    logits = np.log(np.maximum(probabilities.astype("float64"), np.finfo("float32").tiny))
-    return logits - logits.mean(axis=-1, keepdims=True)

@@ -100,6 +100,11 @@ def serialize_policy(policy: Any, layers: Iterable[keras.layers.Layer]) -> dict:
     }
 
 
+def quantized_layers(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return the quantized layers inside a layer or a model."""
+    return [layer for layer in owner._flatten_layers() if layer.quantization_mode is not None]
+
+
 def _find(layers: Iterable[keras.layers.Layer]) -> dict[str, keras.layers.Layer]:
     """Return the quantized layers among `layers` and inside them, by path."""
     found = {}
