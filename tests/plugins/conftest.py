@@ -4,6 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from tests.marks import slow_but_on_torch
+
+SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, None, 3)}
+
 
 @pytest.fixture(autouse=True)
 def _their_warnings(recwarn):
@@ -22,6 +26,15 @@ def seen(request, record_property):
     record_property("library", library[request.path.stem])
     record_property("backend", keras.backend.backend())
     return lambda step, what="yes": record_property(step, what)
+
+
+# A size that is known is the easier case; PyTorch, the fastest, has them all in `make test`.
+@pytest.fixture(
+    params=["unknown", *(pytest.param(s, marks=slow_but_on_torch) for s in ("fixed", "not_square"))]
+)
+def shape(request):
+    request.getfixturevalue("seen")("size", request.param)
+    return SHAPES[request.param]
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +73,26 @@ def assert_finite(predictions):
     """Check every number of what a model predicts."""
     for array in keras.tree.flatten(predictions):
         assert np.isfinite(np.asarray(array, "float64")).all()
+
+
+def sides(shape):
+    return (2, *(side or 64 for side in shape[:2]), 3)
+
+
+def check(model, x, truth, round_trip, seen):
+    """Check a compiled model through all steps, and return what it predicts."""
+    seen("build")
+    assert np.isfinite(model.fit(x, truth, verbose=0).history["loss"][0])
+    seen("fit")
+    found = model.predict(x, verbose=0)
+    assert_finite(found)
+    seen("predict")
+    round_trip(model, x)
+    seen("save and load")
+    return found
+
+
+def check_segmenter(model, x, round_trip, seen):
+    """Check a compiled segmenter of four classes."""
+    masks = keras.utils.to_categorical(np.random.default_rng(0).integers(0, 4, x.shape[:3]), 4)
+    assert check(model, x, masks, round_trip, seen).shape == (*x.shape[:3], 4)

@@ -6,21 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from tests.marks import slow_but_on_torch
-from tests.plugins.conftest import assert_finite
-
-SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, None, 3)}
+from tests.plugins.conftest import assert_finite, check_segmenter, sides
 
 pytestmark = pytest.mark.plugins
-
-
-# A size that is known is the easier case; PyTorch, the fastest, has them all in `make test`.
-@pytest.fixture(
-    params=["unknown", *(pytest.param(s, marks=slow_but_on_torch) for s in ("fixed", "not_square"))]
-)
-def shape(request):
-    request.getfixturevalue("seen")("size", request.param)
-    return SHAPES[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +19,6 @@ def cv():
         warnings.simplefilter("ignore")
         import keras_cv
     return keras_cv
-
-
-def sides(shape):
-    return (2, *(side or 64 for side in shape[:2]), 3)
 
 
 def boxes(images):
@@ -82,15 +66,5 @@ def test_segmenter(name, shape, cv, backbone, images, round_trip, seen):
     if name == "SegFormer" and None in shape:
         pytest.skip("KerasCV's SegFormer resizes to the height and width of its input's shape")
     model = getattr(cv.models, name)(num_classes=4, backbone=backbone(shape))
-    seen("build")
-    x = images(*sides(shape))
-    masks = keras.utils.to_categorical(np.random.default_rng(0).integers(0, 4, x.shape[:3]), 4)
     model.compile("adam", "categorical_crossentropy")
-    assert np.isfinite(model.fit(x, masks, verbose=0).history["loss"][0])
-    seen("fit")
-    found = model.predict(x, verbose=0)
-    assert found.shape == (*x.shape[:3], 4)
-    assert_finite(found)
-    seen("predict")
-    round_trip(model, x)
-    seen("save and load")
+    check_segmenter(model, images(*sides(shape)), round_trip, seen)

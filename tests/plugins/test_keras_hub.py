@@ -6,20 +6,9 @@ import pytest
 
 from keras_paca import PaCaViT, detection, segmentation
 from tests.marks import slow_but_on_torch
-from tests.plugins.conftest import assert_finite
-
-SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, None, 3)}
+from tests.plugins.conftest import check, check_segmenter, sides
 
 pytestmark = pytest.mark.plugins
-
-
-# A size that is known is the easier case; PyTorch, the fastest, has them all in `make test`.
-@pytest.fixture(
-    params=["unknown", *(pytest.param(s, marks=slow_but_on_torch) for s in ("fixed", "not_square"))]
-)
-def shape(request):
-    request.getfixturevalue("seen")("size", request.param)
-    return SHAPES[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +19,6 @@ def hub():
         warnings.simplefilter("ignore")
         import keras_hub
     return keras_hub
-
-
-def sides(shape):
-    return (2, *(side or 64 for side in shape[:2]), 3)
 
 
 def boxes(images):
@@ -49,17 +34,8 @@ def test_retinanet(shape, hub, backbone, images, round_trip, seen):
     )
     model = hub.models.RetinaNetObjectDetector(pyramid, num_classes=3, preprocessor=None)
     model.compile(optimizer=keras.optimizers.Adam(1e-4), box_loss="auto")
-    check(model, images(*sides(shape)), boxes, round_trip, seen)
-
-
-def check(model, x, truth, round_trip, seen):
-    seen("build")
-    assert np.isfinite(model.fit(x, truth(x), verbose=0).history["loss"][0])
-    seen("fit")
-    assert_finite(model.predict(x, verbose=0))
-    seen("predict")
-    round_trip(model, x)
-    seen("save and load")
+    x = images(*sides(shape))
+    check(model, x, boxes(x), round_trip, seen)
 
 
 @pytest.mark.slow
@@ -74,6 +50,7 @@ def test_deeplab(shape, hub, backbone, images, round_trip, seen):
         image_shape=shape,
     )
     model = hub.models.DeepLabV3ImageSegmenter(pyramid, num_classes=4)
+    model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
     check_segmenter(model, images(*sides(shape)), round_trip, seen)
 
 
@@ -86,22 +63,8 @@ def test_segformer(shape, hub, backbone, images, round_trip, seen):
         image_encoder=backbone(shape).as_segformer_encoder(), projection_filters=16
     )
     model = hub.models.SegFormerImageSegmenter(pyramid, num_classes=4)
-    check_segmenter(model, images(*sides(shape)), round_trip, seen)
-
-
-def check_segmenter(model, x, round_trip, seen):
-    seen("build")
-    masks = np.random.default_rng(0).integers(0, 4, x.shape[:3])
-    one_hot = keras.utils.to_categorical(masks, 4)
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
-    assert np.isfinite(model.fit(x, one_hot, verbose=0).history["loss"][0])
-    seen("fit")
-    found = model.predict(x, verbose=0)
-    assert found.shape == (*x.shape[:3], 4)
-    assert_finite(found)
-    seen("predict")
-    round_trip(model, x)
-    seen("save and load")
+    check_segmenter(model, images(*sides(shape)), round_trip, seen)
 
 
 @pytest.mark.slow
@@ -141,7 +104,8 @@ def test_dfine(shape, hub, backbone, images, round_trip, seen):
         image_shape=shape,
     )
     model = hub.models.DFineObjectDetector(pyramid, num_classes=3, bounding_box_format="yxyx")
-    check(model, images(*sides(shape)), boxes, round_trip, seen)
+    x = images(*sides(shape))
+    check(model, x, boxes(x), round_trip, seen)
 
 
 @pytest.mark.slow
@@ -150,7 +114,7 @@ def test_image_classifier(shape, hub, backbone, images, round_trip, seen):
     model = hub.models.ImageClassifier(backbone=backbone(shape), num_classes=3)
     x = images(*sides(shape))
     assert model.predict(x, verbose=0).shape == (2, 3)
-    check(model, x, lambda x: np.array([0, 2]), round_trip, seen)
+    check(model, x, np.array([0, 2]), round_trip, seen)
 
 
 @pytest.mark.slow
