@@ -1,5 +1,6 @@
 """Released segmentation and detection checkpoints into models: what loads and what is refused."""
 
+import contextlib
 import functools
 import http.server
 import threading
@@ -15,7 +16,7 @@ from keras_paca.segmentation.paca import checkpoint_map as segmenter_map
 from keras_paca.weights import model_variables, released_files, to_official
 from tests.marks import slow_but_on_torch
 from tests.parity import dense, official
-from tests.stand_ins import write_released
+from tests.stand_ins import released_tensors, write_released
 
 pytestmark = slow_but_on_torch
 DENSE = [file for file in released_files() if file.task != "classification"]
@@ -109,25 +110,51 @@ def released(request, tmp_path, monkeypatch):
     return name, file, folder
 
 
-def test_named_weights_come_from_a_server(released):
-    name, file, folder = released
+@contextlib.contextmanager
+def served(folder):
+    """Serve a folder, as a mirror of the released files; yield its address."""
     handler = functools.partial(Quiet, directory=folder)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        named = "coco" if file.task == "detection" else "ade20k"
-        url = f"http://127.0.0.1:{server.server_port}/"
-        model = case_model(name, weights=named, weights_url=url)
+        yield f"http://127.0.0.1:{server.server_port}/"
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def test_named_weights_come_from_a_server(released):
+    name, file, folder = released
+    named = "coco" if file.task == "detection" else "ade20k"
+    with served(folder) as url:
+        model = case_model(name, weights=named, weights_url=url)
     _, checkpoint, _ = official.case(name)
     found = official_checkpoint(model)
     assert {k for k in checkpoint if not k.endswith("num_batches_tracked")} == found.keys()
     for key, array in found.items():
         np.testing.assert_array_equal(array, checkpoint[key])
+
+
+@pytest.mark.parametrize("factory", [detection.PaCaTinyMaskRCNN, segmentation.PaCaTinySegmenter])
+def test_weights_of_the_backbone_alone(factory, tmp_path, monkeypatch):
+    """ "imagenet" fills the backbone; the heads are fresh, of any number of classes."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    (file,) = (
+        file
+        for file in released_files()
+        if (file.task, file.size, file.clustering) == ("classification", "tiny", "conv")
+    )
+    tensors = released_tensors("tiny")
+    write_released(tmp_path / file.file, tensors)
+    with served(tmp_path) as url:
+        model = factory(weights="imagenet", weights_url=url, num_classes=7)
+    assert model.num_classes == 7
+    found = official_tensors(model.backbone)
+    assert len(found) > 100
+    for key, array in found.items():
+        np.testing.assert_array_equal(array, tensors[key])
 
 
 def test_path_and_saved_model(released, tmp_path):

@@ -171,13 +171,30 @@ def test_roi_align_has_a_gradient():
     assert np.sum(gradient * direction) == pytest.approx(along, rel=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's of its own parts
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="tested above, compiled by XLA")
+def test_roi_align_compiles_whole_on_pytorch():
+    import torch
+
+    boxes = torch.tensor([[[5, 9, 31, 40.5], [0, 0, 64, 64]]])
+    levels = [torch.tensor(level, requires_grad=True) for level in pyramid(64, 64)]
+    expected = roi_align(levels, boxes, 7, (4, 8, 16, 32))
+    (gradient,) = torch.autograd.grad(expected.square().sum(), levels[0])
+    compiled = torch.compile(roi_align, fullgraph=True)
+    found = compiled(levels, boxes, 7, (4, 8, 16, 32))
+    torch.testing.assert_close(found, expected)
+    (found,) = torch.autograd.grad(found.square().sum(), levels[0])
+    torch.testing.assert_close(found, gradient)
+
+
 def gradient_of(function, x):
-    """Return the gradient of a function at x, compiled where the backend compiles."""
+    """Return the gradient of a function at x, compiled by XLA on TensorFlow and JAX."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        @tf.function
+        @tf.function(jit_compile=True)
         def gradient(x):
             with tf.GradientTape() as tape:
                 tape.watch(x)
