@@ -392,10 +392,12 @@ class SemanticFPNHead(SegmentationHead):
             for i in levels
             for step in range(max(i, 1))
         ]
-        for i, shape in enumerate(input_shape):
-            self.laterals[i].build(shape)
-            self.smooths[i].build((*shape[:3], self.pyramid_channels))
-            for step, conv in enumerate(self._ways()[i]):
+        for lateral, smooth, way, shape in zip(
+            self.laterals, self.smooths, self._ways(), input_shape, strict=True
+        ):
+            lateral.build(shape)
+            smooth.build((*shape[:3], self.pyramid_channels))
+            for step, conv in enumerate(way):
                 channels = self.channels if step else self.pyramid_channels
                 conv.build((None, None, None, channels))
         self.classify.build((*input_shape[0][:3], self.channels))

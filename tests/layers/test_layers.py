@@ -106,27 +106,19 @@ def test_run_layer_test(name):
         test.tearDown()
 
 
-def test_run_layer_test_attention_with_assignment():
+@pytest.mark.parametrize(
+    ("options", "trainable"),
+    [({"cluster_position_embedding": True}, 8 + 2 + 1), ({"fused": True}, 6)],
+)
+def test_run_layer_test_attention_with_assignment(options, trainable):
     test = testing.TestCase()
     test.run_layer_test(
         layers.PatchToClusterAttention,
-        {"num_heads": 2, "cluster_position_embedding": True},
+        {"num_heads": 2, **options},
         input_shape={"inputs_shape": (2, 7, 5, 4), "assignment_shape": (2, 35, 6)},
         expected_output_shape=(2, 7, 5, 4),
-        expected_num_trainable_weights=8 + 2 + 1,
+        expected_num_trainable_weights=trainable,
         run_training_check=False,  # Keras's passes one positional input
-    )
-
-
-def test_run_layer_test_fused_attention_with_assignment():
-    test = testing.TestCase()
-    test.run_layer_test(
-        layers.PatchToClusterAttention,
-        {"num_heads": 2, "fused": True},
-        input_shape={"inputs_shape": (2, 7, 5, 4), "assignment_shape": (2, 35, 6)},
-        expected_output_shape=(2, 7, 5, 4),
-        expected_num_trainable_weights=6,
-        run_training_check=False,
     )
 
 
