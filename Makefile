@@ -11,7 +11,7 @@ PYTEST = -m pytest -q -n 2 --dist worksteal --durations=10
 OLDEST_KERAS = 3.13.0
 
 .PHONY: demo test test-full lint parity bars table test-together test-plugins test-oldest \
-	full-together full-plugins plugins clean \
+	full-together full-plugins plugins outsiders clean \
 	$(BACKENDS:%=test-%) $(BACKENDS:%=full-%)
 
 demo: .venv/tensorflow/ready
@@ -19,7 +19,7 @@ demo: .venv/tensorflow/ready
 
 test: lint $(BACKENDS:%=test-%) test-together test-plugins test-oldest
 
-test-full: lint $(BACKENDS:%=full-%) full-together full-plugins test-oldest parity
+test-full: lint $(BACKENDS:%=full-%) full-together full-plugins test-oldest outsiders parity
 
 lint: .venv/torch/ready
 	.venv/torch/bin/ruff format --check .
@@ -66,6 +66,10 @@ full-plugins: .venv/plugins/ready
 # The matrix of consumers. REPORTS: more of them, from another machine or other versions.
 plugins: full-plugins
 	$(PYTHON) benchmarks/plugins.py $(BACKENDS:%=.venv/plugins-%.xml) $(REPORTS)
+
+# Files exported on JAX and PyTorch where nothing is installed but their runtime.
+outsiders: .venv/all/ready
+	$(PYTHON) benchmarks/outsiders.py
 
 # The layers, and parity of all models, on the lowest Keras that pyproject.toml admits.
 test-oldest: .venv/torch/ready .venv/keras-$(OLDEST_KERAS)/ready
