@@ -3,9 +3,11 @@
     python benchmarks/exports.py [MODEL ...]
 
 For each: the relative difference to Keras that the check found in the file's own runtime, the
-number of kinds of operators, the size, and the latency of one image, in a process of its own. Needs
-an environment with the three backends and the extras `litert`, `onnx` and `openvino`, such as
-.venv/all. Rows are printed and added to benchmarks/exports.csv.
+number of kinds of operators, the size, and the latency of one image, in a process of its own. Files
+of a fixed image size take one image at a time, the others any number. The classifier gives logits:
+without training its probabilities are all smaller than an integer's step. Needs an environment with
+the three backends and the extras `litert`, `onnx` and `openvino`, such as .venv/all. Rows are
+printed and added to benchmarks/exports.csv.
 """
 
 import csv
@@ -42,7 +44,7 @@ def build(name, size):
         return segmentation.PaCaTinySegmenter("paca", **options)
     if name == "mask_rcnn":
         return detection.PaCaTinyMaskRCNN(**options)
-    return keras_paca.PaCaTiny(**options)
+    return keras_paca.PaCaTiny(classifier_activation=None, **options)
 
 
 def measure(name, size):
@@ -54,8 +56,9 @@ def measure(name, size):
 
     keras.utils.set_random_seed(0)
     model = build(name, size)
-    sides = tuple(model.inputs[0].shape[1:3])
-    sides = (224, 224) if None in sides else sides
+    sides = model.inputs[0].shape[1:3]
+    any_size = None in sides
+    sides = (224, 224) if any_size else tuple(sides)
     images = check.check_images(model, (None, *sides, 3))[0]
     for format, forms in FORMATS.items():
         if name == "mask_rcnn" and format not in ("tf_saved_model", "onnx"):
@@ -65,13 +68,13 @@ def measure(name, size):
                 continue  # TensorFlow writes them all
             row = {"format": format, "precision": quantize or "float32"}
             try:
-                row |= export(keras_paca.export, model, format, quantize, sides, images)
+                row |= export(keras_paca.export, model, format, quantize, sides, images, any_size)
             except Exception as error:
                 row["error"] = " ".join(str(error).split())[:200]
             print(json.dumps(row), flush=True)
 
 
-def export(write, model, format, quantize, sides, images):
+def export(write, model, format, quantize, sides, images, any_size):
     """Export, and measure the latency of one image."""
     import numpy as np
 
@@ -85,7 +88,7 @@ def export(write, model, format, quantize, sides, images):
             target,
             format,
             image_size=sides if format == "litert" else None,
-            batch_size=1 if "boxes" in (model.output_names or ()) else None,
+            batch_size=None if any_size else 1,
             quantize=quantize,
             representative_data=images if quantize == "int8" else None,
             verbose=False,

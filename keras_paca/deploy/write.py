@@ -13,7 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-OPSET = 18  # of ONNX, from 2022
+from keras_paca.deploy.write_onnx import write_onnx
+
 QUANTIZED = ("float16", "dynamic", "int8")  # forms of a LiteRT file
 
 
@@ -41,7 +42,7 @@ def write(
     if format == "litert":
         options = _litert_options(quantize, representative_data)
     if format == "onnx":
-        _write_onnx(model, path, signature)
+        write_onnx(model, path, signature)
         return
     model.export(str(path), format=format, input_signature=signature, verbose=False, **options)
     if format == "openvino":
@@ -66,58 +67,6 @@ def _litert_options(quantize: str | None, representative_data: np.ndarray | None
 
         options["representative_dataset"] = images
     return options
-
-
-def _write_onnx(model: keras.Model, path: Path, signature: list) -> None:
-    """Write ONNX by way of a SavedModel, whose constants, inputs and outputs have their places.
-
-    `Model.export` to ONNX makes inputs of constants that a layer holds, as `Normalization` does.
-    """
-    import tensorflow as tf
-    import tf2onnx
-    import tf2onnx.optimizer
-    from tensorflow.python.framework import convert_to_constants
-
-    with tempfile.TemporaryDirectory() as folder:
-        model.export(folder, input_signature=signature, verbose=False)
-        loaded = tf.saved_model.load(folder)  # which keeps the variables
-        serve = loaded.signatures["serving_default"]
-        frozen = convert_to_constants.convert_variables_to_constants_v2(
-            serve, lower_control_flow=False
-        )
-    names = [name for name, _ in sorted(serve.structured_outputs.items())]
-    renamed = dict(zip((tensor.name for tensor in frozen.outputs), names, strict=True))
-    (entry,) = frozen.inputs
-    # It loses the reshape behind a matrix product where height and width are unknown.
-    optimizers = tf2onnx.optimizer._optimizers
-    faulty = optimizers.pop("reshape_optimizer", None)
-    try:
-        tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(),
-            name=model.name,
-            input_names=[entry.name],
-            output_names=list(renamed),
-            tensors_to_rename={entry.name: signature[0].name, **renamed},
-            opset=OPSET,
-            custom_op_handlers={"Erfc": (_erfc, [])},
-            output_path=str(path),
-        )
-    finally:
-        if faulty is not None:
-            optimizers["reshape_optimizer"] = faulty
-
-
-def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
-    """Write TensorFlow's `Erfc`, of the exact GELU, which ONNX lacks, as 1 - erf(x)."""
-    from tf2onnx import utils
-
-    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
-    one = np.array(1, utils.map_onnx_to_numpy_type(dtype))
-    one = context.make_const(utils.make_name("one"), one).output[0]
-    context.remove_node(node.name)
-    kind = {"shapes": [shape], "dtypes": [dtype]}
-    erf = context.make_node("Erf", [node.input[0]], **kind).output[0]
-    context.make_node("Sub", [one, erf], name=node.name, outputs=node.output, **kind)
 
 
 def _keep_outputs(path: Path) -> None:

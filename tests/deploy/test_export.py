@@ -73,6 +73,9 @@ def test_formats(format, classifier, tmp_path, capfd):
     assert ("written by TensorFlow" in printed) == (BACKEND != "tensorflow")
     if format == "litert":
         builtin(exported)
+    if format == "onnx":  # norms and GELUs in the form that runtimes have kernels for
+        assert {"LayerNormalization", "Erf"} <= set(exported.operators)
+        assert not {"Sqrt", "Reciprocal"} & set(exported.operators)
     if format in ("onnx", "openvino"):
         return
     # what is there is replaced
@@ -81,6 +84,30 @@ def test_formats(format, classifier, tmp_path, capfd):
     )
     assert again.measures == {}
     assert again.size != exported.size
+
+
+@slow_but_on_tensorflow
+def test_norms_in_onnx(tmp_path):
+    """Each form of Keras's norm is one operator; one over another axis keeps its own."""
+    x = inputs = keras.Input((16, 8, 6))
+    draw = np.random.default_rng(0)
+    for center, scale in ((True, True), (True, False), (False, True), (False, False)):
+        x = keras.layers.LayerNormalization(center=center, scale=scale)(x)
+        x = keras.layers.Dense(6)(x)
+    for epsilon, axis in ((0.3, -1), (1e-3, 1), (1e-3, (2, 3))):
+        x = keras.layers.Dense(6)(keras.layers.LayerNormalization(epsilon=epsilon, axis=axis)(x))
+    model = keras.Model(inputs, keras.activations.gelu(x, approximate=False))
+    for weight in model.weights:
+        weight.assign(weight + 0.5 * draw.standard_normal(weight.shape).astype("float32"))
+    data = draw.standard_normal((4, 16, 8, 6)).astype("float32")
+    exported = keras_paca.export(
+        model, tmp_path / "model.onnx", "onnx", check_data=data, fuse=False
+    )
+    assert exported.measures["output_0"]["difference"] < 1e-5
+    onnx = pytest.importorskip("onnx")
+    kinds = [node.op_type for node in onnx.load(str(exported.path)).graph.node]
+    assert kinds.count("LayerNormalization") == 5
+    assert kinds.count("Sqrt") == 2
 
 
 @slow_but_on_tensorflow

@@ -1,0 +1,167 @@
+"""One model to ONNX, by way of a SavedModel, with the operators that runtimes have kernels for."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+OPSET = 18  # of ONNX, from 2022
+# The first loses the reshape behind a matrix product where height and width are unknown. The second
+# moves transposes away from the convolutions into the residual path, where they are more.
+WITHOUT = ("reshape_optimizer", "optimize_transpose")
+
+
+def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
+    """Write ONNX by way of a SavedModel, whose constants, inputs and outputs have their places.
+
+    `Model.export` to ONNX makes inputs of constants that a layer holds, as `Normalization` does.
+
+    Args:
+        model: the model, on TensorFlow.
+        path: the file, that doesn't exist yet.
+        signature: one `keras.InputSpec`, with its name.
+    """
+    import tensorflow as tf
+    import tf2onnx
+    import tf2onnx.optimizer
+    from tensorflow.python.framework import convert_to_constants
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, input_signature=signature, verbose=False)
+        loaded = tf.saved_model.load(folder)  # which keeps the variables
+        serve = loaded.signatures["serving_default"]
+        frozen = convert_to_constants.convert_variables_to_constants_v2(
+            serve, lower_control_flow=False
+        )
+    names = [name for name, _ in sorted(serve.structured_outputs.items())]
+    renamed = dict(zip((tensor.name for tensor in frozen.outputs), names, strict=True))
+    (entry,) = frozen.inputs
+    optimizers = tf2onnx.optimizer._optimizers
+    every = dict(optimizers)
+    for name in WITHOUT:
+        optimizers.pop(name, None)
+    try:
+        tf2onnx.convert.from_graph_def(
+            frozen.graph.as_graph_def(),
+            name=model.name,
+            input_names=[entry.name],
+            output_names=list(renamed),
+            tensors_to_rename={entry.name: signature[0].name, **renamed},
+            opset=OPSET,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+            custom_rewriter=[_layer_norms, _gelus],
+            output_path=str(path),
+        )
+    finally:
+        optimizers.clear()  # their order counts
+        optimizers.update(every)
+
+
+def _layer_norms(graph: Any, nodes: list) -> list:
+    """Write as one `LayerNormalization` what `keras.layers.LayerNormalization` computes in twelve.
+
+    Keras: y = x inv + (-mean inv + beta), inv = gamma / sqrt(variance + epsilon).
+    """
+    from tf2onnx.graph_matcher import GraphMatcher, OpTypePattern
+
+    def pattern(op: str, *inputs: Any, name: str | None = None) -> Any:
+        return OpTypePattern(op, name=name, inputs=list(inputs))
+
+    def constant(name: str) -> Any:
+        return OpTypePattern("Const|ConstV2", name=name)
+
+    mean = pattern("Mean", OpTypePattern("*", name="mean_of"), constant("axis"), name="mean")
+    squared = OpTypePattern("*", name="squared_of")
+    squares = pattern("SquaredDifference", squared, pattern("StopGradient", mean))
+    variance = pattern("Mean", squares, constant("variance_axis"))
+    inverse = pattern("Rsqrt", pattern("AddV2|Add", variance, constant("epsilon")))
+    scaled = pattern("Mul", inverse, constant("gamma"))
+    negative = pattern("Neg", OpTypePattern("Mean", name="negative_of"))
+    x = OpTypePattern("*", name="x")
+    for factor in (scaled, inverse):
+        product, centre = pattern("Mul", x, factor), pattern("Mul", negative, factor)
+        for shift in (pattern("AddV2|Add", centre, constant("beta")), centre):
+            norm = pattern("AddV2|Add", product, shift)
+            for match in list(GraphMatcher(norm, allow_reorder=True).match_ops(nodes)):
+                _layer_norm(graph, match.get_op(norm), match)
+    return graph.get_nodes()
+
+
+def _layer_norm(graph: Any, last: Any, match: Any) -> None:
+    """Put one operator in the place of those that end in `last`; leave what isn't quite that."""
+    from tf2onnx import utils
+
+    x, shape = match.get_tensor("x"), graph.get_shape(last.output[0])
+    same = {match.get_tensor(name) for name in ("mean_of", "squared_of")} == {x}
+    same = same and match.get_op("mean") is match.get_op("negative_of")
+    if not same or not shape or shape[-1] < 0:
+        return
+    for name in ("axis", "variance_axis"):
+        axes = np.ravel(match.get_op(name).get_tensor_value())
+        if [axis % len(shape) for axis in axes] != [len(shape) - 1]:
+            return
+    parts = []
+    for name, default in (("gamma", 1.0), ("beta", 0.0)):
+        given = match.get_op(name)
+        value = np.full(shape[-1], default) if given is None else given.get_tensor_value(False)
+        if np.size(value) != shape[-1]:
+            return
+        value = np.reshape(value, -1).astype("float32")
+        parts.append(graph.make_const(utils.make_name(name), value).output[0])
+    epsilon = float(match.get_op("epsilon").get_tensor_value())
+    kind = {"shapes": [shape], "dtypes": [graph.get_dtype(last.output[0])]}
+    graph.remove_node(last.name)
+    graph.make_node(
+        "LayerNormalization",
+        [x, *parts],
+        attr={"axis": -1, "epsilon": epsilon},
+        name=last.name,
+        outputs=last.output,
+        **kind,
+    )
+
+
+def _gelus(graph: Any, nodes: list) -> list:
+    """Write TensorFlow's exact GELU, x / 2 erfc(-x / sqrt(2)), as x / 2 (1 + erf(x / sqrt(2))).
+
+    That is the form which runtimes know, and one pass over the map less.
+    """
+    from tf2onnx import utils
+    from tf2onnx.graph_matcher import GraphMatcher, OpTypePattern
+
+    negative = OpTypePattern("Neg", name="negative", inputs=[OpTypePattern("*", name="x")])
+    factor = OpTypePattern("Const|ConstV2", name="factor")
+    argument = OpTypePattern("Mul", inputs=[negative, factor])
+    erfc = OpTypePattern("Erfc", name="erfc", inputs=[argument])
+    for match in list(GraphMatcher(erfc, allow_reorder=True).match_ops(nodes)):
+        last, value = match.get_op("erfc"), match.get_op("factor").get_tensor_value(False)
+        if np.size(value) != 1:
+            continue
+        kind = {
+            "shapes": [graph.get_shape(last.output[0])],
+            "dtypes": [graph.get_dtype(last.output[0])],
+        }
+        dtype = utils.map_onnx_to_numpy_type(kind["dtypes"][0])
+        divisor = np.array(1 / np.float64(np.ravel(value)[0]), dtype)
+        divisor = graph.make_const(utils.make_name("divisor"), divisor).output[0]
+        one = graph.make_const(utils.make_name("one"), np.array(1, dtype)).output[0]
+        graph.remove_node(last.name)
+        divided = graph.make_node("Div", [match.get_tensor("x"), divisor], **kind).output[0]
+        erf = graph.make_node("Erf", [divided], **kind).output[0]
+        graph.make_node("Add", [erf, one], name=last.name, outputs=last.output, **kind)
+    return graph.get_nodes()
+
+
+def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Write any other `Erfc`, which ONNX lacks, as 1 - erf(x)."""
+    from tf2onnx import utils
+
+    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
+    one = np.array(1, utils.map_onnx_to_numpy_type(dtype))
+    one = context.make_const(utils.make_name("one"), one).output[0]
+    context.remove_node(node.name)
+    kind = {"shapes": [shape], "dtypes": [dtype]}
+    erf = context.make_node("Erf", [node.input[0]], **kind).output[0]
+    context.make_node("Sub", [one, erf], name=node.name, outputs=node.output, **kind)
