@@ -3,15 +3,18 @@
 Called as `python -m keras_paca.deploy.write SPECIFICATION.json`.
 """
 
+import contextlib
 import importlib
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_paca.deploy.write_onnx import write_onnx
 
@@ -38,13 +41,14 @@ def write(
     """
     (entry,) = model.inputs
     signature = [keras.InputSpec(shape=shape, dtype=entry.dtype, name=entry.name)]
-    options = {}
-    if format == "litert":
-        options = _litert_options(quantize, representative_data)
     if format == "onnx":
         write_onnx(model, path, signature)
         return
-    model.export(str(path), format=format, input_signature=signature, verbose=False, **options)
+    options, norms = {}, contextlib.nullcontext()
+    if format == "litert":
+        options, norms = _litert_options(quantize, representative_data), _norms_by_centring()
+    with norms:
+        model.export(str(path), format=format, input_signature=signature, verbose=False, **options)
     if format == "openvino":
         _keep_outputs(path)
 
@@ -67,6 +71,35 @@ def _litert_options(quantize: str | None, representative_data: np.ndarray | None
 
         options["representative_dataset"] = images
     return options
+
+
+@contextlib.contextmanager
+def _norms_by_centring() -> Iterator[None]:
+    """Have Keras's layer norms traced as y = d / sqrt(mean(d^2) + epsilon), d = x - mean(x).
+
+    Keras's own form takes a pass more over the map, and squares a difference in one operator, for
+    which LiteRT has nothing but a slow kernel in int8.
+    """
+    original = keras.layers.LayerNormalization.call
+
+    def call(self: keras.layers.LayerNormalization, x: Any) -> Any:
+        axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
+        if self.rms_scaling or [axis % x.ndim for axis in axes] != [x.ndim - 1]:
+            return original(self, x)
+        x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        # a product, as the converter makes a squared difference of a square
+        variance = ops.mean(centred * centred, axis=-1, keepdims=True)
+        y = centred * ops.rsqrt(variance + self.epsilon)
+        y = y if self.gamma is None else y * ops.cast(self.gamma, y.dtype)
+        y = y if self.beta is None else y + ops.cast(self.beta, y.dtype)
+        return ops.cast(y, self.compute_dtype)
+
+    keras.layers.LayerNormalization.call = call
+    try:
+        yield
+    finally:
+        keras.layers.LayerNormalization.call = original
 
 
 def _keep_outputs(path: Path) -> None:
