@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from turns import BACKENDS, ROOT, describe
+from turns import BACKENDS, ROOT, RUNTIMES, describe
 
 SIZES = {"tiny": (224, None), "segmenter": ((256, 192), None), "mask_rcnn": ((320, 256),)}
 FORMATS = {
@@ -106,7 +106,7 @@ def export(write, model, format, quantize, sides, images, any_size):
 
 def main():
     """Measure every model on every backend, each in a process of its own."""
-    about = describe()
+    about = describe(*RUNTIMES)
     target = ROOT / "benchmarks" / "exports.csv"
     fresh = not target.exists()
     with target.open("a", newline="", encoding="utf-8") as lines:

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BACKENDS = ("tensorflow", "jax", "torch")
 PACKAGES = ("keras", "keras-hub", "tensorflow-cpu", "jax", "torch", "transformers")
+RUNTIMES = ("ai-edge-litert", "onnxruntime", "openvino")
 
 
 class Contender:
@@ -86,8 +87,8 @@ def take_turns(contenders, rounds, write):
     return found
 
 
-def describe():
-    """Return the commit, the processor and the versions of what is measured."""
+def describe(*more):
+    """Return the commit, the processor and the versions of PACKAGES and `more`."""
 
     def run(*command):
         return subprocess.run(
@@ -105,7 +106,7 @@ def describe():
             instructions = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(line.split())
     code = (
         "from importlib import metadata\n"
-        f"for name in {PACKAGES!r}:\n"
+        f"for name in {PACKAGES + more!r}:\n"
         "    try: print(name, metadata.version(name))\n"
         "    except metadata.PackageNotFoundError: pass"
     )
