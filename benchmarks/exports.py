@@ -1,18 +1,21 @@
 """The matrix of exports: model x format x training backend x image size.
 
-    python benchmarks/exports.py [MODEL ...]
+    python benchmarks/exports.py [MODEL ...] [--precision PRECISION]
 
 For each: the relative difference to Keras that the check found in the file's own runtime, the
 number of kinds of operators, the size, and the latency of one image, in a process of its own. Files
 of a fixed image size take one image at a time, the others any number. The classifier gives logits:
 without training its probabilities are all smaller than an integer's step. Needs an environment with
-the three backends and the extras `litert`, `onnx` and `openvino`, such as .venv/all. Rows are
-printed and added to benchmarks/exports.csv.
+the three backends and the extras `litert`, `onnx` and `openvino`, such as .venv/all. The rows of
+benchmarks/exports.csv are replaced, those of one model or precision where it is named, and the table
+of the README is printed.
 """
 
+import argparse
 import csv
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +34,7 @@ FIELDS = (
     "commit", "processor", "versions", "model", "format", "precision", "backend", "image_size",
     "difference", "operators", "megabytes", "ms", "error",
 )  # fmt: skip
+KEY = ("model", "format", "precision", "backend", "image_size")
 
 
 def build(name, size):
@@ -43,11 +47,15 @@ def build(name, size):
     if name == "segmenter":
         return segmentation.PaCaTinySegmenter("paca", **options)
     if name == "mask_rcnn":
-        return detection.PaCaTinyMaskRCNN(**options)
+        model = detection.PaCaTinyMaskRCNN(**options)
+        for weight in model.weights:  # fresh scores are all but equal, and rounding picks boxes
+            scale = {"rpn/objectness/kernel": 10, "box_head/classify/kernel": 3}
+            weight.assign(scale.get(weight.path, 1) * weight)
+        return model
     return keras_paca.PaCaTiny(classifier_activation=None, **options)
 
 
-def measure(name, size):
+def measure(name, size, precision):
     """Export one model to every format on the backend of this process; print rows as JSON."""
     import keras
 
@@ -66,6 +74,8 @@ def measure(name, size):
         for quantize in forms:
             if quantize and keras.backend.backend() != "tensorflow":
                 continue  # TensorFlow writes them all
+            if precision not in (None, quantize or "float32"):
+                continue
             row = {"format": format, "precision": quantize or "float32"}
             try:
                 row |= export(keras_paca.export, model, format, quantize, sides, images, any_size)
@@ -106,34 +116,67 @@ def export(write, model, format, quantize, sides, images, any_size):
 
 def main():
     """Measure every model on every backend, each in a process of its own."""
-    about = describe(*RUNTIMES)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="*", default=list(SIZES))
+    parser.add_argument("--precision")
+    options = parser.parse_args()
+    common = dict(zip(FIELDS, describe(*RUNTIMES), strict=False))
     target = ROOT / "benchmarks" / "exports.csv"
-    fresh = not target.exists()
-    with target.open("a", newline="", encoding="utf-8") as lines:
+    rows = {}
+    if target.exists():
+        with target.open(newline="", encoding="utf-8") as lines:
+            rows = {tuple(row[key] for key in KEY): row for row in csv.DictReader(lines)}
+    for name in options.models:
+        for size in SIZES[name]:
+            for backend in BACKENDS if options.precision in (None, "float32") else BACKENDS[:1]:
+                where = {"model": name, "backend": backend, "image_size": str(size or "any")}
+                for row in _rows(backend, name, size, options.precision):
+                    print(name, size, backend, *row.values(), flush=True)
+                    row = {**common, **where, **row}
+                    rows[tuple(row[key] for key in KEY)] = row
+                write(target, rows.values())
+    table(rows.values())
+
+
+def write(target, rows):
+    """Write all rows."""
+    with target.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        for name in sys.argv[1:] or SIZES:
-            for size in SIZES[name]:
-                for backend in BACKENDS:
-                    common = dict(zip(FIELDS, about, strict=False))
-                    common |= {"model": name, "backend": backend, "image_size": size or "any"}
-                    for row in _rows(backend, name, size):
-                        print(name, size, backend, *row.values(), flush=True)
-                        writer.writerow({**common, **row})
-                        lines.flush()
+        writer.writeheader()
+        writer.writerows(rows)
 
 
-def _rows(backend, name, size):
+def table(rows):
+    """Print one line per file, over the backends: the worst difference, the median latency."""
+    kinds = {}
+    for row in rows:
+        kind = row["model"], row["image_size"], row["format"], row["precision"]
+        kinds.setdefault(kind, []).append(row)
+    print("| model | image | format | precision | difference | operators | MB | ms |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for kind, of in kinds.items():
+        good = [row for row in of if not row.get("error")]
+        if len(good) < len(of):
+            print("|", " | ".join(kind), "|", next(row["error"] for row in of if row["error"]), "|")
+            continue
+        difference = max(float(row["difference"]) for row in good)
+        ms = statistics.median(float(row["ms"]) for row in good)
+        print(
+            f"| {' | '.join(kind)} | {difference:.0e} | {good[0]['operators']} | "
+            f"{float(good[0]['megabytes']):.0f} | {ms:.0f} |"
+        )
+
+
+def _rows(backend, name, size, precision):
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    command = [sys.executable, __file__, "--one", name, json.dumps(size)]
+    command = [sys.executable, __file__, "--one", json.dumps([name, size, precision])]
     answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     return [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        measure(sys.argv[2], json.loads(sys.argv[3]))
+        measure(*json.loads(sys.argv[2]))
     else:
         main()

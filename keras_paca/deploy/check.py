@@ -145,7 +145,7 @@ def compare(
         measures[name] = {"difference": float(np.linalg.norm(b - a) / np.linalg.norm(a))}
         if precision in INTEGERS:
             product = np.linalg.norm(a) * np.linalg.norm(b)
-            measures[name]["cosine"] = float(np.vdot(a, b) / product)
+            measures[name]["cosine"] = float(np.vdot(a, b) / product) if product else 0.0
             measures[name]["top1"] = float((a.argmax(-1) == b.argmax(-1)).mean())
     return measures
 

@@ -19,6 +19,9 @@ from keras import ops
 from keras_paca.deploy.write_onnx import write_onnx
 
 QUANTIZED = ("float16", "dynamic", "int8")  # forms of a LiteRT file
+# What stays in float beside int8. A softmax's integers are steps of 1/256, more than the share of a
+# patch in a cluster. Sums and scales of norms and residuals are faster in float.
+IN_FLOAT = ("SOFTMAX", "BATCH_MATMUL", "ADD", "SUB", "MUL", "MEAN", "RSQRT")
 
 
 def write(
@@ -46,14 +49,19 @@ def write(
         return
     options, norms = {}, contextlib.nullcontext()
     if format == "litert":
-        options, norms = _litert_options(quantize, representative_data), _norms_by_centring()
+        options, norms = _litert_options(quantize), _norms_by_centring()
     with norms:
-        model.export(str(path), format=format, input_signature=signature, verbose=False, **options)
+        if quantize == "int8":
+            _write_int8(model, path, signature, options, representative_data)
+        else:
+            model.export(
+                str(path), format=format, input_signature=signature, verbose=False, **options
+            )
     if format == "openvino":
         _keep_outputs(path)
 
 
-def _litert_options(quantize: str | None, representative_data: np.ndarray | None) -> dict:
+def _litert_options(quantize: str | None) -> dict:
     """Return what the converter is told: built-in operators alone, and the precision."""
     import tensorflow as tf
 
@@ -63,14 +71,36 @@ def _litert_options(quantize: str | None, representative_data: np.ndarray | None
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         target["supported_types"] = [tf.float16]
-    if quantize == "int8":
-
-        def images() -> Any:
-            for image in representative_data:
-                yield [image[None]]
-
-        options["representative_dataset"] = images
     return options
+
+
+def _write_int8(
+    model: keras.Model, path: Path, signature: list, options: dict, images: np.ndarray
+) -> None:
+    """Write LiteRT in int8: convolutions and projections, what `IN_FLOAT` names in float.
+
+    TensorFlow lets its debugger alone choose by operator.
+    """
+    import tensorflow as tf
+
+    def data() -> Iterator[list]:
+        for image in images:
+            yield [image[None]]
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, input_signature=signature, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = options["optimizations"]
+        converter.target_spec.supported_ops = options["target_spec"]["supported_ops"]
+        converter.representative_dataset = data
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=data,
+            debug_options=tf.lite.experimental.QuantizationDebugOptions(
+                denylisted_ops=list(IN_FLOAT)
+            ),
+        )
+        path.write_bytes(debugger.get_nondebug_quantized_model())
 
 
 @contextlib.contextmanager

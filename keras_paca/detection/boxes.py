@@ -113,10 +113,9 @@ def suppress(boxes: Any, valid: Any, iou_threshold: float, groups: Any = None) -
         rivals = ops.matmul(ops.expand_dims(kept, -2), competes)[..., 0, :]
         return valid * ops.cast(rivals < 0.5, keras.config.floatx())
 
-    def settle(before: Any, kept: Any) -> tuple[Any, Any]:
-        return kept, rule(kept)
+    def settle(kept: Any, changed: Any) -> tuple[Any, Any]:
+        again = rule(kept)
+        return again, ops.any(again != kept)
 
-    _, kept = ops.while_loop(
-        lambda before, kept: ops.any(before != kept), settle, (valid, rule(valid))
-    )
+    kept, _ = ops.while_loop(lambda kept, changed: changed, settle, (valid, ops.any(valid > 0.5)))
     return kept > 0.5

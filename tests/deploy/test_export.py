@@ -14,6 +14,7 @@ from keras_paca import detection, segmentation
 from keras_paca.deploy import check as checks
 from keras_paca.deploy import exports
 from keras_paca.deploy.runtime import OPENERS
+from keras_paca.detection.boxes import suppress
 from tests.marks import slow_but_on_tensorflow
 
 BACKEND = keras.backend.backend()
@@ -149,6 +150,22 @@ def test_segmenter(format, small, tmp_path):
         builtin(exported)
 
 
+@slow_but_on_tensorflow
+def test_segmenter_in_int8(small, images, tmp_path):
+    """A softmax over patches, whose shares are smaller than an integer's step."""
+    model = segmentation.Segmenter(small(include_top=False), "paca", num_classes=4)
+    exported = keras_paca.export(
+        model,
+        tmp_path / "model.tflite",
+        "litert",
+        image_size=128,
+        quantize="int8",
+        representative_data=images(4, 128, 128, 3),
+    )
+    builtin(exported)
+    assert exported.measures["output_0"]["cosine"] > 0.98
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["tf_saved_model", "openvino"])
 @pytest.mark.parametrize("head", ["paca", "upernet", "fpn"])
@@ -181,6 +198,26 @@ def test_mask_rcnn(format, small, tmp_path):
     )
     exported = keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}", format, batch_size=1)
     assert exported.measures["detections"]["unmatched"] <= 0.02
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the layer is this module's own")
+def test_suppression_in_onnx(tmp_path):
+    """Each box overlaps the next alone, so that a repetition settles one more of them."""
+
+    class Suppress(keras.layers.Layer):
+        def call(self, boxes):
+            return keras.ops.cast(suppress(boxes, boxes[..., 2] > 0, 0.3), "float32")
+
+    left = np.arange(40.0) * 5
+    chain = np.stack([left, 0 * left, left + 10, 0 * left + 10], axis=-1)[None].astype("float32")
+    chains = np.stack(4 * [chain])  # (4, 1, 40, 4), as images are
+    inputs = keras.Input((1, 40, 4))
+    model = keras.Model(inputs, Suppress()(inputs))
+    np.testing.assert_array_equal(model.predict(chains, verbose=0)[0, 0], np.arange(40) % 2 == 0)
+    exported = keras_paca.export(
+        model, tmp_path / "model.onnx", "onnx", fuse=False, check_data=chains
+    )
+    assert exported.measures["output_0"]["difference"] == 0
 
 
 @slow_but_on_tensorflow
