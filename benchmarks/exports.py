@@ -6,9 +6,9 @@ For each: the relative difference to Keras that the check found in the file's ow
 number of kinds of operators, the size, and the latency of one image, in a process of its own. Files
 of a fixed image size take one image at a time, the others any number. The classifier gives logits:
 without training its probabilities are all smaller than an integer's step. Needs an environment with
-the three backends and the extras `litert`, `onnx` and `openvino`, such as .venv/all. The rows of
-benchmarks/exports.csv are replaced, those of one model or precision where it is named, and the table
-of the README is printed.
+the three backends and the extras `litert`, `onnx` and `openvino`, such as .venv/all. Rows of
+benchmarks/exports.csv are replaced, those of one model or precision where it is named, and the
+table of the README is printed.
 """
 
 import argparse
