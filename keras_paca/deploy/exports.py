@@ -117,7 +117,8 @@ def export(
             model's, any size where that is unknown. LiteRT needs one.
         batch_size: images at a time; by default any number, for LiteRT 1.
         quantize: for LiteRT "float16" (half the size), "dynamic" (weights in int8) or "int8"
-            (activations too, by the ranges seen in `representative_data`).
+            (inputs of convolutions and projections too, by the ranges seen in
+            `representative_data`; softmax, attention's products, norms and sums stay in float).
         representative_data: for "int8", images as the model takes them, (n, height, width,
             channels), a hundred or so.
         check: whether to check the file.
