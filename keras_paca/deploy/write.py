@@ -46,37 +46,42 @@ def write(
     signature = [keras.InputSpec(shape=shape, dtype=entry.dtype, name=entry.name)]
     if format == "onnx":
         write_onnx(model, path, signature)
-        return
-    options, norms = {}, contextlib.nullcontext()
-    if format == "litert":
-        options, norms = _litert_options(quantize), _norms_by_centring()
-    with norms:
-        if quantize == "int8":
-            _write_int8(model, path, signature, options, representative_data)
-        else:
-            model.export(
-                str(path), format=format, input_signature=signature, verbose=False, **options
-            )
+    elif format == "litert":
+        with _norms_by_centring():
+            _write_litert(model, path, signature, quantize, representative_data)
+    else:
+        model.export(str(path), format=format, input_signature=signature, verbose=False)
     if format == "openvino":
         _keep_outputs(path)
 
 
-def _litert_options(quantize: str | None) -> dict:
-    """Return what the converter is told: built-in operators alone, and the precision."""
+def _write_litert(
+    model: keras.Model,
+    path: Path,
+    signature: list,
+    quantize: str | None,
+    images: np.ndarray | None,
+) -> None:
+    """Write LiteRT with built-in operators alone, in one of its precisions."""
     import tensorflow as tf
 
+    if quantize == "int8":
+        _write_int8(model, path, signature, images)
+        return
     target: dict[str, Any] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-    options: dict[str, Any] = {"target_spec": target}
-    if quantize is not None:
-        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         target["supported_types"] = [tf.float16]
-    return options
+    model.export(
+        str(path),
+        format="litert",
+        input_signature=signature,
+        verbose=False,
+        target_spec=target,
+        optimizations=[] if quantize is None else [tf.lite.Optimize.DEFAULT],
+    )
 
 
-def _write_int8(
-    model: keras.Model, path: Path, signature: list, options: dict, images: np.ndarray
-) -> None:
+def _write_int8(model: keras.Model, path: Path, signature: list, images: np.ndarray) -> None:
     """Write LiteRT in int8: convolutions and projections, what `IN_FLOAT` names in float.
 
     TensorFlow lets its debugger alone choose by operator.
@@ -90,8 +95,8 @@ def _write_int8(
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, input_signature=signature, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.optimizations = options["optimizations"]
-        converter.target_spec.supported_ops = options["target_spec"]["supported_ops"]
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = data
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter,

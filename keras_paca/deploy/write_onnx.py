@@ -50,8 +50,7 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
             output_names=list(renamed),
             tensors_to_rename={entry.name: signature[0].name, **renamed},
             opset=OPSET,
-            custom_op_handlers={"Erfc": (_erfc, [])},
-            custom_rewriter=[_layer_norms, _gelus],
+            custom_rewriter=[_layer_norms, _error_functions],
             output_path=str(path),
         )
     finally:
@@ -91,8 +90,6 @@ def _layer_norms(graph: Any, nodes: list) -> list:
 
 def _layer_norm(graph: Any, last: Any, match: Any) -> None:
     """Put one operator in the place of those that end in `last`; leave what isn't quite that."""
-    from tf2onnx import utils
-
     x, shape = match.get_tensor("x"), graph.get_shape(last.output[0])
     same = {match.get_tensor(name) for name in ("mean_of", "squared_of")} == {x}
     same = same and match.get_op("mean") is match.get_op("negative_of")
@@ -108,10 +105,9 @@ def _layer_norm(graph: Any, last: Any, match: Any) -> None:
         value = np.full(shape[-1], default) if given is None else given.get_tensor_value(False)
         if np.size(value) != shape[-1]:
             return
-        value = np.reshape(value, -1).astype("float32")
-        parts.append(graph.make_const(utils.make_name(name), value).output[0])
+        parts.append(_constant(graph, name, np.reshape(value, -1).astype("float32")))
     epsilon = float(match.get_op("epsilon").get_tensor_value())
-    kind = {"shapes": [shape], "dtypes": [graph.get_dtype(last.output[0])]}
+    kind = _kind(graph, last)
     graph.remove_node(last.name)
     graph.make_node(
         "LayerNormalization",
@@ -123,45 +119,47 @@ def _layer_norm(graph: Any, last: Any, match: Any) -> None:
     )
 
 
-def _gelus(graph: Any, nodes: list) -> list:
-    """Write TensorFlow's exact GELU, x / 2 erfc(-x / sqrt(2)), as x / 2 (1 + erf(x / sqrt(2))).
+def _error_functions(graph: Any, nodes: list) -> list:
+    """Write TensorFlow's erfc, which ONNX lacks, as 1 - erf(x), and erfc(-x / c) as 1 + erf(x / c).
 
-    That is the form which runtimes know, and one pass over the map less.
+    The latter is part of TensorFlow's exact GELU, x / 2 erfc(-x / sqrt(2)); runtimes know it with
+    erf, and it takes a pass over the map less.
     """
     from tf2onnx import utils
     from tf2onnx.graph_matcher import GraphMatcher, OpTypePattern
 
-    negative = OpTypePattern("Neg", name="negative", inputs=[OpTypePattern("*", name="x")])
+    negative = OpTypePattern("Neg", inputs=[OpTypePattern("*", name="x")])
     factor = OpTypePattern("Const|ConstV2", name="factor")
-    argument = OpTypePattern("Mul", inputs=[negative, factor])
-    erfc = OpTypePattern("Erfc", name="erfc", inputs=[argument])
-    for match in list(GraphMatcher(erfc, allow_reorder=True).match_ops(nodes)):
-        last, value = match.get_op("erfc"), match.get_op("factor").get_tensor_value(False)
-        if np.size(value) != 1:
-            continue
-        kind = {
-            "shapes": [graph.get_shape(last.output[0])],
-            "dtypes": [graph.get_dtype(last.output[0])],
-        }
+    gelu = OpTypePattern("Erfc", inputs=[OpTypePattern("Mul", inputs=[negative, factor])])
+    matcher = GraphMatcher(gelu, allow_reorder=True)
+    for last in [node for node in nodes if node.type == "Erfc"]:
+        kind = _kind(graph, last)
         dtype = utils.map_onnx_to_numpy_type(kind["dtypes"][0])
-        divisor = np.array(1 / np.float64(np.ravel(value)[0]), dtype)
-        divisor = graph.make_const(utils.make_name("divisor"), divisor).output[0]
-        one = graph.make_const(utils.make_name("one"), np.array(1, dtype)).output[0]
+        argument = last.input[0]
+        match = matcher.match_op(last)
+        if match:
+            factors = match.get_op("factor").get_tensor_value(False).astype("float64")
+            divisor = _constant(graph, "divisor", (1 / factors).astype(dtype))
+            argument = graph.make_node("Div", [match.get_tensor("x"), divisor], **kind).output[0]
+        one = _constant(graph, "one", np.array(1, dtype))
         graph.remove_node(last.name)
-        divided = graph.make_node("Div", [match.get_tensor("x"), divisor], **kind).output[0]
-        erf = graph.make_node("Erf", [divided], **kind).output[0]
-        graph.make_node("Add", [erf, one], name=last.name, outputs=last.output, **kind)
+        erf = graph.make_node("Erf", [argument], **kind).output[0]
+        kind |= {"name": last.name, "outputs": last.output}
+        if match:
+            graph.make_node("Add", [erf, one], **kind)
+        else:
+            graph.make_node("Sub", [one, erf], **kind)
     return graph.get_nodes()
 
 
-def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
-    """Write any other `Erfc`, which ONNX lacks, as 1 - erf(x)."""
+def _kind(graph: Any, node: Any) -> dict:
+    """Return shape and type of a node's output, as `make_node` takes them."""
+    (output,) = node.output
+    return {"shapes": [graph.get_shape(output)], "dtypes": [graph.get_dtype(output)]}
+
+
+def _constant(graph: Any, name: str, value: np.ndarray) -> str:
+    """Add a constant and return its output's name."""
     from tf2onnx import utils
 
-    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
-    one = np.array(1, utils.map_onnx_to_numpy_type(dtype))
-    one = context.make_const(utils.make_name("one"), one).output[0]
-    context.remove_node(node.name)
-    kind = {"shapes": [shape], "dtypes": [dtype]}
-    erf = context.make_node("Erf", [node.input[0]], **kind).output[0]
-    context.make_node("Sub", [one, erf], name=node.name, outputs=node.output, **kind)
+    return graph.make_const(utils.make_name(name), value).output[0]

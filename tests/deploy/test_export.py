@@ -220,6 +220,21 @@ def test_suppression_in_onnx(tmp_path):
     assert exported.measures["output_0"]["difference"] == 0
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the layer is TensorFlow's")
+def test_erfc_in_onnx(tmp_path):
+    """ONNX has no erfc, in a GELU or anywhere else."""
+    import tensorflow as tf
+
+    class Erfc(keras.layers.Layer):
+        def call(self, x):
+            return tf.math.erfc(x) + tf.math.erfc(-x * 0.3) + tf.math.erfc(-x)
+
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, Erfc()(keras.layers.Rescaling(1 / 128, -1.0)(inputs)))
+    exported = keras_paca.export(model, tmp_path / "model.onnx", "onnx", fuse=False)
+    assert exported.measures["output_0"]["difference"] < 1e-6
+
+
 @slow_but_on_tensorflow
 def test_a_user_s_model_and_fixed_batch(tmp_path):
     """No layer of ours, two outputs with names, three images at a time."""
