@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 
-from turns import BACKENDS, ROOT, describe, take_turns, touch_memory
+from turns import BACKENDS, ROOT, describe, read_rows, take_turns, touch_memory
 
 SIDES = (224, 320, 448, 640, 1024)
 FIELDS = ("commit", "processor", "versions", "group", "contender", "round", "ms", "memory")
@@ -121,9 +121,8 @@ def main(groups):
     about, found = describe(), {}
     path = ROOT / "benchmarks" / "bars.csv"
     kept = []
-    if path.exists() and set(groups) != set(GROUPS):
-        with path.open(newline="", encoding="utf-8") as lines:
-            kept = [row for row in csv.DictReader(lines) if row["group"] not in groups]
+    if set(groups) != set(GROUPS):
+        kept = [row for row in read_rows(path) if row["group"] not in groups]
     with path.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
         writer.writeheader()

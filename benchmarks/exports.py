@@ -8,7 +8,7 @@ of a fixed image size take one image at a time, the others any number. The class
 without training its probabilities are all smaller than an integer's step. Needs an environment with
 the three backends and the extras `litert`, `onnx` and `openvino`, such as .venv/all. Rows of
 benchmarks/exports.csv are replaced, those of one model or precision where it is named, and the
-table of the README is printed.
+table that the README's is made of is printed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from turns import BACKENDS, ROOT, RUNTIMES, describe
+from turns import BACKENDS, ROOT, RUNTIMES, describe, read_rows
 
 SIZES = {"tiny": (224, None), "segmenter": ((256, 192), None), "mask_rcnn": ((320, 256),)}
 FORMATS = {
@@ -122,10 +122,7 @@ def main():
     options = parser.parse_args()
     common = dict(zip(FIELDS, describe(*RUNTIMES), strict=False))
     target = ROOT / "benchmarks" / "exports.csv"
-    rows = {}
-    if target.exists():
-        with target.open(newline="", encoding="utf-8") as lines:
-            rows = {tuple(row[key] for key in KEY): row for row in csv.DictReader(lines)}
+    rows = {tuple(row[key] for key in KEY): row for row in read_rows(target)}
     for name in options.models:
         for size in SIZES[name]:
             for backend in BACKENDS if options.precision in (None, "float32") else BACKENDS[:1]:

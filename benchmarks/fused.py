@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from turns import BACKENDS, ROOT, RUNTIMES, describe, python
+from turns import BACKENDS, ROOT, RUNTIMES, describe, python, read_rows
 
 MODELS = {
     "PaCa-Small": {"size": 224, "batch": 1, "rounds": 12},
@@ -42,14 +42,11 @@ def main():
     about = describe(*RUNTIMES)
     target = ROOT / "benchmarks" / "fused.csv"
     wanted = sys.argv[1:] or [*BACKENDS, *FORMATS]
-    kept = []
-    if target.exists():
-        with target.open(newline="", encoding="utf-8") as lines:
-            kept = [row for row in csv.reader(lines) if row[4] not in ("backend", *wanted)]
+    kept = [row for row in read_rows(target) if row["backend"] not in wanted]
     with target.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(FIELDS)
-        writer.writerows(kept)
+        writer.writerows(row.values() for row in kept)
         for where in wanted:
             for name, options in MODELS.items():
                 if where in FORMATS and (options["batch"] > 1 or "head" in options):

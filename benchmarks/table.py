@@ -10,7 +10,7 @@ a setting that is measured again are replaced. benchmarks/table.png and scaling.
 import csv
 import sys
 
-from turns import BACKENDS, ROOT, Contender, describe, take_turns, touch_memory
+from turns import BACKENDS, ROOT, Contender, describe, read_rows, take_turns, touch_memory
 
 FIELDS = (
     "model", "backend", "task", "dtype", "img_size", "batch_size", "samples_per_sec",
@@ -159,10 +159,7 @@ def main(settings):
     if unknown:
         raise SystemExit(f"No such settings: {sorted(unknown)}. There are {SETTINGS}, scaling")
     about = dict(zip(("commit", "processor", "versions"), describe(), strict=True))
-    rows, costs = [], {}
-    if PATH.exists():
-        with PATH.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
+    rows, costs = read_rows(PATH), {}
     if settings != ["plot"]:
         touch_memory()
     for setting in settings:

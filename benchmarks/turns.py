@@ -1,5 +1,6 @@
 """Contenders in processes of their own that take turns, so that all see the same machine."""
 
+import csv
 import json
 import mmap
 import os
@@ -115,6 +116,14 @@ def describe(*more):
     }
     processor = f"{processor} ({' '.join(sorted(instructions))}), {os.cpu_count()} cores"
     return commit, processor, "; ".join(sorted(versions))
+
+
+def read_rows(path):
+    """Return the rows of a table, [{field: value}], none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
 
 
 def touch_memory():
