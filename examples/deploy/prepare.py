@@ -1,7 +1,7 @@
 """Export the demo's model of handwritten digits, write a real digit as an image, ask Keras.
 
 Run `keras-paca demo` first, then `python examples/deploy/prepare.py`; it needs
-`pip install "keras-paca[tensorflow,demo,litert,onnx]"`.
+`pip install "keras-paca[tensorflow,demo,litert,onnx,openvino]"`.
 """
 
 from pathlib import Path
@@ -17,6 +17,8 @@ folder = Path("demo")
 model = keras.saving.load_model(folder / "digits.keras")
 keras_paca.export(model, folder / "digits.tflite", "litert")
 keras_paca.export(model, folder / "digits.onnx", "onnx")
+keras_paca.export(model, folder / "digits.xml", "openvino")
+keras_paca.export(model, folder / "digits", "saved_model")
 
 _, (images, labels) = load_digits()
 image = np.round(images[0]).astype("uint8")  # (64, 64, 3), RGB

@@ -1,0 +1,17 @@
+"""Classify an image with a SavedModel; needs TensorFlow and Pillow.
+
+python classify_saved_model.py demo/digits demo/digit.png
+"""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+path, picture = sys.argv[1:]
+model = tf.saved_model.load(path)  # in a name of its own: its variables must outlive the call
+
+image = np.asarray(Image.open(picture).convert("RGB"), "float32")
+scores = model.serve(tf.constant(image[None])).numpy()
+print(f"{scores[0].argmax()} with {scores[0].max():.6f}")
