@@ -65,7 +65,7 @@ class PaCaViT(keras.Model):
         dropout: rate after projections.
         remat: whether training computes each block again in the backward pass, in place of
             holding what it computed: less memory, more time, the same gradients.
-        fused: whether the blocks have the form for inference that `keras_paca.fuse` makes, which
+        fused: whether the layers have the form for inference that `keras_paca.fuse` makes, which
             takes no official checkpoint.
         include_top: whether the model ends in a classifier.
         include_preprocessing: whether the model takes RGB in 0..255 and normalises it; else it
@@ -187,8 +187,7 @@ class PaCaViT(keras.Model):
         images = input_tensor
         if input_tensor is None:
             images = keras.Input(config["input_shape"], name=input_name)
-        x = self._preprocess(images, config, policy)
-        x = layers.OverlappingStem(config["hidden_dims"][0], dtype=policy, name="stem")(x)
+        x = self._embed(images, config, policy)
         given, features = self._teach(x, config, given_policy)
         levels, assignments = {}, {}
         rates = np.linspace(0.0, drop_path_rate, sum(config["depths"])).tolist()
@@ -222,17 +221,29 @@ class PaCaViT(keras.Model):
         self._config, self._levels, self._assignments = config, levels, assignments
 
     @staticmethod
-    def _preprocess(images: Any, config: dict, policy: Any) -> Any:
-        """Normalise RGB in 0..255 to ImageNet's mean and deviation."""
+    def _embed(images: Any, config: dict, policy: Any) -> Any:
+        """Normalise RGB in 0..255 to ImageNet's mean and deviation, and apply the stem."""
+        x, normalises = images, {}
+        mean, deviation = ([255 * value for value in values] for values in (MEAN, STD))
         if not config["include_preprocessing"]:
-            return images
-        return keras.layers.Normalization(
-            axis=-1,
-            mean=[255 * value for value in MEAN],
-            variance=[(255 * value) ** 2 for value in STD],
-            dtype=_at_least_float32(policy),
-            name="preprocessing",
-        )(images)
+            pass
+        elif config["fused"] and policy.compute_dtype == _at_least_float32(policy):
+            normalises = {"mean": mean, "deviation": deviation}  # in the stem's own pass
+        else:
+            x = keras.layers.Normalization(
+                axis=-1,
+                mean=mean,
+                variance=[value**2 for value in deviation],
+                dtype=_at_least_float32(policy),
+                name="preprocessing",
+            )(x)
+        return layers.OverlappingStem(
+            config["hidden_dims"][0],
+            **normalises,
+            fused=config["fused"],
+            dtype=policy,
+            name="stem",
+        )(x)
 
     @staticmethod
     def _teach(x: Any, config: dict, policy: Any) -> tuple[dict, list]:
@@ -259,6 +270,7 @@ class PaCaViT(keras.Model):
     ) -> tuple[Any, list]:
         """Apply a stage's blocks; return the map and the assignment after each block."""
         made = []
+        keeps_mean = not config["fused"] or config["post_norm"] or config["sub_norm"]
         grid = None
         if config["position_embedding_size"] is not None:
             grid = tuple(side // 4 // 2**stage for side in config["position_embedding_size"])
@@ -281,6 +293,7 @@ class PaCaViT(keras.Model):
                 shortcut_in_mlp=config["shortcut_in_mlp"],
                 remat=config["remat"],
                 fused=config["fused"],
+                channel_mean="kept" if keeps_mean else "absent" if j else "dropped",
                 **inner(policy, f"stage{stage + 1}_block{j + 1}"),
             )
             if config["clusters"][stage]:

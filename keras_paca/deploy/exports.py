@@ -18,6 +18,7 @@ import numpy as np
 from keras_paca.deploy import check as checks
 from keras_paca.deploy.fuse import fuse as fuse_model
 from keras_paca.deploy.write import QUANTIZED, write
+from keras_paca.layers import PaCaBlock
 from keras_paca.layers.composite import quantized_layers
 
 ALIASES = {"saved_model": "tf_saved_model", "tflite": "litert"}
@@ -148,12 +149,13 @@ def export(
         batches = _batches(model, shape, check_data)
     if representative_data is not None:
         representative_data = np.asarray(representative_data, model.inputs[0].dtype)
-    source = fuse_model(model) if fuse and _fusible(model) else model
+    mean_free = fuse and _fusible(model)
+    source = _fuse_and_centre(model) if mean_free else model
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         beside = Path(folder) / path.name
         if keras.backend.backend() == "tensorflow":
             try:
-                write(source, beside, format, shape, quantize, representative_data)
+                write(source, beside, format, shape, quantize, representative_data, mean_free)
             except OSError:
                 raise
             except Exception as error:
@@ -162,7 +164,9 @@ def export(
             if verbose:
                 backend = NAMES.get(keras.backend.backend(), keras.backend.backend())
                 print(f"{backend} can't write {format} whole: written by TensorFlow")
-            _write_elsewhere(source, beside, format, shape, quantize, representative_data)
+            _write_elsewhere(
+                source, beside, format, shape, quantize, representative_data, mean_free
+            )
         measures, operators = {}, ()
         precision = quantize or _precision(model)
         if check:
@@ -303,12 +307,23 @@ def _precision(model: keras.Model) -> str:
 
 
 def _fusible(model: keras.Model) -> bool:
-    """Return whether there is something to fuse: layers of ours, and none quantized."""
-    unfused = any(getattr(layer, "fused", True) is False for layer in model._flatten_layers())
-    return unfused and not quantized_layers(model)
+    """Return whether `fuse` takes the model: it has layers of ours, and none quantized."""
+    return any(hasattr(x, "fused") for x in model._flatten_layers()) and not quantized_layers(model)
 
 
 # --- The way there ----------------------------------------------------------------------------
+
+
+def _fuse_and_centre(model: keras.Model) -> keras.Model:
+    """Return a fused copy whose norms needn't look for a mean; see `keras_paca.layers.mean_free`.
+
+    That is for files alone: a model may be trained on, and its inner maps read.
+    """
+    copy = fuse_model(model)
+    for layer in copy._flatten_layers():
+        if isinstance(layer, PaCaBlock):
+            layer.centre()
+    return copy
 
 
 def _write_elsewhere(
@@ -318,6 +333,7 @@ def _write_elsewhere(
     shape: tuple,
     quantize: str | None,
     representative_data: np.ndarray | None,
+    mean_free: bool,
 ) -> None:
     """Save the model and write it in a process whose backend is TensorFlow."""
     with tempfile.TemporaryDirectory() as folder:
@@ -334,6 +350,7 @@ def _write_elsewhere(
             "shape": shape,
             "quantize": quantize,
             "representative_data": data,
+            "mean_free": mean_free,
         }
         script = Path(folder) / "specification.json"
         script.write_text(json.dumps(specification), encoding="utf-8")

@@ -15,9 +15,10 @@ def fuse(model: keras.Model) -> keras.Model:
 
     Scales, centres and shortcuts that stand beside a projection or convolution become part of its
     weights: those of norms before linear projections, layer scales, batch norms after convolutions
-    and the shortcut of the feed-forward networks' convolutions. Outputs in inference are the same
-    but for rounding. The new model can be saved, exported and quantized as the other; it could
-    train on, but its batch norms are part of other weights then.
+    and the shortcut of the feed-forward networks' convolutions. In float32 the normalisation of the
+    image and the two convolutions of the stem are one, where the sides are known multiples of 4.
+    Outputs in inference are the same but for rounding. The new model can be saved, exported and
+    quantized as the other; it could train on, but its batch norms are part of other weights then.
 
     Args:
         model: any built Keras model with layers of this library at any depth, such as a `PaCaViT`,

@@ -17,11 +17,22 @@ import numpy as np
 from keras import ops
 
 from keras_paca.deploy.write_onnx import write_onnx
+from keras_paca.layers.mean_free import mean_free_norms
 
 QUANTIZED = ("float16", "dynamic", "int8")  # forms of a LiteRT file
 # What stays in float beside int8. A softmax's integers are steps of 1/256, more than the share of a
 # patch in a cluster. Sums and scales of norms and residuals are faster in float.
-IN_FLOAT = ("SOFTMAX", "BATCH_MATMUL", "ADD", "SUB", "MUL", "MEAN", "RSQRT")
+IN_FLOAT = (
+    "SOFTMAX",
+    "BATCH_MATMUL",
+    "ADD",
+    "SUB",
+    "MUL",
+    "SQUARE",
+    "SQUARED_DIFFERENCE",
+    "MEAN",
+    "RSQRT",
+)
 
 
 def write(
@@ -31,6 +42,7 @@ def write(
     shape: tuple,
     quantize: str | None = None,
     representative_data: np.ndarray | None = None,
+    mean_free: bool = False,
 ) -> None:
     """Write a model's inference to a file, by `Model.export`.
 
@@ -41,16 +53,20 @@ def write(
         shape: of the input, (batch, height, width, channels), `None` where any.
         quantize: `None`, or for LiteRT one of `QUANTIZED`.
         representative_data: images that "int8" learns the ranges from.
+        mean_free: whether the model's blocks are centred, so that norms needn't look for a mean.
+            ONNX has an operator for layer norms as they are.
     """
     (entry,) = model.inputs
     signature = [keras.InputSpec(shape=shape, dtype=entry.dtype, name=entry.name)]
     if format == "onnx":
         write_onnx(model, path, signature)
-    elif format == "litert":
-        with _norms_by_centring():
-            _write_litert(model, path, signature, quantize, representative_data)
     else:
-        model.export(str(path), format=format, input_signature=signature, verbose=False)
+        with mean_free_norms() if mean_free else contextlib.nullcontext():
+            if format == "litert":
+                with _norms_by_centring():
+                    _write_litert(model, path, signature, quantize, representative_data)
+            else:
+                model.export(str(path), format=format, input_signature=signature, verbose=False)
     if format == "openvino":
         _keep_outputs(path)
 
@@ -172,6 +188,7 @@ def main() -> None:
         tuple(specification["shape"]),
         specification["quantize"],
         None if data is None else np.load(data),
+        specification["mean_free"],
     )
 
 

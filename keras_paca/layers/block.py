@@ -13,7 +13,10 @@ from keras_paca.layers.drop_path import DropPath
 from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, read, take_weights
 from keras_paca.layers.initializers import linear_initializer
 from keras_paca.layers.maps import count_patches, resize_bilinear
+from keras_paca.layers.mean_free import MeanFreeNormalization, take_mean
 from keras_paca.layers.recompute import recompute
+
+CHANNEL_MEANS = ("kept", "dropped", "absent")
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -48,6 +51,9 @@ class PaCaBlock(Composite):
         fused: whether the block has the form for inference that `keras_paca.fuse` makes: its
             projections and its norms after hold g1, g2 and what norms without scale and centre
             have before them. norm1_before keeps its own where clusters are made of its output.
+        channel_mean: what a fused block may do with the map's mean over the channels when it is
+            exported. "kept": nothing. Where nothing but norms, which drop it, reads the output:
+            "dropped", take it away; "absent", rely on inputs that have none.
 
     Call arguments:
         inputs: map (batch, height, width, channels), float.
@@ -55,6 +61,10 @@ class PaCaBlock(Composite):
 
     Output: the map (batch, height, width, channels); where the block makes or receives an
     assignment, the pair (map, assignment).
+
+    Raises:
+        ValueError: if `channel_mean` is none of these, or not "kept" in a block with norms after,
+            or "absent" in one with a position embedding.
 
     Source: PaCa-ViT (Grainger et al., CVPR 2023), figure 2, and the options of its code.
     """
@@ -77,9 +87,24 @@ class PaCaBlock(Composite):
         shortcut_in_mlp: bool = True,
         remat: bool = False,
         fused: bool = False,
+        channel_mean: str = "kept",
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # the assignment keeps its float32
+        if channel_mean not in CHANNEL_MEANS:
+            raise ValueError(
+                f"`channel_mean` must be one of {CHANNEL_MEANS}. Received: {channel_mean!r}"
+            )
+        if channel_mean != "kept" and (post_norm or sub_norm):
+            raise ValueError(
+                "`channel_mean` must be 'kept' in a block with norms after its branches, which add "
+                f"a mean. Received: channel_mean={channel_mean!r}"
+            )
+        if channel_mean == "absent" and position_embedding_size is not None:
+            raise ValueError(
+                "`channel_mean` can't be 'absent' in a block with a position embedding, which adds "
+                f"a mean. Received: position_embedding_size={position_embedding_size}"
+            )
         self.num_heads = num_heads
         self.clustering = clustering
         self.mlp_ratio = mlp_ratio
@@ -96,6 +121,7 @@ class PaCaBlock(Composite):
         self.shortcut_in_mlp = shortcut_in_mlp
         self.remat = remat
         self.fused = fused
+        self.channel_mean = channel_mean
 
         dtype = self.dtype_policy
         self.position_dropout = keras.layers.Dropout(dropout, dtype=dtype)
@@ -120,7 +146,9 @@ class PaCaBlock(Composite):
         self.drop_path2 = DropPath(drop_path_rate, dtype=dtype, name="drop_path2")
 
     def _norm(self, name: str, bare: bool = False) -> keras.layers.Layer:
-        return keras.layers.LayerNormalization(
+        mean_free = self.fused and self.channel_mean != "kept"
+        norm = MeanFreeNormalization if mean_free else keras.layers.LayerNormalization
+        return norm(
             epsilon=1e-6, center=not bare, scale=not bare, dtype=self.dtype_policy, name=name
         )
 
@@ -163,6 +191,8 @@ class PaCaBlock(Composite):
         if self.position_embedding is not None:
             x = x + self._positions(x)
             x = self.position_dropout(x, training=True) if training else x
+        if self.fused and self.channel_mean == "dropped":
+            x = take_mean(x)
 
         y = x if self.norm1_before is None else self.norm1_before(x)
         if self.clustering is not None:
@@ -210,6 +240,15 @@ class PaCaBlock(Composite):
         norm.beta.assign(read(source.beta) * scale)
         return UNCHANGED
 
+    def centre(self) -> None:
+        """Have the projections add no mean over the channels, where nothing reads it."""
+        if not self.fused or self.channel_mean == "kept":
+            return
+        for dense in (self.attention.output_dense, self.mlp.project_dense):
+            for weight in (dense.kernel, dense.bias):
+                values = read(weight)
+                weight.assign(values - values.mean(axis=-1, keepdims=True))
+
     def compute_output_shape(
         self, inputs_shape: tuple, assignment_shape: tuple | None = None
     ) -> tuple:
@@ -253,6 +292,7 @@ class PaCaBlock(Composite):
             "shortcut_in_mlp": self.shortcut_in_mlp,
             "remat": self.remat,
             "fused": self.fused,
+            "channel_mean": self.channel_mean,
         }
 
     @classmethod

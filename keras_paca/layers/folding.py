@@ -99,7 +99,8 @@ def _take(target: keras.layers.Layer, source: keras.layers.Layer, done: set[int]
     if copies:
         target.load_own_variables(copies)
     mine, theirs = (
-        x._flatten_layers(include_self=False, recursive=False) for x in (target, source)
+        [layer for layer in x._flatten_layers(include_self=False, recursive=False) if layer.weights]
+        for x in (target, source)
     )
     if [type(layer) for layer in mine] != [type(layer) for layer in theirs]:
         raise ValueError(

@@ -88,6 +88,32 @@ def test_formats(format, classifier, tmp_path, capfd):
 
 
 @slow_but_on_tensorflow
+def test_norms_without_a_mean(small, images, tmp_path):
+    """Those before the branches look for no mean, in a fused model that trained on as well."""
+    model = keras_paca.fuse(small(depths=(1, 1, 1, 1)))
+    model.compile("sgd", "mse")
+    model.fit(images(2, 32, 32, 3), np.zeros((2, 5)), epochs=2, verbose=0)
+    wanted = model.predict(images(2, 32, 32, 3), verbose=0)
+    exported, plain = (
+        keras_paca.export(
+            model, tmp_path / f"{fuse}.tflite", "litert", image_size=32, fuse=fuse, verbose=False
+        )
+        for fuse in (True, False)
+    )
+    means = [count_operators(x.path, "MEAN") for x in (exported, plain)]
+    # eight norms find a mean less, and each stage's is taken once
+    assert means[1] - means[0] == 8 - 4
+    np.testing.assert_array_equal(model.predict(images(2, 32, 32, 3), verbose=0), wanted)
+
+
+def count_operators(path, name):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    return [each["op_name"] for each in interpreter._get_ops_details()].count(name)
+
+
+@slow_but_on_tensorflow
 @pytest.mark.parametrize("format", ["litert", "onnx"])
 def test_norms(format, tmp_path):
     """Norms have the form that the runtime is fast at; over other axes they keep their own."""

@@ -9,6 +9,7 @@ import keras_paca
 from keras_paca import layers, segmentation
 from keras_paca.backbones import paca_vit
 from keras_paca.detection import MaskRCNN
+from keras_paca.layers.mean_free import MeanFreeNormalization, mean_free_norms
 from keras_paca.segmentation import Segmenter
 from tests.marks import slow_but_on_torch
 
@@ -142,6 +143,83 @@ def test_the_shortcut_is_in_the_filters(images):
     assert error(fused(x), model(x)) <= 1e-5
 
 
+# --- The stem ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(32, 36), (4, 8), (33, 36), (34, 32), (35, 32), (None, None)])
+@pytest.mark.parametrize("normalises", [True, False])
+def test_stem(size, normalises, images, monkeypatch):
+    """It is one convolution where both sides are multiples of 4, and equal everywhere."""
+    statistics = {"mean": [90.0, 120.0, 100.0], "deviation": [50.0, 60.0, 70.0]}
+    stem = layers.OverlappingStem(8, **statistics if normalises else {})
+    model = randomise(keras.Sequential([keras.Input((*size, 3)), stem]))
+    once, convolve = [], layers.OverlappingStem._convolve_once
+    monkeypatch.setattr(
+        layers.OverlappingStem,
+        "_convolve_once",
+        lambda self, x: (once.append(x.shape), convolve(self, x))[1],
+    )
+    fused = keras_paca.fuse(model)
+    x = images(2, *(side or 34 for side in size), 3)
+    found, wanted = (either.predict(x, verbose=0) for either in (fused, model))
+    assert bool(once) == (size in [(32, 36), (4, 8)])
+    assert found.shape == (2, *stem.compute_output_shape(x.shape)[1:])
+    for part in (found, found[:, :1], found[:, -1:], found[:, :, :1], found[:, :, -1:]):
+        assert part.any()
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-5)
+
+
+@slow_but_on_torch
+def test_stem_in_half_precision_is_two_convolutions():
+    stem = layers.OverlappingStem(8, fused=True, dtype="mixed_float16")
+    assert not stem._is_once((2, 32, 32, 3))
+
+
+# --- Maps without a mean ----------------------------------------------------------------------
+
+
+@slow_but_on_torch
+def test_norms_of_maps_without_a_mean(images):
+    """They are layer norms, and where exports are traced of inputs without a mean alone."""
+    x = images(2, 5, 6, 8) / 100 - 1
+    norm, whole = MeanFreeNormalization(epsilon=1e-6), keras.layers.LayerNormalization(epsilon=1e-6)
+    for layer in (norm, whole):
+        layer.build(x.shape)
+        randomise(layer)
+    free = x - x.mean(axis=-1, keepdims=True)
+    assert error(norm(x), whole(x)) <= 1e-6
+    with mean_free_norms():
+        assert error(norm(free), whole(x)) <= 1e-6
+        assert error(norm(x), whole(x)) > 0.01
+    assert error(norm(x), whole(x)) <= 1e-6
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("options", [{}, {"position_embedding_size": 32, "layer_scale": 0.1}])
+def test_maps_between_blocks(options, small, images):
+    """Fused they are as before; centred and traced for an export they have no mean."""
+    model = randomise(small(depths=(2, 2, 2, 2), **options))
+    x = images(2, 32, 32, 3)
+
+    def maps(model):
+        inner = [model.get_layer(name).output for name in ("stage1_block2", "stage4_block1")]
+        outputs = [model.output, *(keras.tree.flatten(output)[0] for output in inner)]
+        return keras.Model(model.input, outputs)
+
+    wanted = maps(model).predict(x, verbose=0)
+    fused = keras_paca.fuse(model)
+    assert error(maps(fused).predict(x, verbose=0), wanted) <= 1e-5
+    for layer in fused.layers:
+        if isinstance(layer, layers.PaCaBlock):
+            layer.centre()
+    with mean_free_norms():
+        outputs, *free = arrays(maps(fused)(x))
+    assert error(outputs, wanted[0]) <= 1e-5
+    assert error(free, [y - y.mean(axis=-1, keepdims=True) for y in wanted[1:]]) <= 1e-5
+    for y in free:
+        assert np.abs(y.mean(axis=-1)).max() <= 1e-5 * np.abs(y).max()
+
+
 # --- Models -----------------------------------------------------------------------------------
 
 MODELS = {
@@ -155,6 +233,7 @@ MODELS = {
         "cluster_norm": False,
         "shortcut_in_mlp": False,
     },
+    "fixed": {"input_shape": (44, 64, 3)},
 }
 
 
@@ -162,6 +241,7 @@ MODELS = {
     "options",
     [
         "conv",
+        "fixed",
         "teacher",
         *(pytest.param(x, marks=slow_but_on_torch) for x in ("mlp", "linear", "positions")),
     ],
@@ -174,7 +254,8 @@ def test_classifier_and_its_levels(options, small, images):
     everything = (
         keras.Model(x.input, [x.output, x.pyramid_outputs, x.assignments]) for x in (fused, model)
     )
-    found, wanted = (x.predict(images(2, 45, 64, 3), verbose=0) for x in everything)
+    side = 44 if options == "fixed" else 45
+    found, wanted = (x.predict(images(2, side, 64, 3), verbose=0) for x in everything)
     assert error(found, wanted) <= 1e-5
     assert fused.count_params() < model.count_params()
 
@@ -337,6 +418,7 @@ def test_mixed_policies(policy, small, images):
     model = randomise(small(include_top=False, dtype=policy))
     fused = keras_paca.fuse(model)
     assert fused.dtype_policy.name == policy
+    assert fused.get_layer("preprocessing").dtype == "float32"
     assert [x.dtype_policy.name for x in fused.layers] == [
         x.dtype_policy.name for x in model.layers
     ]

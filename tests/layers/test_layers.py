@@ -26,6 +26,12 @@ CASES = {
     ),
     "drop_path": (layers.DropPath, {"rate": 0.3}, (2, 7, 5, 4), 0),
     "stem": (layers.OverlappingStem, {"filters": 8}, (2, 33, 35, 3), 6),
+    "stem_fused": (
+        layers.OverlappingStem,
+        {"filters": 8, "mean": [0.0, 1.0, 2.0], "deviation": [2.0, 3.0, 4.0], "fused": True},
+        (2, 32, 36, 3),
+        6,
+    ),
     "transition": (layers.OverlappingTransition, {"filters": 8}, (2, 9, 7, 4), 4),
     "conv_mlp": (layers.ConvMLP, {"dropout": 0.1}, (2, 7, 5, 4), 6),
     "conv_mlp_plain": (
@@ -56,6 +62,12 @@ CASES = {
         (2, 7, 5, 4),
         6 + 6 + 4,  # query, key, value and output, feed-forward network, norms after
     ),
+    "block_without_mean": (
+        layers.PaCaBlock,
+        {"num_heads": 2, "fused": True, "channel_mean": "dropped"},
+        (2, 7, 5, 4),
+        6 + 6,
+    ),
     "teacher": (
         layers.ConvMixerTeacher,
         {"hidden_dims": (4, 6), "depths": (1, 2), "clusters": (5, 0), "kernel_size": 3},
@@ -77,6 +89,7 @@ CASES = {
 }
 EXPECTED_SHAPES = {
     "stem": (2, 9, 9, 8),
+    "stem_fused": (2, 8, 9, 8),
     "transition": (2, 5, 4, 8),
     "conv": (2, 35, 6),
     "mlp": (2, 35, 6),
@@ -299,6 +312,23 @@ def test_drop_path_drops_whole_samples_and_rescales():
         (lambda: layers.ConvClustering(0), "positive integer. Received: clusters=0"),
         (lambda: layers.DropPath(1.0), r"must lie in \[0, 1\). Received: rate=1.0"),
         (lambda: layers.OverlappingStem(7), "must be even. Received: filters=7"),
+        (lambda: layers.PaCaBlock(2, channel_mean="none"), "must be one of .* Received: 'none'"),
+        (
+            lambda: layers.PaCaBlock(2, channel_mean="absent", position_embedding_size=(2, 2)),
+            "can't be 'absent' in a block with a position embedding",
+        ),
+        (
+            lambda: layers.OverlappingStem(8, mean=(1, 2)).build((None, 32, 32, 3)),
+            r"`mean` must have one number per channel. Received: mean=\[1.0, 2.0\]",
+        ),
+        (
+            lambda: layers.OverlappingStem(8, deviation=np.zeros(3)),
+            "`deviation` must not hold 0",
+        ),
+        (
+            lambda: layers.PaCaBlock(2, sub_norm=True, channel_mean="absent"),
+            "must be 'kept' in a block with norms after .* Received: channel_mean='absent'",
+        ),
         (lambda: layers.ConvMixerTeacher((4, 8), (1,), (3, 3)), "one entry per stage"),
         (lambda: layers.PatchToClusterAttention(3)(np.ones((1, 2, 2, 4))), "must divide"),
         (lambda: layers.ConvMixerTeacher((4,), (1,), (3,))(np.ones((1, 2, 2, 5))), "channels"),

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_paca
 from keras_paca import PaCaViT, detection, segmentation
 from tests.marks import slow_but_on_torch
 from tests.plugins.conftest import check, check_segmenter, sides
@@ -185,6 +186,17 @@ def test_computes_what_the_model_computes(classifier, images):
         hub_model.preprocessor = kept
     assert not hub_model.backbone.get_config().get("include_preprocessing")
     assert all(layer.name != "preprocessing" for layer in hub_model.backbone.layers)
+
+
+def test_of_a_fused_model(ours, small, images):
+    model = small()
+    draw = np.random.default_rng(0)
+    for weight in model.weights:  # a stem without biases would hide another normalisation
+        weight.assign(weight + 0.3 * draw.standard_normal(weight.shape).astype("float32"))
+    hub_model = ours.PaCaImageClassifier.from_model(keras_paca.fuse(model), image_size=(48, 64))
+    raw = images(2, 48, 64, 3).astype("uint8")
+    wanted = model.predict(raw, verbose=0)
+    np.testing.assert_allclose(hub_model.predict(raw, verbose=0), wanted, atol=1e-5)
 
 
 def test_preset(classifier, hub, ours, images, tmp_path):
