@@ -5,9 +5,9 @@
 Both models of a pair run in one process and take turns, so that both see the same machine. The
 ratios are medians of the rounds' own, of the time that passes and of the processors' time, which
 others on the machine disturb less. PyTorch runs on one thread: several wait for one another in a
-loop that counts. Exported files of PaCa-Small run in their own runtimes, on all cores, in processes
-that take turns. The table is printed and written to benchmarks/fused.csv, all of it or the rows of
-what is named.
+loop that counts. Exported files of PaCa-Tiny and PaCa-Small run in their own runtimes, on all
+cores, in processes that take turns. The table is printed and written to benchmarks/fused.csv, all
+of it or the rows of what is named.
 """
 
 import csv
@@ -23,10 +23,11 @@ from pathlib import Path
 from turns import BACKENDS, ROOT, RUNTIMES, describe, python, read_rows
 
 MODELS = {
+    "PaCa-Tiny": {"variant": "PaCaTiny", "size": 224, "batch": 1, "rounds": 20},
     "PaCa-Small": {"size": 224, "batch": 1, "rounds": 12},
     "PaCa-Small, batch 8": {"size": 224, "batch": 8, "rounds": 5},
-    "PaCa-Small segmenter, paca": {"size": 512, "batch": 1, "rounds": 4, "head": "paca"},
-    "PaCa-Small segmenter, upernet": {"size": 512, "batch": 1, "rounds": 3, "head": "upernet"},
+    "PaCa-Small segmenter, paca": {"size": 512, "batch": 1, "rounds": 12, "head": "paca"},
+    "PaCa-Small segmenter, upernet": {"size": 512, "batch": 1, "rounds": 6, "head": "upernet"},
 }
 FORMATS = ("tf_saved_model", "litert", "onnx", "openvino")
 RUNS = 5  # of each file, of at least three seconds
@@ -138,7 +139,8 @@ def build(options):
             options["head"], weights=None, input_shape=shape
         )
     else:
-        model = keras_paca.PaCaSmall(weights=None, input_shape=shape)
+        variant = getattr(keras_paca, options.get("variant", "PaCaSmall"))
+        model = variant(weights=None, input_shape=shape)
     images = np.random.default_rng(0).uniform(0, 255, (options["batch"], *shape))
     return (model, keras_paca.fuse(model)), images.astype("float32")
 
