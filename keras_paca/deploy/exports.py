@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_paca.deploy import check as checks
+from keras_paca.deploy.fuse import PACKAGE
 from keras_paca.deploy.fuse import fuse as fuse_model
 from keras_paca.deploy.write import QUANTIZED, write
 from keras_paca.layers import PaCaBlock
@@ -308,7 +309,12 @@ def _precision(model: keras.Model) -> str:
 
 def _fusible(model: keras.Model) -> bool:
     """Return whether `fuse` takes the model: it has layers of ours, and none quantized."""
-    return any(hasattr(x, "fused") for x in model._flatten_layers()) and not quantized_layers(model)
+    ours = any(
+        keras.saving.get_registered_name(type(layer)).startswith(PACKAGE)
+        and hasattr(layer, "fused")
+        for layer in model._flatten_layers()
+    )
+    return ours and not quantized_layers(model)
 
 
 # --- The way there ----------------------------------------------------------------------------
