@@ -4,6 +4,7 @@ Paper: https://arxiv.org/abs/2203.11987. Official code: https://github.com/iVMCL
 Read from top to bottom: the model, its checkpoint keys, its weights, its variants.
 """
 
+import functools
 import operator
 import re
 import tempfile
@@ -223,27 +224,27 @@ class PaCaViT(keras.Model):
     @staticmethod
     def _embed(images: Any, config: dict, policy: Any) -> Any:
         """Normalise RGB in 0..255 to ImageNet's mean and deviation, and apply the stem."""
-        x, normalises = images, {}
         mean, deviation = ([255 * value for value in values] for values in (MEAN, STD))
-        if not config["include_preprocessing"]:
-            pass
-        elif config["fused"] and policy.compute_dtype == _at_least_float32(policy):
-            normalises = {"mean": mean, "deviation": deviation}  # in the stem's own pass
-        else:
-            x = keras.layers.Normalization(
-                axis=-1,
-                mean=mean,
-                variance=[value**2 for value in deviation],
-                dtype=_at_least_float32(policy),
-                name="preprocessing",
-            )(x)
-        return layers.OverlappingStem(
+        stem = functools.partial(
+            layers.OverlappingStem,
             config["hidden_dims"][0],
-            **normalises,
             fused=config["fused"],
             dtype=policy,
             name="stem",
-        )(x)
+        )
+        if not config["include_preprocessing"]:
+            return stem()(images)
+        exact = _at_least_float32(policy)
+        if config["fused"] and policy.compute_dtype == exact:
+            return stem(mean=mean, deviation=deviation)(images)
+        normalised = keras.layers.Normalization(
+            axis=-1,
+            mean=mean,
+            variance=[value**2 for value in deviation],
+            dtype=exact,
+            name="preprocessing",
+        )(images)
+        return stem()(normalised)
 
     @staticmethod
     def _teach(x: Any, config: dict, policy: Any) -> tuple[dict, list]:

@@ -146,8 +146,8 @@ class PaCaBlock(Composite):
         self.drop_path2 = DropPath(drop_path_rate, dtype=dtype, name="drop_path2")
 
     def _norm(self, name: str, bare: bool = False) -> keras.layers.Layer:
-        mean_free = self.fused and self.channel_mean != "kept"
-        norm = MeanFreeNormalization if mean_free else keras.layers.LayerNormalization
+        kept = self.channel_mean == "kept"
+        norm = keras.layers.LayerNormalization if kept else MeanFreeNormalization
         return norm(
             epsilon=1e-6, center=not bare, scale=not bare, dtype=self.dtype_policy, name=name
         )
@@ -191,7 +191,7 @@ class PaCaBlock(Composite):
         if self.position_embedding is not None:
             x = x + self._positions(x)
             x = self.position_dropout(x, training=True) if training else x
-        if self.fused and self.channel_mean == "dropped":
+        if self.channel_mean == "dropped":
             x = take_mean(x)
 
         y = x if self.norm1_before is None else self.norm1_before(x)
@@ -242,7 +242,7 @@ class PaCaBlock(Composite):
 
     def centre(self) -> None:
         """Have the projections add no mean over the channels, where nothing reads it."""
-        if not self.fused or self.channel_mean == "kept":
+        if self.channel_mean == "kept":
             return
         for dense in (self.attention.output_dense, self.mlp.project_dense):
             for weight in (dense.kernel, dense.bias):

@@ -416,6 +416,22 @@ def test_report_counts_by_hand(images):
 
 
 @slow_but_on_torch
+def test_report_counts_the_one_convolution_of_a_fused_stem():
+    stem = layers.OverlappingStem(8, fused=True, name="stem")
+    model = keras.Sequential([keras.Input((None, None, 3)), stem])
+    counts = {}
+    for size in ((8, 12), (10, 12)):
+        report = keras_paca.quantization_report(model, image_size=size)
+        counts[size] = {layer.path: layer.macs for layer in report.layers}
+    assert counts[8, 12]["stem"] == 49 * 3 * 8 * (2 * 3)
+    assert counts[10, 12] == {
+        "stem/conv1": 27 * 4 * (5 * 6),
+        "stem/conv2": 36 * 8 * (3 * 3),
+        "stem/norm": 0,
+    }
+
+
+@slow_but_on_torch
 def test_report_of_plain_attention_and_of_what_it_does_not_know(images):
     inputs = keras.Input((4, 5, 8))
     x = layers.PatchToClusterAttention(2, name="attention")(inputs)
