@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_paca.backbones import PaCaViT
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+from keras_paca.extras import install_command
 
 SIDE, EPOCHS, BATCH = 64, 8, 64
 ACCURACY, COSINE, WINNERS = 0.97, 0.9, 5  # at least, at most, at least
@@ -106,7 +107,7 @@ def load_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.n
     try:
         from sklearn.datasets import load_digits as load
     except ImportError as error:
-        raise ImportError("The demo needs scikit-learn: pip install keras-paca[demo]") from error
+        raise ImportError(f"The demo needs scikit-learn: {install_command('demo')}") from error
     digits = load()
     images = digits.images[..., None].astype("float32") * (255 / 16)
     images = keras.ops.image.resize(

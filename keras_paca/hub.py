@@ -9,10 +9,12 @@ from typing import Any
 
 import keras
 
+from keras_paca.extras import install_command
+
 try:
     import keras_hub
 except ImportError as error:
-    raise ImportError("`keras_paca.hub` needs KerasHub: pip install keras-paca[hub]") from error
+    raise ImportError(f"`keras_paca.hub` needs KerasHub: {install_command('hub')}") from error
 
 from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
 from keras_paca.layers.composite import quantized_layers, serialize_policy

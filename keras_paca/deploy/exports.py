@@ -19,6 +19,7 @@ from keras_paca.deploy import check as checks
 from keras_paca.deploy.fuse import PACKAGE
 from keras_paca.deploy.fuse import fuse as fuse_model
 from keras_paca.deploy.write import QUANTIZED, write
+from keras_paca.extras import install_command
 from keras_paca.layers import PaCaBlock
 from keras_paca.layers.composite import quantized_layers
 
@@ -278,9 +279,7 @@ def _check_installed(format: str, check: bool) -> None:
     needed = [*WRITERS[format], *([RUNTIMES[format]] if check else [])]
     missing = [name for name in dict.fromkeys(needed) if find_spec(name) is None]
     if missing:
-        raise ImportError(
-            f"{format} needs {', '.join(missing)}: pip install keras-paca[{EXTRAS[format]}]"
-        )
+        raise ImportError(f"{format} needs {', '.join(missing)}: {install_command(EXTRAS[format])}")
 
 
 def _batches(model: keras.Model, shape: tuple, check_data: Any) -> list[np.ndarray]:

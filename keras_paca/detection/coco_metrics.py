@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_paca.detection.paste import paste_masks
+from keras_paca.extras import install_command
 
 METRICS = (  # in the order in which pycocotools summarises
     "mAP",
@@ -412,7 +413,5 @@ def import_pycocotools() -> tuple[Any, Any, Any]:
     try:
         from pycocotools import coco, cocoeval, mask
     except ImportError as error:
-        raise ImportError(
-            "COCO's metrics need pycocotools: pip install keras-paca[coco]"
-        ) from error
+        raise ImportError(f"COCO's metrics need pycocotools: {install_command('coco')}") from error
     return coco, cocoeval, mask

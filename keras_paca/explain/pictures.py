@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_paca.extras import install_command
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,7 +26,7 @@ def new_figure(width: float, height: float) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Pictures need matplotlib: pip install keras-paca[plots]") from error
+        raise ImportError(f"Pictures need matplotlib: {install_command('plots')}") from error
 
     class NotebookFigure(Figure):
         def _repr_png_(self) -> bytes:

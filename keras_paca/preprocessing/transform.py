@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_paca.extras import install_command
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -220,7 +222,6 @@ def _import_pillow() -> Any:
         from PIL import Image
     except ImportError as error:
         raise ImportError(
-            "Reading and resizing images on the host needs Pillow: "
-            "`pip install keras-paca[images]`."
+            f"Reading and resizing images on the host needs Pillow: {install_command('images')}"
         ) from error
     return Image
