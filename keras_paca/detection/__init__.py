@@ -1,6 +1,5 @@
 """Detection and instance masks: Mask R-CNN around any pyramid backbone, released weights."""
 
-from keras_paca.detection.coco import coco_classes
 from keras_paca.detection.coco_metrics import COCOMetrics, coco_metrics, evaluate_detections
 from keras_paca.detection.evaluation import COCODataset, evaluate_coco, read_coco
 from keras_paca.detection.feature_pyramid import FeaturePyramid
@@ -11,6 +10,7 @@ from keras_paca.detection.paste import paste_masks
 from keras_paca.detection.pictures import plot_detections
 from keras_paca.detection.proposals import RegionProposalNetwork
 from keras_paca.detection.roi_align import roi_align
+from keras_paca.labels import coco_classes
 
 __all__ = [
     "BoxHead",

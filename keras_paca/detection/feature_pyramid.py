@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_paca.layers.frozen import NestedLayer
+
 
 def resize_nearest(inputs: Any, like: Any) -> Any:
     """Return a map (b, h, w, c) at the sides of `like`: row y is row floor(y h / height)."""
@@ -17,7 +19,7 @@ def resize_nearest(inputs: Any, like: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class FeaturePyramid(keras.layers.Layer):
+class FeaturePyramid(NestedLayer):
     """A top-down path through the levels of a backbone, and one level more.
 
         M5 = lateral(P5), M_i = lateral(P_i) + nearest(M_{i+1}), out_i = conv3x3(M_i),

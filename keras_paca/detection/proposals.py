@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_paca.detection.boxes import decode_boxes, suppress
+from keras_paca.layers.frozen import NestedLayer
 from keras_paca.layers.maps import count_patches
 
 STRIDES = (4, 8, 16, 32, 64)
@@ -36,7 +37,7 @@ def level_anchors(height: Any, width: Any, stride: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class RegionProposalNetwork(keras.layers.Layer):
+class RegionProposalNetwork(NestedLayer):
     """Score anchors and refine them.
 
     h = ReLU(conv3x3(x)), objectness = conv1x1(h), deltas = conv1x1(h).

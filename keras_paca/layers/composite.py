@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_paca.layers.frozen import NestedLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
@@ -116,7 +118,7 @@ def _find(layers: Iterable[keras.layers.Layer]) -> dict[str, keras.layers.Layer]
     return found
 
 
-class Composite(keras.layers.Layer):
+class Composite(NestedLayer):
     """A layer that makes layers inside, each with `**self.inner(name)` and kept by itself.
 
     Its configuration tells which of them are quantized, so that a quantized model loads again;

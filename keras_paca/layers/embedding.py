@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_paca.layers.frozen import NestedLayer
 from keras_paca.layers.initializers import conv_initializer
 from keras_paca.layers.maps import halve
 
@@ -39,7 +40,7 @@ def padded_shape(input_shape: tuple) -> tuple:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class OverlappingTransition(keras.layers.Layer):
+class OverlappingTransition(NestedLayer):
     """Halve a map between two stages: y = LayerNorm(Conv3x3, stride 2, padding 1 (x)).
 
     Args:
@@ -79,7 +80,7 @@ class OverlappingTransition(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class OverlappingStem(keras.layers.Layer):
+class OverlappingStem(NestedLayer):
     """Embed an image at a quarter of its side: LayerNorm(Conv3x3 s2 (Conv3x3 s2 (x))).
 
     x is the image, or (image - mean) / deviation where these are given.

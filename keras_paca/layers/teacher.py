@@ -15,6 +15,7 @@ from keras_paca.layers.composite import Composite
 from keras_paca.layers.depthwise import DepthwiseConv2D, depthwise_conv2d
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
 from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, fold_projection, take_weights
+from keras_paca.layers.frozen import NestedLayer
 from keras_paca.layers.initializers import pointwise
 from keras_paca.layers.maps import count_patches, halve, resize_bilinear
 
@@ -61,7 +62,7 @@ class ConvMixerUnit(Composite):
             take_weights(self.norm2, source.norm2)
 
 
-class BlurTransition(keras.layers.Layer):
+class BlurTransition(NestedLayer):
     """y = BN(GELU(Conv3x3, stride 2 (blur(x)))), the blur being [1 2 1; 2 4 2; 1 2 1] / 16."""
 
     def __init__(self, filters: int, **kwargs: Any) -> None:

@@ -1,6 +1,7 @@
 """From image files to the model's input, and from its scores to names."""
 
-from keras_paca.preprocessing.imagenet import decode_predictions, imagenet_classes
+from keras_paca.labels import imagenet_classes
+from keras_paca.preprocessing.imagenet import decode_predictions
 from keras_paca.preprocessing.layer import EvaluationTransform
 from keras_paca.preprocessing.transform import evaluation_transform, load_image
 

@@ -1,28 +1,13 @@
-"""The names of ImageNet-1k's classes."""
+"""Scores of ImageNet-1k's classes, by name."""
 
-import functools
-from importlib import resources
 from typing import Any
 
 import numpy as np
 from keras import ops
 
+from keras_paca.labels import imagenet_classes
+
 NUM_CLASSES = 1000
-
-
-@functools.cache
-def imagenet_classes() -> tuple[tuple[str, str], ...]:
-    """Return the (WordNet id, name) of ImageNet-1k's 1,000 classes, in the order of the indices.
-
-    Read once from the package; nothing is downloaded. Two names occur twice, "crane" (134, a
-    bird; 517, a machine) and "maillot" (638, 639): the ids tell them apart.
-
-    Source: the first WordNet lemma of each class, spaces as underscores; the same as the
-    `imagenet_class_index.json` of `keras.applications`.
-    """
-    table = resources.files("keras_paca.preprocessing").joinpath("imagenet_classes.tsv")
-    rows = table.read_text(encoding="utf-8").splitlines()
-    return tuple(tuple(row.split("\t")) for row in rows)
 
 
 def decode_predictions(predictions: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:

@@ -1,6 +1,6 @@
 """Semantic segmentation: heads, the segmenter around any pyramid backbone, released weights."""
 
-from keras_paca.segmentation.ade20k import ade20k_classes, ade20k_palette
+from keras_paca.labels import ade20k_classes, ade20k_palette
 from keras_paca.segmentation.heads import (
     FCNHead,
     PaCaSegmentationHead,

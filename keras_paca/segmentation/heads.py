@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_paca.layers.composite import Composite
 from keras_paca.layers.folding import affine_of, fold_projection, take_weights
+from keras_paca.layers.frozen import NestedLayer
 from keras_paca.layers.maps import average_pool_to, flatten_map, resize_like, unflatten_patches
 from keras_paca.layers.softmax import stable_softmax
 
@@ -25,7 +26,7 @@ def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class ConvNormReLU(keras.layers.Layer):
+class ConvNormReLU(NestedLayer):
     """y = ReLU(BatchNorm(Conv(x))), without a bias in the convolution.
 
     Args:
