@@ -1,7 +1,8 @@
 """Detection and instance masks: Mask R-CNN around any pyramid backbone, released weights."""
 
+from keras_paca.detection.coco_files import COCODataset, read_coco
 from keras_paca.detection.coco_metrics import COCOMetrics, coco_metrics, evaluate_detections
-from keras_paca.detection.evaluation import COCODataset, evaluate_coco, read_coco
+from keras_paca.detection.evaluation import evaluate_coco
 from keras_paca.detection.feature_pyramid import FeaturePyramid
 from keras_paca.detection.heads import BoxHead, MaskHead
 from keras_paca.detection.mask_rcnn import MaskRCNN

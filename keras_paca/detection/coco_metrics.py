@@ -2,14 +2,23 @@
 
 import contextlib
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_paca.detection.paste import paste_masks
+from keras_paca.detection.box_formats import check_box_format, check_image_size, to_xyxy
+from keras_paca.detection.metric_data import (
+    batches,
+    check_count,
+    check_data,
+    check_lengths,
+    read_detections,
+    read_truth,
+)
+from keras_paca.detection.paste import paste_mask
 from keras_paca.extras import install_command
 
 METRICS = (  # in the order in which pycocotools summarises
@@ -26,6 +35,8 @@ METRICS = (  # in the order in which pycocotools summarises
     "AR_medium",
     "AR_large",
 )
+TARGETS_OF_DATA = "the targets in `data`"
+NO_IMAGES = "Expected at least one image. Received: none"
 
 
 # --- Metrics --------------------------------------------------------------------------------
@@ -40,20 +51,21 @@ def evaluate_detections(
 ) -> dict[str, float]:
     """Return COCO's metrics of detections in images of one size.
 
-    What counts as an object is what `MaskRCNN.fit` takes for one: labels from 0 to `num_classes`,
-    boxes of which something lies in the image. Its size, small to 32 x 32 pixels and large from
-    96 x 96, is its mask's, or without masks its box's.
+    An object counts as in `MaskRCNN.fit`: its label is at least 0 and less than `num_classes`, and
+    something of its box lies in the image. Its size, small up to 32 x 32 pixels and large from
+    96 x 96, is that of its mask, or of its box where there are no masks.
 
     Args:
-        truth: "boxes" (batch, m, 4), "labels" or "classes" (batch, m), -1 where padded, and
-            perhaps "masks", (batch, m, height, width) or an instance map (batch, height, width);
-            as `MaskRCNN.fit` takes them.
-        detections: "boxes" (batch, n, 4), "scores" (batch, n), "labels" (batch, n), -1 where there
-            is none, and perhaps "masks" (batch, n, rows, columns), probabilities in the box; as
-            `MaskRCNN.predict` returns them.
+        truth: dict with "boxes" (batch, m, 4), "labels" or "classes" (batch, m), -1 where padded,
+            and perhaps "masks", (batch, m, height, width) or an instance map (batch, height,
+            width), as `MaskRCNN.fit` takes them.
+        detections: dict with "boxes" (batch, n, 4), "scores" (batch, n), "labels" (batch, n), -1
+            where there is none, and perhaps "masks" (batch, n, rows, columns), probabilities in the
+            box, as `MaskRCNN.predict` returns them.
         image_size: (height, width) of the images.
-        bounding_box_format: of the boxes of both.
-        num_classes: labels from here on are no objects; `None`: all are.
+        bounding_box_format: str. Format of the boxes of both, as `keras.utils.bounding_boxes` names
+            it.
+        num_classes: int. Labels from here on aren't objects; `None` allows all.
 
     Returns:
         {"box_mAP", "box_mAP50", "box_mAP75", "box_mAP_small", "box_mAP_medium", "box_mAP_large",
@@ -62,13 +74,24 @@ def evaluate_detections(
         to find.
 
     Raises:
-        ImportError: without pycocotools (the extra `coco`).
-        ValueError: if shapes don't fit.
+        ImportError: Without pycocotools (the extra `coco`).
+        ValueError: If an argument is of another form, or boxes or scores are NaN.
+
+    Example:
+    >>> found = {"boxes": np.array([[[2, 3, 8, 9]]]), "labels": np.array([[0]])}
+    >>> metrics = evaluate_detections(found, {**found, "scores": np.array([[0.9]])}, (10, 12))
+    >>> round(metrics["box_mAP"], 6)
+    1.0
 
     Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; pycocotools.
     """
+    if num_classes is not None:
+        check_count("num_classes", num_classes)
+    size = check_image_size(image_size)
     collected = _Collected(bounding_box_format, num_classes)
-    collected.add(truth, detections, image_size)
+    collected.add(
+        read_truth("`truth`", truth, size), read_detections("`detections`", detections), size
+    )
     return collected.metrics()
 
 
@@ -76,25 +99,33 @@ def coco_metrics(model: keras.Model, data: Any, batch_size: int = 8) -> dict[str
     """Return COCO's metrics of a detector on images; see `evaluate_detections`.
 
     Args:
-        model: a `MaskRCNN`, or a model with its outputs, `bounding_box_format` and `num_classes`.
-        data: a pair (images, targets) of arrays, or a `keras.utils.PyDataset`, a `tf.data.Dataset`
-            or another iterable of such batches. Targets as `MaskRCNN.fit` takes them; "masks" may
-            be left out.
-        batch_size: images at a time of a pair of arrays.
+        model: A `MaskRCNN`, or another object with `predict_on_batch`, `bounding_box_format` and
+            `num_classes` that returns detections as `MaskRCNN` does.
+        data: A pair (images, targets) of arrays, or a `keras.utils.PyDataset`, a
+            `tf.data.Dataset`, a PyTorch `DataLoader`, a generator or another iterable of such
+            batches. The images may be the only entry of a dict or a list. The targets are those
+            of `MaskRCNN.fit`; each batch may have as many objects as it needs, and none may have
+            "masks". Labels must be less than `num_classes`.
+        batch_size: int. The number of images at a time of a pair of arrays.
 
     Returns:
         {"box_mAP": 0 to 1, ...}, and "mask_mAP" and so on where the targets have masks.
 
     Raises:
-        ImportError: without pycocotools (the extra `coco`).
-        ValueError: if the model is no detector, or the data are none or of another form.
+        ImportError: Without pycocotools (the extra `coco`).
+        ValueError: If the model isn't a detector, or the data are empty, endless or of another
+            form.
     """
     import_pycocotools()
     check_detector(model)
-    _check_data(data, batch_size)
+    check_data(data, batch_size)
     collected = _Collected(model.bounding_box_format, model.num_classes)
-    for images, targets in _batches(data, batch_size):
-        collected.add(targets, model.predict_on_batch(images), images.shape[1:3])
+    for images, targets in batches(data, batch_size):
+        size = images.shape[1:3]
+        truth = read_truth(TARGETS_OF_DATA, targets, size, model.num_classes)
+        check_lengths(images, truth)
+        found = read_detections("the model's predictions", model.predict_on_batch(images))
+        collected.add(truth, found, size)
     return collected.metrics()
 
 
@@ -105,28 +136,39 @@ class COCOMetrics(keras.callbacks.Callback):
     after this one, such as `keras.callbacks.ModelCheckpoint`, and for `fit`'s history. As with
     `validation_freq`, epochs without an evaluation log none.
 
+    When training begins, the model and the first batch of the data are checked.
+
     Args:
-        data: as for `coco_metrics`; something to go through more than once.
-        batch_size: images at a time of a pair of arrays.
-        every: epochs from one evaluation to the next.
+        data: As for `coco_metrics`, but it must be possible to go through the data more than once,
+            which excludes generators.
+        batch_size: int. The number of images at a time of a pair of arrays.
+        every: int. The number of epochs from one evaluation to the next.
 
     Raises:
-        ImportError: without pycocotools (the extra `coco`).
-        ValueError: if the data can be gone through only once, or an argument isn't positive.
+        ImportError: Without pycocotools (the extra `coco`).
+        ValueError: If the data can be gone through only once, or an argument isn't positive.
     """
 
     def __init__(self, data: Any, batch_size: int = 8, every: int = 1) -> None:
         super().__init__()
         import_pycocotools()
-        _check_data(data, batch_size)
+        check_data(data, batch_size)
         if isinstance(data, Iterator):
             raise ValueError(
                 "`data` must be something to go through after each epoch: arrays, a PyDataset or "
                 f"a tf.data.Dataset. Received an iterator: {type(data).__name__}"
             )
-        if every < 1:
-            raise ValueError(f"`every` must be 1 or more. Received: every={every}")
+        check_count("every", every)
         self.data, self.batch_size, self.every = data, batch_size, every
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Refuse a model or data that couldn't be evaluated after the first epoch."""
+        check_detector(self.model)
+        for images, targets in batches(self.data, self.batch_size):
+            size, num_classes = images.shape[1:3], self.model.num_classes
+            check_lengths(images, read_truth(TARGETS_OF_DATA, targets, size, num_classes))
+            return
+        raise ValueError(NO_IMAGES)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Put the metrics into the logs."""
@@ -172,12 +214,8 @@ def detections_to_records(
             "bbox": _left_top_width_height(inside[index]),
         }
         if "masks" in found:
-            one = {  # one at a time: each is as large as the image
-                "boxes": boxes[None, index : index + 1],
-                "masks": found["masks"][None, index : index + 1],
-                "count": np.ones(1, "int32"),
-            }
-            record["segmentation"] = _run_lengths(paste_masks(one, image_size)[0][0])
+            mask = paste_mask(boxes[index], found["masks"][index], 0.5, image_size)
+            record["segmentation"] = _run_lengths(mask)
         records.append(record)
     return records
 
@@ -223,19 +261,36 @@ def score_records(
 
 
 def check_detector(model: Any) -> None:
-    """Refuse a model that doesn't say of its boxes and classes what a `MaskRCNN` does."""
-    if not hasattr(model, "bounding_box_format") or not hasattr(model, "num_classes"):
+    """Refuse a model that doesn't have what COCO's metrics ask of a detector.
+
+    Raises:
+        ValueError: If `predict_on_batch`, `bounding_box_format` or `num_classes` is missing.
+    """
+    expected = (
+        "Expected a detector, with `predict_on_batch`, `bounding_box_format` and `num_classes` as "
+        "`MaskRCNN` has. Received: "
+    )
+    if isinstance(model, str | os.PathLike):
         raise ValueError(
-            "Expected a detector, with `bounding_box_format` and `num_classes` as `MaskRCNN` has. "
-            f"Received: {type(model).__name__}"
+            f"{expected}the path {str(model)!r}; `keras.saving.load_model` opens a saved model"
         )
-
-
-def to_xyxy(boxes: Any, source: str, image_size: Sequence[int]) -> np.ndarray:
-    """Return boxes of a format as "xyxy" in pixels of images (height, width)."""
-    if source != "xyxy":
-        boxes = keras.utils.bounding_boxes.convert_format(boxes, source, "xyxy", *image_size)
-    return np.asarray(ops.convert_to_numpy(boxes), "float64")
+    if all(
+        hasattr(model, name) for name in ("predict_on_batch", "bounding_box_format", "num_classes")
+    ):
+        check_box_format(model.bounding_box_format)
+        check_count("num_classes", model.num_classes)
+        return
+    if isinstance(model, type):
+        raise ValueError(f"{expected}the class {model.__name__}")
+    outputs = getattr(model, "outputs", None) or ()
+    kind = "a"
+    if hasattr(model, "decode_head"):
+        kind = "a segmenter, a"
+    elif len(outputs) == 1 and len(outputs[0].shape) == 2:
+        kind = "a classifier, a"
+    elif hasattr(model, "pyramid_outputs"):
+        kind = "a backbone, a"
+    raise ValueError(f"{expected}{kind} {type(model).__name__}")
 
 
 class _Collected:
@@ -243,21 +298,19 @@ class _Collected:
 
     def __init__(self, bounding_box_format: str, num_classes: int | None) -> None:
         import_pycocotools()
-        self.format, self.num_classes = bounding_box_format, num_classes
+        self.format, self.num_classes = check_box_format(bounding_box_format), num_classes
         self.images: list[dict] = []
         self.objects: list[dict] = []
         self.records: list[dict] = []
         self.has_masks: bool | None = None
 
-    def add(self, truth: Any, detections: Any, image_size: Sequence[int]) -> None:
-        """Add a batch."""
-        size = tuple(int(side) for side in image_size)
-        truth = {name: ops.convert_to_numpy(array) for name, array in truth.items()}
-        if "labels" not in truth and "classes" in truth:
-            truth["labels"] = truth["classes"]
-        found = {name: ops.convert_to_numpy(array) for name, array in detections.items()}
-        _check_shapes("truth", truth, ("boxes", "labels"), size)
-        _check_shapes("detections", found, ("boxes", "scores", "labels"))
+    def add(
+        self,
+        truth: Mapping[str, np.ndarray],
+        found: Mapping[str, np.ndarray],
+        size: tuple[int, int],
+    ) -> None:
+        """Add a batch of images (height, width)."""
         if len(truth["boxes"]) != len(found["boxes"]):
             raise ValueError(
                 "Truth and detections must be of the same images. Received: "
@@ -268,8 +321,8 @@ class _Collected:
             raise ValueError("Either all batches have masks or none. Received: both kinds")
         self.has_masks = has_masks
         kept = ("boxes", "scores", "labels", *(("masks",) if has_masks else ()))
-        truth["boxes"] = to_xyxy(truth["boxes"], self.format, size)
-        found["boxes"] = to_xyxy(found["boxes"], self.format, size)
+        truth = {**truth, "boxes": to_xyxy(truth["boxes"], self.format, size)}
+        found = {**found, "boxes": to_xyxy(found["boxes"], self.format, size)}
         for i in range(len(truth["boxes"])):
             number = len(self.images) + 1
             self.images.append({"id": number, "height": size[0], "width": size[1]})
@@ -305,7 +358,7 @@ class _Collected:
     def metrics(self) -> dict[str, float]:
         """Return the metrics of all that was added."""
         if not self.images:
-            raise ValueError("Expected at least one image. Received: none")
+            raise ValueError(NO_IMAGES)
         entries = (*self.objects, *self.records)
         categories = sorted({entry["category_id"] for entry in entries})
         truth = {
@@ -334,78 +387,6 @@ def _run_lengths(mask: np.ndarray) -> dict:
     _, _, coder = import_pycocotools()
     coded = coder.encode(np.asfortranarray(mask, dtype="uint8"))
     return {"size": [int(side) for side in coded["size"]], "counts": coded["counts"].decode()}
-
-
-def _check_shapes(
-    what: str,
-    arrays: Mapping[str, np.ndarray],
-    names: Sequence[str],
-    image_size: Sequence[int] | None = None,
-) -> None:
-    """Refuse arrays that are missing or don't fit one another; masks of truth fit the image."""
-    received = {name: array.shape for name, array in arrays.items()}
-    fits = all(name in arrays for name in names)
-    if fits:
-        batch = arrays["boxes"].shape[:2]
-        fits = arrays["boxes"].shape == (*batch, 4) and len(batch) == 2
-        fits = fits and all(arrays[name].shape == batch for name in names[1:])
-    if fits and "masks" in arrays:
-        shape = arrays["masks"].shape
-        if image_size is None:
-            fits = len(shape) == 4 and shape[:2] == batch
-        else:
-            fits = shape in ((*batch, *image_size), (batch[0], *image_size))
-    if not fits:
-        masks = "rows, columns" if image_size is None else "{}, {}".format(*image_size)
-        raise ValueError(
-            f"`{what}` must hold boxes (batch, n, 4), {' and '.join(names[1:])} (batch, n) and, if "
-            f"any, masks (batch, n, {masks})"
-            f"{'' if image_size is None else f' or (batch, {masks})'}. Received shapes: {received}"
-        )
-
-
-def _is_pair(data: Any) -> bool:
-    """Return whether data are arrays (images, targets) and no iterable of batches."""
-    return isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[1], Mapping)
-
-
-def _check_data(data: Any, batch_size: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be 1 or more. Received: batch_size={batch_size}")
-    if _is_pair(data):
-        images, targets = data
-        counts = {"images": len(images)} | {name: len(array) for name, array in targets.items()}
-        if len(set(counts.values())) > 1:
-            raise ValueError(f"Expected as many targets as images. Received: {counts}")
-    elif isinstance(data, keras.utils.PyDataset):
-        if data.num_batches is None:
-            raise ValueError("Expected data that end. Received: a PyDataset of any length")
-    elif not isinstance(data, Iterable) or isinstance(data, np.ndarray | Mapping | str):
-        raise ValueError(
-            "`data` must be a pair (images, {'boxes': ..., 'labels': ...}) of arrays or an "
-            f"iterable of such batches. Received: {type(data).__name__}"
-        )
-
-
-def _batches(data: Any, batch_size: int) -> Iterator[tuple[Any, Mapping[str, Any]]]:
-    """Yield (images, targets)."""
-    if _is_pair(data):
-        images = ops.convert_to_numpy(data[0])
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
-            yield images[part], {name: array[part] for name, array in data[1].items()}
-        return
-    if isinstance(data, keras.utils.PyDataset):  # it has an index but no end
-        batches = map(data.__getitem__, range(data.num_batches))
-    else:
-        batches = iter(data)
-    for batch in batches:
-        if not _is_pair(batch):
-            raise ValueError(
-                "Each batch must be a pair (images, {'boxes': ..., 'labels': ...}). Received: "
-                f"{type(batch).__name__}"
-            )
-        yield ops.convert_to_numpy(batch[0]), batch[1]
 
 
 def import_pycocotools() -> tuple[Any, Any, Any]:

@@ -1,134 +1,34 @@
-"""A detector on COCO: annotation file and images in, the official numbers and results out.
+"""A detector on COCO: a data set in, the official numbers and results out.
 
-Read from top to bottom: the data set, the official transform, the evaluation.
+Read from top to bottom: the official transform, the images, the evaluation.
 """
 
-import dataclasses
 import json
+import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_paca.backbones.paca_vit import MEAN, STD
+from keras_paca.detection.box_formats import brief, to_xyxy
+from keras_paca.detection.coco_files import COCODataset
 from keras_paca.detection.coco_metrics import (
     check_detector,
     detections_to_records,
     import_pycocotools,
     score_records,
-    to_xyxy,
 )
+from keras_paca.detection.metric_data import check_count, read_detections
 from keras_paca.preprocessing import load_image
+from keras_paca.preprocessing.formats import import_pillow
 
-# --- The data set ---------------------------------------------------------------------------
-
-FIELDS = {  # what the entries of each list must have
-    "images": {"id": int, "file_name": str, "height": int, "width": int},
-    "annotations": {"image_id": int, "category_id": int, "bbox": list, "area": (int, float)},
-    "categories": {"id": int},
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class COCODataset:
-    """Images with their annotations, as `read_coco` returns them.
-
-    Args:
-        content: {"images": [...], "annotations": [...], "categories": [...]}, as in the file.
-        paths: of the images' files, in the order of `content["images"]`.
-    """
-
-    content: Mapping[str, list[dict]]
-    paths: Sequence[Path]
-
-    @property
-    def category_ids(self) -> list[int]:
-        """The ids of the categories by label: sorted, for COCO's own 80 leave out some of 1..90."""
-        return sorted(category["id"] for category in self.content["categories"])
-
-
-def read_coco(annotations: str | Path, images: str | Path, limit: int | None = None) -> COCODataset:
-    """Read an annotation file in COCO's format and look for its images.
-
-    Args:
-        annotations: path of the file, such as instances_val2017.json. "iscrowd" may be missing and
-            is 0 then.
-        images: folder of the images.
-        limit: how many images to take, the first of the file; `None` for all.
-
-    Returns:
-        A `COCODataset`.
-
-    Raises:
-        FileNotFoundError: if the file, the folder or an image is missing.
-        ValueError: if the file isn't in COCO's format.
-    """
-    annotations, images = Path(annotations), Path(images)
-    if not annotations.exists():
-        raise FileNotFoundError(f"Expected a file of annotations. No such file: {annotations}")
-    if not images.is_dir():
-        raise FileNotFoundError(f"Expected a folder of images. No such folder: {images}")
-    if limit is not None and limit < 1:
-        raise ValueError(f"`limit` must be 1 or more. Received: limit={limit}")
-    content = _read_content(annotations)
-    chosen = content["images"][:limit]
-    numbers = {image["id"] for image in chosen}
-    content["images"] = chosen
-    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in numbers]
-    paths = [images / image["file_name"] for image in chosen]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"Expected {len(paths)} images in {images}. {len(missing)} are missing, first "
-            f"{missing[0]}"
-        )
-    return COCODataset(content, paths)
-
-
-def _read_content(path: Path) -> dict[str, list[dict]]:
-    """Return the lists of an annotation file, checked."""
-    expected = (
-        "Expected a JSON file in COCO's format of instances, with the lists images, annotations "
-        f"and categories. Received: {path}, "
-    )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{expected}which isn't JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{expected}a {type(content).__name__}")
-    for name, fields in FIELDS.items():
-        entries = content.get(name)
-        if not isinstance(entries, list):
-            raise ValueError(f"{expected}without the list {name}")
-        for entry in entries:
-            for field, kind in fields.items():
-                if not isinstance(entry, dict) or not isinstance(entry.get(field), kind):
-                    raise ValueError(f"{expected}an entry of {name} without a proper {field}")
-    if not content["images"]:
-        raise ValueError(f"{expected}without images")
-    known = {}
-    for name in ("images", "categories"):
-        known[name] = {entry["id"] for entry in content[name]}
-        if len(known[name]) < len(content[name]):
-            raise ValueError(f"{expected}an id of {name} twice")
-    objects = []
-    for entry in content["annotations"]:
-        if entry["image_id"] not in known["images"]:
-            raise ValueError(f"{expected}an object in the unknown image {entry['image_id']}")
-        if entry["category_id"] not in known["categories"]:
-            raise ValueError(f"{expected}an object of unknown category {entry['category_id']}")
-        numbers = [value for value in entry["bbox"] if isinstance(value, int | float)]
-        if len(numbers) != 4 or len(entry["bbox"]) != 4:
-            raise ValueError(f"{expected}a bbox that isn't four numbers: {entry['bbox']}")
-        objects.append({"iscrowd": 0, **entry})
-    if len({bool(entry.get("segmentation")) for entry in objects}) > 1:
-        raise ValueError(f"{expected}with a segmentation of some objects and not of others")
-    return {**{name: content[name] for name in FIELDS}, "annotations": objects}
-
+SHOWN = 3  # images in a message
+ORIENTATION = 0x0112  # EXIF's number of the tag
+SIDEWAYS = (5, 6, 7, 8)  # the orientations that exchange height and width
 
 # --- The official transform -----------------------------------------------------------------
 
@@ -186,6 +86,87 @@ def pad_image(image: np.ndarray, multiple: int, canvas: Sequence[int] | None = N
     return padded
 
 
+# --- The images -----------------------------------------------------------------------------
+
+
+def find_sideways(dataset: COCODataset) -> set[int]:
+    """Compare the images with the annotations, of all images before the first is predicted.
+
+    The sizes that the annotations say decide. Tools differ in whether they annotate a photograph
+    as the file stores it or upright, as its EXIF orientation shows it.
+
+    Args:
+        dataset: What `read_coco` returned.
+
+    Returns:
+        The ids of the images that have the annotations' size only when they are turned upright.
+
+    Raises:
+        ImportError: Without Pillow (the extra `images`).
+        ValueError: If an image can't be opened or has another size.
+    """
+    sideways, faults = [], []
+    for entry, path in zip(dataset.content["images"], dataset.paths, strict=True):
+        expected = (entry["height"], entry["width"])
+        try:
+            size, upright = _sizes(path, expected)
+        except (OSError, ValueError) as error:
+            faults.append(f"the image with id {entry['id']} can't be opened ({error})")
+            continue
+        if size != expected and upright == expected:
+            sideways.append((entry["id"], path.name))
+        elif size != expected:
+            turned = f" ({upright[0]} x {upright[1]} when turned upright)" * (upright != size)
+            faults.append(
+                f"the image with id {entry['id']} must have {expected[0]} x {expected[1]} pixels "
+                f"(height x width), and {path} has {size[0]} x {size[1]}{turned}"
+            )
+    if faults:
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise ValueError(
+            f"Expected images of the sizes that the annotations say. Received: {len(faults)} of "
+            f"{len(dataset.paths)} that don't fit: {'; '.join(faults[:SHOWN])}{more}"
+        )
+    if sideways:
+        warnings.warn(
+            f"The annotations of {len(sideways)} of {len(dataset.paths)} images fit only when the "
+            "image is turned upright by its EXIF orientation, and these images are turned; first "
+            f"{sideways[0][1]}",
+            stacklevel=3,
+        )
+    return {number for number, _ in sideways}
+
+
+def _sizes(path: Path, expected: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return an image's (height, width) as stored and turned upright.
+
+    No pixels are read, and no EXIF data where the stored size is the expected one.
+    """
+    try:
+        with import_pillow().open(path) as image:
+            size = (image.height, image.width)
+            turned = size != expected and image.getexif().get(ORIENTATION) in SIDEWAYS
+    except Exception:  # `load_image` reads more kinds of files, and says why it can't read others
+        image = load_image(path)
+        return (image.height, image.width), (image.height, image.width)
+    return size, size[::-1] if turned else size
+
+
+def _open_image(entry: Mapping[str, Any], path: Path, upright: bool) -> np.ndarray:
+    """Return an image of the annotations' size, (height, width, 3) in 0..255."""
+    try:
+        image = load_image(path, exif_transpose=True) if upright else load_image(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"The image with id {entry['id']} can't be read: {error}") from error
+    size = (entry["height"], entry["width"])
+    if (image.height, image.width) != size:
+        raise ValueError(
+            f"Expected the image with id {entry['id']} to have {size[0]} x {size[1]} pixels, as "
+            f"its annotations say. Received: {path}, {image.height} x {image.width}"
+        )
+    return np.asarray(image)
+
+
 # --- The evaluation -------------------------------------------------------------------------
 
 
@@ -204,21 +185,28 @@ def evaluate_coco(
     to a multiple of 32. What the model finds is laid into the original image: boxes in its pixels,
     masks of its size. Labels stand for the categories in the order of their ids.
 
+    An image is used as its file stores it if it has the size that the annotations say. If it only
+    has this size when its EXIF orientation is applied, it is turned upright, with one warning for
+    all such images. All sizes are compared before the first image is predicted.
+
     TensorFlow and JAX compile the model for each new size of image, a few dozen on COCO. `pad_to`
     makes them one; but the model sees the padding, and its numbers are no longer the official ones.
 
     Args:
-        model: a `MaskRCNN`, or a model with its outputs, `bounding_box_format` and `num_classes`.
-            One that doesn't normalise its images gets them normalised.
-        dataset: what `read_coco` returned.
-        output: where to write the detections in COCO's format of results, with box and mask in one
-            entry; `None` not to. Mask metrics by size are pycocotools' own for entries without
-            "bbox", which it takes for the size otherwise.
-        short_side: least side of the resized images.
-        long_side: limit of their other side.
-        pad_to: side of the square to which images are padded, at least `long_side`; by default the
-            next multiple of 32 for each side. A model of fixed size needs it.
-        progress: called after each image with how many are done and how many there are.
+        model: A `MaskRCNN`, or another object with `predict_on_batch`, `bounding_box_format` and
+            `num_classes` that returns detections as `MaskRCNN` does. One whose backbone doesn't
+            normalise its images gets them normalised.
+        dataset: What `read_coco` returned.
+        output: Where to write the detections in COCO's format of results, with box and mask in one
+            entry; a file that ends in .json or has no suffix. `None` doesn't write them. Mask
+            metrics by size are pycocotools' own for entries without "bbox"; with it, pycocotools
+            takes the box's size.
+        short_side: int. Least side of the resized images.
+        long_side: int. Limit of their other side.
+        pad_to: int. Side of the square to which images are padded, at least `long_side`; by default
+            the next multiple of 32 for each side. A model of fixed size needs it.
+        progress: Function that is called after each image with how many are done and how many
+            there are.
 
     Returns:
         {"box_mAP", "box_mAP50", "box_mAP75", "box_mAP_small", "box_mAP_medium", "box_mAP_large",
@@ -227,42 +215,46 @@ def evaluate_coco(
         NaN without an object to find.
 
     Raises:
-        FileNotFoundError: if the folder of `output` is missing.
-        ImportError: without pycocotools (the extra `coco`) or Pillow (the extra `images`).
-        ValueError: if the model isn't a detector of as many classes as there are categories, takes
+        FileNotFoundError: If the folder of `output` is missing.
+        ImportError: Without pycocotools (the extra `coco`) or Pillow (the extra `images`).
+        OSError: If `output` can't be written.
+        ValueError: If the model isn't a detector of as many classes as there are categories, takes
             no images of these sizes, or an image isn't of the size that the annotations say.
 
     Source: MMDetection's test pipeline for Mask R-CNN, which PaCa-ViT's detectors use; it cuts
     boxes off at the padding's edge before it suppresses rivals, this after.
     """
     import_pycocotools()
-    _check_fit(model, dataset, short_side, long_side, pad_to)
+    _check_fit(model, dataset)
+    _check_sizes(model, short_side, long_side, pad_to)
+    if progress is not None and not callable(progress):
+        raise ValueError(f"`progress` must be a function. Received: progress={brief(progress)}")
     output = None if output is None else Path(output)
-    if output is not None and not output.parent.is_dir():
-        raise FileNotFoundError(f"Expected a folder for {output.name}. No such: {output.parent}")
-    if output is not None and output.is_dir():
-        raise ValueError(f"`output` must be a file. Received a folder: {output}")
+    if output is not None:
+        _check_output(output, dataset)
+    sideways = find_sideways(dataset)
     canvas = None if pad_to is None else (pad_to, pad_to)
     backbone = getattr(model, "backbone", None)
-    normalises = backbone is None or backbone.get_config().get("include_preprocessing", True)
+    config = backbone.get_config() if isinstance(backbone, keras.Model) else {}
+    normalises = config.get("include_preprocessing", True)
     records = []
     masks = all(entry.get("segmentation") for entry in dataset.content["annotations"])
     for done, (entry, path) in enumerate(
         zip(dataset.content["images"], dataset.paths, strict=True), 1
     ):
-        image = np.asarray(load_image(path))
+        image = _open_image(entry, path, entry["id"] in sideways)
         size = image.shape[:2]
-        if size != (entry["height"], entry["width"]):
-            raise ValueError(
-                f"Expected an image of {entry['height']} x {entry['width']} pixels, as its "
-                f"annotations say. Received: {path}, {size[0]} x {size[1]}"
-            )
         resized = resized_size(*size, short_side, long_side)
         padded = pad_image(resize_bilinear(image, resized), 32, canvas)
         if not normalises:
             padded = (padded / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
-        found = model.predict_on_batch(padded[None])
-        found = {name: ops.convert_to_numpy(array)[0] for name, array in found.items()}
+        found = read_detections("the model's predictions", model.predict_on_batch(padded[None]))
+        if found["labels"].max(initial=-1) >= model.num_classes:
+            raise ValueError(
+                f"Expected labels less than `num_classes`, {model.num_classes}, from the model. "
+                f"Received: {found['labels'].max()}"
+            )
+        found = {name: array[0] for name, array in found.items()}
         scale = np.array([resized[1] / size[1], resized[0] / size[0]] * 2)
         boxes = to_xyxy(found["boxes"], model.bounding_box_format, padded.shape[:2]) / scale
         found["boxes"] = boxes
@@ -281,28 +273,72 @@ def evaluate_coco(
     }
 
 
-def _check_fit(
-    model: Any, dataset: COCODataset, short_side: int, long_side: int, pad_to: int | None
-) -> None:
-    """Refuse what can't be evaluated, before the first image."""
+# --- Checks before the work -------------------------------------------------------------------
+
+
+def _check_fit(model: Any, dataset: Any) -> None:
+    """Refuse what isn't a detector for the data set."""
     check_detector(model)
-    if len(dataset.category_ids) != model.num_classes:
+    if not isinstance(dataset, COCODataset):
+        raise ValueError(
+            "`dataset` must be what `read_coco` returned. Received: "
+            f"{brief(dataset)} of type {type(dataset).__name__}"
+        )
+    categories = dataset.content["categories"]
+    if len(categories) != model.num_classes:
+        used = {entry["category_id"] for entry in dataset.content["annotations"]}
+        unused = [c for c in categories if c["id"] not in used]
+        names = ", ".join(str(c.get("name", c["id"])) for c in unused[:SHOWN])
+        more = ", ..." if len(unused) > SHOWN else ""
+        hint = f", {len(unused)} without objects ({names}{more})" if unused else ""
         raise ValueError(
             f"Expected annotations of {model.num_classes} categories, the model's classes. "
-            f"Received: {len(dataset.category_ids)} categories"
+            f"Received: {len(categories)} categories{hint}"
         )
-    if not 1 <= short_side <= long_side:
+
+
+def _check_sizes(model: Any, short_side: int, long_side: int, pad_to: int | None) -> None:
+    """Refuse sizes that don't fit one another or the model."""
+    check_count("short_side", short_side)
+    check_count("long_side", long_side)
+    if short_side > long_side:
         raise ValueError(
             "`short_side` must be from 1 to `long_side`. Received: "
             f"short_side={short_side}, long_side={long_side}"
         )
-    if pad_to is not None and pad_to < long_side:
+    if pad_to is not None:
+        check_count("pad_to", pad_to)
+        if pad_to < long_side:
+            raise ValueError(
+                f"`pad_to` must be at least `long_side`, {long_side}. Received: pad_to={pad_to}"
+            )
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        return  # another object's own affair
+    if shape[0] not in (None, 1) or shape[3] not in (None, 3):
         raise ValueError(
-            f"`pad_to` must be at least `long_side`, {long_side}. Received: pad_to={pad_to}"
+            "Expected a model that takes one RGB image at a time. Received: a model for images of "
+            f"shape {shape}"
         )
-    fixed = tuple(model.input_shape[1:3])
-    if fixed != (None, None) and fixed != (pad_to, pad_to):
+    if shape[1:3] not in ((None, None), (pad_to, pad_to)):
         raise ValueError(
             "Expected a model that takes images of any size, or `pad_to` the side that it takes. "
-            f"Received: a model for {fixed[0]} x {fixed[1]} pixels, pad_to={pad_to}"
+            f"Received: a model for {shape[1]} x {shape[2]} pixels, pad_to={pad_to}"
         )
+
+
+def _check_output(output: Path, dataset: COCODataset) -> None:
+    """Refuse a file that couldn't be written after the last image."""
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"Expected a folder for {output.name}. No such: {output.parent}")
+    if output.is_dir():
+        raise ValueError(f"`output` must be a file. Received a folder: {output}")
+    if output.suffix.lower() not in ("", ".json"):
+        raise ValueError(f"`output` is a JSON file and must end in .json. Received: {output}")
+    if dataset.source is not None and output.exists() and output.samefile(dataset.source):
+        raise ValueError(f"`output` must not be the file of the annotations. Received: {output}")
+    try:
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"`output` can't be written: {output} ({error})") from error

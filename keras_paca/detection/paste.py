@@ -6,36 +6,158 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_paca.detection.box_formats import brief, check_box_format, check_image_size, to_xyxy
+
 
 def paste_masks(
-    predictions: Mapping[str, Any], image_size: Sequence[int], threshold: float = 0.5
+    predictions: Mapping[str, Any],
+    image_size: Sequence[int],
+    threshold: float = 0.5,
+    bounding_box_format: str = "xyxy",
 ) -> list[np.ndarray]:
-    """Lay the masks of a detector's predictions into images.
+    """Turn the masks of a detector's predictions, which fill their boxes, into masks of the images.
 
     Args:
-        predictions: what `MaskRCNN.predict` returned, boxes as "xyxy" in pixels.
-        image_size: (height, width) of the images.
-        threshold: least probability of a mask.
+        predictions: dict. What `MaskRCNN.predict` returned, or another detector's "boxes" (batch,
+            n, 4), "masks" (batch, n, rows, columns) and "labels" (batch, n), -1 where there is no
+            object, or "count" (batch,) instead of the labels.
+        image_size: (height, width) of the images that were predicted.
+        threshold: float. Least probability of a pixel of a mask, 0 to 1.
+        bounding_box_format: str. Format of the boxes, the detector's own `bounding_box_format`.
 
     Returns:
-        Per image, booleans (count, height, width).
+        List with a boolean array (count, height, width) for each image.
+
+    Raises:
+        ValueError: If the predictions are of another form, the boxes can't be of this format, or
+            another argument is out of its range.
+
+    Example:
+    >>> predictions = {
+    ...     "boxes": np.array([[[1, 0, 3, 2]]]),
+    ...     "masks": np.ones((1, 1, 28, 28)),
+    ...     "count": np.array([1]),
+    ... }
+    >>> paste_masks(predictions, (3, 4))[0].astype(int).tolist()
+    [[[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]]
     """
-    boxes, masks, counts = (
-        ops.convert_to_numpy(predictions[name]) for name in ("boxes", "masks", "count")
-    )
-    height, width = image_size
+    size = check_image_size(image_size)
+    check_fraction("threshold", threshold)
+    found = read_predictions(predictions, ("boxes", "masks"), size, bounding_box_format)
     pasted = []
-    for places, grids, count in zip(boxes, masks, counts, strict=True):
-        images = np.zeros((int(count), height, width), bool)
-        for image, (left, top, right, bottom), grid in zip(images, places, grids, strict=False):
-            rows = _weights(top, bottom, len(grid), height)
-            columns = _weights(left, right, grid.shape[1], width)
-            image[...] = rows @ grid @ columns.T >= threshold
+    for boxes, grids, count in zip(found["boxes"], found["masks"], found["count"], strict=True):
+        images = np.zeros((count, *size), bool)
+        for image, box, grid in zip(images, boxes, grids, strict=False):
+            image[...] = paste_mask(box, grid, threshold, size)
         pasted.append(images)
     return pasted
+
+
+def paste_mask(
+    box: np.ndarray, grid: np.ndarray, threshold: float, image_size: Sequence[int]
+) -> np.ndarray:
+    """Return the mask of one box, "xyxy" in pixels, as a boolean array (height, width)."""
+    left, top, right, bottom = box
+    rows = _weights(top, bottom, grid.shape[0], image_size[0])
+    columns = _weights(left, right, grid.shape[1], image_size[1])
+    # Outside the box the probability is 0, which a threshold of 0 must not let through.
+    return rows @ grid @ columns.T >= max(threshold, np.finfo("float32").tiny)
 
 
 def _weights(low: float, high: float, cells: int, size: int) -> np.ndarray:
     """Return the weight of each cell in each row of the image, (size, cells), 0 outside."""
     at = (np.arange(size) + 0.5 - low) / max(high - low, 1e-6) * cells - 0.5
     return np.maximum(1 - np.abs(at[:, None] - np.arange(cells)), 0).astype("float32")
+
+
+# --- Checks -----------------------------------------------------------------------------------
+
+
+def read_predictions(
+    predictions: Any, names: Sequence[str], image_size: Sequence[int], bounding_box_format: str
+) -> dict[str, np.ndarray]:
+    """Check a detector's predictions and return them as arrays.
+
+    Args:
+        predictions: dict of arrays or tensors.
+        names: Names that must be there; "masks" may be, and "count" or "labels" is.
+        image_size: (height, width) of the images.
+        bounding_box_format: str. Format of the boxes.
+
+    Returns:
+        Dict of NumPy arrays, the boxes as "xyxy" in pixels, with "count" (batch,): the number of
+        boxes up to the last one that is an object.
+
+    Raises:
+        ValueError: If something is missing, or the shapes or the boxes can't be right.
+    """
+    check_box_format(bounding_box_format)
+    known = ("boxes", "masks", "scores", "labels", "count")
+    if not isinstance(predictions, Mapping):
+        raise ValueError(
+            f"`predictions` must be a dict with {', '.join(names)}, as `MaskRCNN.predict` returns. "
+            f"Received: {brief(predictions)} of type {type(predictions).__name__}"
+        )
+    found = {name: ops.convert_to_numpy(predictions[name]) for name in known if name in predictions}
+    if not set(names) <= set(found) or not {"count", "labels"} & set(found):
+        raise ValueError(
+            f"`predictions` must hold {', '.join(names)} and `labels` or `count`. "
+            f"Received: {', '.join(map(str, predictions)) or 'nothing'}"
+        )
+    _check_prediction_shapes(found)
+    numbers = np.arange(1, found["boxes"].shape[1] + 1)
+    real = found["labels"] >= 0 if "labels" in found else numbers <= found["count"][:, None]
+    found.setdefault("count", (real * numbers).max(axis=1, initial=0))
+    boxes = to_xyxy(found["boxes"], bounding_box_format, image_size)
+    _check_found_boxes(found["boxes"][real], boxes[real], bounding_box_format)
+    return {**found, "boxes": boxes}
+
+
+def _check_prediction_shapes(found: Mapping[str, np.ndarray]) -> None:
+    """Refuse predictions whose shapes don't fit one another."""
+    batch = found["boxes"].shape[:2]
+    expected = {"boxes": (*batch, 4), "scores": batch, "labels": batch, "count": batch[:1]}
+    fits = found["boxes"].ndim == 3
+    for name, array in found.items():
+        if name == "masks":
+            fits = fits and array.ndim == 4 and array.shape[:2] == batch
+        else:
+            fits = fits and array.shape == expected[name]
+    if fits and "count" in found:
+        fits = bool(((found["count"] >= 0) & (found["count"] <= batch[1])).all())
+    if not fits:
+        raise ValueError(
+            "`predictions` must hold boxes (batch, n, 4), masks (batch, n, rows, columns), scores "
+            "and labels (batch, n) and count (batch,), from 0 to n. Received shapes: "
+            f"{ {name: array.shape for name, array in found.items()} }"
+        )
+
+
+def _check_found_boxes(given: np.ndarray, boxes: np.ndarray, source: str) -> None:
+    """Refuse boxes (n, 4) that can't be of their format; `boxes` are the same as "xyxy"."""
+    if not np.isfinite(boxes).all():
+        raise ValueError("The boxes of the predictions must be finite. Received: NaN or infinity")
+    sides = boxes[:, 2:] - boxes[:, :2]
+    solid = given[(sides > 0).all(axis=1)]
+    largest = np.abs(solid).max(axis=1) if len(solid) else np.empty(0)
+    reason = None
+    if (sides < -0.01).any():
+        reason = "some end to the left of where they begin, or above it"
+    elif len(solid) and source.lower().startswith("rel_") and (largest > 2).all():
+        reason = "they are larger than the image"
+    elif len(solid) and not source.lower().startswith("rel_") and (largest <= 1).all():
+        reason = "all lie within one pixel, as boxes relative to the image do"
+    if reason is not None:
+        raise ValueError(
+            f"The boxes of the predictions don't look like {source!r}: {reason}. Set "
+            "`bounding_box_format` to the detector's own format. Received: "
+            f"bounding_box_format={source!r}"
+        )
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Refuse a value that isn't a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={brief(value)}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value}")
