@@ -3,7 +3,8 @@
 from keras_paca.labels import imagenet_classes
 from keras_paca.preprocessing.imagenet import decode_predictions
 from keras_paca.preprocessing.layer import EvaluationTransform
-from keras_paca.preprocessing.transform import evaluation_transform, load_image
+from keras_paca.preprocessing.pictures import load_image
+from keras_paca.preprocessing.transform import evaluation_transform
 
 __all__ = [
     "EvaluationTransform",

@@ -3,21 +3,26 @@
 import math
 import operator
 import os
-from pathlib import Path
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_paca.extras import install_command
+from keras_paca.preprocessing.colours import array_to_rgb, image_to_rgb
+from keras_paca.preprocessing.formats import PictureError, import_pillow
+from keras_paca.preprocessing.pictures import check_exif_transpose, read_picture, turn_upright
 
 if TYPE_CHECKING:
     from PIL import Image
+
+CROP = 0.9  # of the official evaluation
 
 
 def evaluation_transform(
     image: "str | os.PathLike | Image.Image | np.ndarray",
     image_size: int | tuple[int, int] = 224,
-    crop: float = 0.9,
+    crop: float = CROP,
+    exif_transpose: bool = False,
 ) -> np.ndarray:
     """Resize an image and cut out its centre, bit for bit as PaCa-ViT's official evaluation does.
 
@@ -26,104 +31,104 @@ def evaluation_transform(
     with H != W, the image is resized to the smallest size of its aspect ratio that covers
     (floor(H / crop), floor(W / crop)).
 
-    EXIF orientation is ignored, as in the official evaluation: a photograph that its camera
-    stored rotated stays so. `PIL.ImageOps.exif_transpose` turns it beforehand.
+    The official evaluation ignores the EXIF orientation of photographs, and so does this function
+    unless `exif_transpose` is true. Like the official evaluation, it also drops transparency: a
+    transparent pixel shows the colour that is stored for it.
+
+    Values of 16 bits are scaled to 0..255, except that of a colour file Pillow keeps the higher 8
+    bits. A 16-bit picture of values below 4096, which comes out almost black, gives a warning.
+    Values without a known range (signed or 32-bit integers, floats) are refused.
 
     Args:
-        image: path of an image file, a PIL image of any mode, or a uint8 array (height, width, 3)
-            in RGB or (height, width) in grey, 0..255.
-        image_size: side of the result, or its (height, width).
-        crop: image_size over the resized short side, 0 < crop <= 1.
+        image: str, os.PathLike, PIL.Image.Image or np.ndarray. Path of an image file, a PIL image
+            of any mode, or a uint8 or uint16 array (height, width, 3) in RGB or (height, width)
+            in grey, 0..255 or 0..65535.
+        image_size: int or tuple of int. Side of the result, or its (height, width).
+        crop: float. `image_size` over the resized short side, 0 < crop <= 1.
+        exif_transpose: bool. Whether to turn a photograph upright as its EXIF orientation says,
+            as `PIL.ImageOps.exif_transpose` does. EXIF data that can't be read is ignored. A TIFF
+            file is turned in either case, because Pillow turns it when it loads it. An array has
+            no EXIF data, so that true is refused for it.
 
     Returns:
         uint8 array (image_size, image_size, 3), RGB, 0..255. Normalizing is the model's part.
 
     Raises:
-        FileNotFoundError: if there is no file at `image`.
-        ImportError: if Pillow isn't installed.
-        ValueError: if the file isn't a whole image, the array has another dtype or shape or no
-            pixels, or the resized image would exceed Pillow's limit on decompression bombs
-            (an image of 1 x 10,000 pixels becomes 248 x 2,480,000).
+        FileNotFoundError: If there is no file at `image`.
+        ImportError: If Pillow isn't installed.
+        ValueError: If the file isn't a whole image, the values have no known range, the array has
+            another dtype or shape or no pixels, or the resized image would exceed Pillow's limit
+            on decompression bombs (an image of 1 x 10,000 pixels becomes 248 x 2,480,000).
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.preprocessing import evaluation_transform
+    >>> evaluation_transform(np.zeros((480, 640, 3), "uint8")).shape
+    (224, 224, 3)
 
     Source: `transforms_imagenet_eval` of timm 1.0.31 with crop_mode "center" and interpolation
     "bicubic", then `Resize` and `CenterCrop` of torchvision, on Pillow before 13. Pillow 13
     resizes the height first where it shrinks by more than twice as many pixels as the width (the
     image is more than about twice as tall as wide), and there timm's result differs by some grey
-    levels. Older releases of timm resize bilinearly where H != W.
+    levels. Older releases of timm resize bilinearly where H != W. A 16-bit grey picture is cut
+    off at 255 by timm.
     """
     image_size, crop = check_size(image_size, crop)
-    pillow = _import_pillow()
+    check_exif_transpose(exif_transpose)
+    rgb, note = _to_rgb(image, exif_transpose)
+    if note is not None:
+        warnings.warn(note, stacklevel=2)
+    name = str(image) if isinstance(image, str | os.PathLike) else "an image"
+    return transform_rgb(rgb, name, image_size, crop)
+
+
+def _to_rgb(image: Any, exif_transpose: bool) -> "tuple[Image.Image, str | None]":
+    """Return an image in RGB, and the text of a warning or None."""
+    pillow = import_pillow()
     if isinstance(image, str | os.PathLike):
-        rgb = load_image(image)
-    elif isinstance(image, np.ndarray):
-        rgb = pillow.fromarray(_check_array(image)).convert("RGB")
-    elif isinstance(image, pillow.Image):
-        rgb = _to_rgb(image, "the PIL image")
-    else:
+        return read_picture(image, exif_transpose)
+    if isinstance(image, pillow.Image):
+        rgb, note = image_to_rgb(image, "the PIL image")
+        return (turn_upright(rgb, image) if exif_transpose else rgb), note
+    if not isinstance(image, np.ndarray):
         raise ValueError(
-            "`image` must be a path, a PIL image or a uint8 NumPy array. "
+            "`image` must be a path, a PIL image or a uint8 or uint16 NumPy array. "
             f"Received: {type(image).__name__}"
         )
-    height, width = resized_size(rgb.height, rgb.width, image_size, crop)
-    limit = pillow.MAX_IMAGE_PIXELS
-    if limit is not None and height * width > 2 * limit:
+    if exif_transpose:
         raise ValueError(
-            f"Expected an image of at most {2 * limit} pixels after the resize. Received an image "
-            f"of {rgb.height} x {rgb.width} pixels, which would become {height} x {width}"
+            "`exif_transpose=True` needs a path or a PIL image, because an array has no EXIF data. "
+            f"Received: an array of the shape {image.shape}"
         )
+    return array_to_rgb(image)
+
+
+def transform_rgb(
+    rgb: "Image.Image", name: str, image_size: tuple[int, int], crop: float
+) -> np.ndarray:
+    """Return the evaluation transform of an RGB image, which messages call `name`."""
+    height, width = check_resized_size(rgb, name, image_size, crop)
     # In two steps: Pillow 13 resizes the height of tall images first, which rounds otherwise than
     # the releases on which PaCa-ViT was evaluated.
     for size in ((width, rgb.height), (width, height)):
-        rgb = rgb.resize(size, pillow.Resampling.BICUBIC)
+        rgb = rgb.resize(size, import_pillow().Resampling.BICUBIC)
     top, left = crop_offset(height, image_size[0]), crop_offset(width, image_size[1])
     return np.array(rgb.crop((left, top, left + image_size[1], top + image_size[0])))
 
 
-def load_image(path: "str | os.PathLike") -> "Image.Image":
-    """Open an image file as timm does: decode its first frame and convert it to RGB.
-
-    EXIF orientation is ignored.
-
-    Args:
-        path: path of a file in any format that Pillow reads.
-
-    Returns:
-        A PIL image of mode "RGB", decoded; the file is closed.
-
-    Raises:
-        FileNotFoundError: if there is no file at `path`.
-        ImportError: if Pillow isn't installed.
-        ValueError: if `path` is a directory, or the file isn't an image, is truncated or larger
-            than Pillow's limit on decompression bombs.
-
-    Source: `ImageDataset` of timm, `Image.open(...).convert("RGB")`.
-    """
-    pillow = _import_pillow()
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"Expected the path of an image file. Received a directory: {path}")
-    if not path.exists():
-        raise FileNotFoundError(f"Expected the path of an image file. No such file: {path}")
-    # Opened here, so that a refusal by the file system stays an OSError.
-    with path.open("rb") as stream:
-        try:
-            image = pillow.open(stream)
-        except pillow.UnidentifiedImageError as error:
-            raise ValueError(
-                "Expected an image file in a format that Pillow reads (JPEG, PNG, ...). "
-                f"Received: {path}, which is none of them"
-            ) from error
-        except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
-            raise ValueError(
-                "Expected an image within Pillow's limit on decompression bombs "
-                f"(PIL.Image.MAX_IMAGE_PIXELS). Received: {path} ({error})"
-            ) from error
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise _not_whole(str(path), error) from error
-        with image:
-            return _to_rgb(image, str(path))
+def check_resized_size(
+    rgb: "Image.Image", name: str, image_size: tuple[int, int], crop: float
+) -> tuple[int, int]:
+    """Return `resized_size` of an image, or raise a ValueError where it exceeds Pillow's limit."""
+    height, width = resized_size(rgb.height, rgb.width, image_size, crop)
+    limit = import_pillow().MAX_IMAGE_PIXELS
+    if limit is not None and height * width > 2 * limit:
+        raise PictureError(
+            f"an image of at most {2 * limit} pixels after the resize",
+            name,
+            f"of {rgb.height} x {rgb.width} pixels, which would become {height} x {width}",
+        )
+    return height, width
 
 
 def resized_size(
@@ -178,50 +183,3 @@ def check_size(image_size: Any, crop: Any) -> tuple[tuple[int, int], float]:
     if not 0 < crop_value <= 1:
         raise ValueError(f"`crop` must lie in (0, 1]. Received: crop={crop!r}")
     return sides, crop_value
-
-
-def _check_array(array: np.ndarray) -> np.ndarray:
-    """Return `array` if it's a uint8 image with pixels, or raise a ValueError."""
-    expected = "a uint8 array of the shape (height, width, 3) or (height, width)"
-    received = f"Received: dtype {array.dtype}, shape {array.shape}"
-    if array.dtype != np.uint8:
-        raise ValueError(f"Expected {expected}, values 0..255. {received}")
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3):
-        raise ValueError(f"Expected {expected}, one image without a batch axis. {received}")
-    if array.size == 0:
-        raise ValueError(f"Expected {expected} of at least 1 x 1 pixels. {received}")
-    return array
-
-
-def _to_rgb(image: "Image.Image", name: str) -> "Image.Image":
-    """Decode `image` and convert it to RGB; `name` is how an error calls it."""
-    if 0 in image.size:
-        raise ValueError(
-            f"Expected an image of at least 1 x 1 pixels. Received: {name}, "
-            f"{image.height} x {image.width}"
-        )
-    try:
-        return image.convert("RGB")
-    except MemoryError:
-        raise
-    except Exception as error:  # each of Pillow's decoders has its own kinds of them
-        raise _not_whole(name, error) from error
-
-
-def _not_whole(name: str, error: Exception) -> ValueError:
-    """Return the error for a file that's recognized as an image but can't be decoded."""
-    return ValueError(
-        f"Expected a whole image that can be decoded. Received: {name}, truncated or damaged "
-        f"({type(error).__name__}: {error})"
-    )
-
-
-def _import_pillow() -> Any:
-    """Return the module `PIL.Image`."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            f"Reading and resizing images on the host needs Pillow: {install_command('images')}"
-        ) from error
-    return Image

@@ -1,5 +1,6 @@
 """Images in folders, one folder per class, as a Keras data set for any backend."""
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_paca.preprocessing import evaluation_transform, load_image
+from keras_paca.preprocessing.pictures import read_picture
+from keras_paca.preprocessing.transform import CROP, check_size, transform_rgb
+from keras_paca.train.image_files import find_images, list_images, split_files
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+__all__ = ["ImageFolder", "find_images", "list_images", "random_box", "split_files"]
 
 
 class ImageFolder(keras.utils.PyDataset):
@@ -19,24 +22,43 @@ class ImageFolder(keras.utils.PyDataset):
     of the time, and the order changes with every epoch; else it is the official evaluation
     transform. What is drawn depends on `seed`, epoch and index alone.
 
+    A photograph that its camera marked as turned (EXIF orientation) is shown upright, in training
+    and in validation. 16-bit pictures and transparency are treated as in
+    `keras_paca.preprocessing.load_image`, but without its warning, which `find_images` gives once
+    for all files.
+
     `keras.utils.image_dataset_from_directory` needs TensorFlow or grain, and resizes without
     antialias where TensorFlow does it; this needs Pillow and gives what `predict` will see.
 
     Args:
-        files: (path, class index) pairs.
-        classes: number of classes.
-        image_size: side of the images.
-        batch_size: images per batch; the last may be smaller.
-        training: whether to draw crops and the order.
-        seed: of what is drawn.
-        **kwargs: passed on to `keras.utils.PyDataset`, such as `workers`.
+        files: Sequence of (path, class index) pairs, such as `find_images` returns.
+        classes: int. Number of classes.
+        image_size: int or tuple of int. Side of the images, or their (height, width).
+        batch_size: int. Images per batch; the last batch may be smaller.
+        training: bool. Whether to draw crops and the order.
+        seed: int. Seed of what is drawn.
+        **kwargs: Passed on to `keras.utils.PyDataset`, such as `workers`.
+
+    Raises:
+        ValueError: If there are no files, a class index isn't below `classes`, or a size is not
+            positive; when a batch is made, if a file can't be read any more.
+
+    Example:
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> from keras_paca.train import ImageFolder
+    >>> path = os.path.join(tempfile.mkdtemp(), "0.png")
+    >>> Image.new("RGB", (40, 30)).save(path)
+    >>> images, labels = ImageFolder([(path, 1)], classes=2, image_size=32, batch_size=8)[0]
+    >>> images.shape, labels.tolist()
+    ((1, 32, 32, 3), [[0.0, 1.0]])
     """
 
     def __init__(
         self,
         files: Sequence[tuple[Path, int]],
         classes: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         batch_size: int,
         training: bool = False,
         seed: int = 0,
@@ -44,12 +66,21 @@ class ImageFolder(keras.utils.PyDataset):
     ) -> None:
         super().__init__(**kwargs)
         self.files = list(files)
-        self.classes = classes
+        self.classes = _check_positive("classes", classes)
         self.image_size = image_size
-        self.batch_size = batch_size
+        self._size, _ = check_size(image_size, CROP)
+        self.batch_size = _check_positive("batch_size", batch_size)
         self.training = training
         self.seed = seed
         self.epoch = 0
+        if not self.files:
+            raise ValueError("`files` must hold one (path, class index) pair or more. Received: []")
+        for path, label in self.files:
+            if not 0 <= label < classes:
+                raise ValueError(
+                    f"Class indices must lie in 0 to {classes - 1}, `classes` being {classes}. "
+                    f"Received: {label} for {path}"
+                )
 
     def __len__(self) -> int:
         return -(-len(self.files) // self.batch_size)
@@ -69,11 +100,12 @@ class ImageFolder(keras.utils.PyDataset):
         self.epoch += 1
 
     def _image(self, path: Path, draw: np.random.Generator) -> np.ndarray:
+        image, _ = read_picture(path, exif_transpose=True)
         if not self.training:
-            return evaluation_transform(path, self.image_size)
-        image = load_image(path)
+            return transform_rgb(image, str(path), self._size, CROP)
+        height, width = self._size
         box = random_box(image.width, image.height, draw)
-        image = np.asarray(image.resize((self.image_size,) * 2, resample=3, box=box))  # bicubic
+        image = np.asarray(image.resize((width, height), resample=3, box=box))  # bicubic
         return image[:, ::-1] if draw.random() < 0.5 else image
 
 
@@ -88,72 +120,12 @@ def random_box(width: int, height: int, draw: np.random.Generator) -> tuple[floa
     return left, top, left + box_width, top + box_height
 
 
-def find_images(folder: str | Path) -> tuple[list[tuple[Path, int]], list[str]]:
-    """List the images of a folder that has one folder per class.
-
-    Args:
-        folder: its path.
-
-    Returns:
-        (path, class index) of every image, sorted, and the names of the classes.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it is no folder, has fewer than two classes, a class without two images
-            (one to train, one to validate), or a file that is no whole image.
-    """
-    folder = Path(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"No such folder: {folder}")
-    if not folder.is_dir():
-        raise ValueError(f"Expected a folder with one folder per class. Received: {folder}")
-    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    classes = [path.name for path in visible if path.is_dir()]
-    if len(classes) < 2:
-        raise ValueError(
-            "Expected a folder with one folder per class, two classes or more. "
-            f"Received: {folder}, with {len(classes)} folders"
-        )
-    files = []
-    for label, name in enumerate(classes):
-        found = sorted(
-            path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES
-        )
-        if len(found) < 2:
-            raise ValueError(
-                f"Expected two images or more per class ({', '.join(SUFFIXES)}). "
-                f"Received: {folder / name}, with {len(found)}"
-            )
-        files.extend((path, label) for path in found)
-    for path, _ in files:
-        load_image(path)
-    return files, classes
-
-
-def split_files(
-    files: Sequence[tuple[Path, int]], share: float = 0.2, seed: int = 0
-) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
-    """Split files into training and validation, class by class.
-
-    Args:
-        files: (path, class index) pairs, two or more per class.
-        share: of each class that goes to validation, 0 < share < 1; at least one image, and one
-            is left to train.
-        seed: of the draw.
-
-    Returns:
-        The files for training and those for validation.
-
-    Raises:
-        ValueError: if `share` lies outside (0, 1).
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"`share` must lie in (0, 1). Received: share={share}")
-    training, validation = [], []
-    for label in sorted({label for _, label in files}):
-        members = [file for file in files if file[1] == label]
-        order = np.random.default_rng((seed, label)).permutation(len(members))
-        count = min(max(round(share * len(members)), 1), len(members) - 1)
-        validation.extend(members[i] for i in sorted(order[:count]))
-        training.extend(members[i] for i in sorted(order[count:]))
-    return training, validation
+def _check_positive(name: str, value: Any) -> int:
+    """Return a positive integer, or raise a ValueError."""
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return number

@@ -117,6 +117,70 @@ def test_always_float32(policy):
         keras.config.set_dtype_policy(before)
 
 
+def native(array):
+    """Make a tensor that keeps uint16, which Keras doesn't with PyTorch."""
+    if BACKEND == "torch":
+        import torch
+
+        return torch.from_numpy(array)
+    return ops.convert_to_tensor(array)
+
+
+@pytest.mark.parametrize("shape", [(2, 50, 70, 3), (50, 70, 3)])
+def test_16_bits_are_scaled(shape):
+    images = noise(*shape)
+    expected = ops.convert_to_numpy(EvaluationTransform(32)(images))
+    wide = images.astype("uint16") * 257
+    for given in (wide, wide.astype(">u2"), native(wide)):
+        result = ops.convert_to_numpy(EvaluationTransform(32)(given))
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_16_bits_are_rounded_as_on_the_host():
+    values = np.arange(65536, dtype="uint16").reshape(256, 256)
+    expected = evaluation_transform(values, 256, 1.0)[..., :1]
+    for given in (values[..., None], native(values[..., None])):
+        result = ops.convert_to_numpy(EvaluationTransform(256, 1.0)(given))
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_model_with_an_input_of_16_bits():
+    images = noise(2, 50, 70, 3)
+    inputs = keras.Input((50, 70, 3), dtype="uint16", name="wide")
+    if BACKEND == "torch":
+        with pytest.raises(ValueError, match="Received: wide of uint16"):
+            EvaluationTransform(32)(inputs)
+        return
+    model = keras.Model(inputs, EvaluationTransform(32)(inputs))
+    result = model.predict(images.astype("uint16") * 257, verbose=0)
+    assert_within_3_levels(result, images, 32)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8"])
+def test_dtypes_that_hold_no_picture(dtype):
+    for images in (np.zeros((8, 8, 3), dtype), keras.Input((8, 8, 3), dtype=dtype)):
+        with pytest.raises(ValueError, match=f"Received: images of {dtype}"):
+            EvaluationTransform(8)(images)
+
+
+def test_arrays_of_another_range():
+    """As on the host, as far as an array tells: the values of a tensor aren't looked at."""
+    images = noise(8, 8, 3)
+    with pytest.warns(UserWarning, match=r"12 bits, give a uint16 array") as caught:
+        EvaluationTransform(8)(images.astype("uint16") * 16)
+    assert caught[0].filename == __file__
+    with pytest.raises(
+        ValueError, match=r"array of int32, of values 0 to .*\.astype\(\"uint16\"\)"
+    ):
+        EvaluationTransform(8)(images.astype("int32") * 257)
+    with pytest.raises(ValueError, match="array of int64, of values -"):
+        EvaluationTransform(8)(images.astype("int64") - 300)
+    with pytest.warns(UserWarning, match=r"becomes black. .*\(array \* 255\)") as caught:
+        EvaluationTransform(8)(images.astype("float32") / 255)
+    assert caught[0].filename == __file__
+    EvaluationTransform(8)(np.zeros((8, 8, 3), "float32"))
+
+
 def test_out_of_range_is_clipped():
     images = np.array([-50.0, 20.4, 20.5, 300.0], "float32").reshape(1, 2, 2, 1)
     result = EvaluationTransform(2, 1.0)(images)

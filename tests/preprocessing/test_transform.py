@@ -1,3 +1,5 @@
+import doctest
+import importlib
 import math
 import subprocess
 import sys
@@ -129,12 +131,10 @@ def test_result_is_writable_and_input_untouched():
     np.testing.assert_array_equal(array, before)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1"])
 def test_converts_modes_as_pillow_does(mode, tmp_path):
-    if mode == "I;16":
-        image = Image.fromarray(noise(60, 50).astype("uint16"))
-    else:
-        image = Image.fromarray(noise(60, 50, 3)).convert(mode)
+    """And as timm does: see `test_pictures` for what timm cuts off."""
+    image = Image.fromarray(noise(60, 50, 3)).convert(mode)
     path = tmp_path / "image.tif"
     image.save(path)
     expected = evaluation_transform(np.asarray(Image.open(path).convert("RGB")), 32)
@@ -223,9 +223,12 @@ def test_decompression_bomb(tmp_path, monkeypatch):
         assert load_image(path).size == (40, 40)
 
 
-def test_long_image_is_no_bomb_after_the_resize(monkeypatch):
+def test_long_image_is_no_bomb_after_the_resize(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"1 x 10000 pixels, which would become 248 x 2480000"):
         evaluation_transform(noise(1, 10000, 3))
+    path = save(tmp_path / "line.png", noise(1, 10000, 3))
+    with pytest.raises(ValueError, match=r"line\.png, of 1 x 10000 pixels"):
+        evaluation_transform(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert evaluation_transform(noise(1, 300, 3), 64).shape == (64, 64, 3)
 
@@ -243,7 +246,10 @@ def test_long_image_is_no_bomb_after_the_resize(monkeypatch):
         (np.zeros(30, "uint8"), r"Received.*\(30,\)"),
         (np.zeros((0, 30, 3), "uint8"), r"at least 1 x 1.*\(0, 30, 3\)"),
         (np.zeros((30, 0), "uint8"), r"at least 1 x 1.*\(30, 0\)"),
-        ([[1, 2], [3, 4]], "must be a path, a PIL image or a uint8 NumPy array. Received: list"),
+        ([[1, 2], [3, 4]], "path, a PIL image or a uint8 or uint16 NumPy array. Received: list"),
+        (np.zeros((30, 30, 4), "uint16"), r"Received.*uint16.*\(30, 30, 4\)"),
+        (np.zeros((1, 30, 30, 3), "uint16"), r"without a batch axis.*\(1, 30, 30, 3\)"),
+        (np.zeros((0, 30), "uint16"), r"at least 1 x 1.*\(0, 30\)"),
         (None, "Received: NoneType"),
         (Image.new("RGB", (0, 5)), "at least 1 x 1 pixels. Received: the PIL image, 5 x 0"),
     ],
@@ -272,6 +278,13 @@ def test_numpy_integers_and_lists_as_sizes():
     expected = evaluation_transform(array, 32)
     for image_size in (np.int64(32), [32, 32], (np.int32(32), 32)):
         np.testing.assert_array_equal(evaluation_transform(array, image_size), expected)
+
+
+@pytest.mark.parametrize("module", ["layer", "pictures", "transform"])
+def test_examples_of_docstrings(module):
+    module = importlib.import_module(f"keras_paca.preprocessing.{module}")
+    failures, tests = doctest.testmod(module)
+    assert (failures, tests > 0) == (0, True)
 
 
 def test_without_pillow():
