@@ -11,9 +11,12 @@ from PIL import Image
 
 path, picture = sys.argv[1:]
 core = openvino.Core()
+model = core.read_model(path)
+names = model.get_rt_info(["model_info", "labels"]).astype(str).split()
 # in float32, where the processor would have chosen bfloat16
-classify = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+classify = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 image = np.asarray(Image.open(picture).convert("RGB"), "float32")
 scores = classify(image[None])[0]
-print(f"{scores[0].argmax()} with {scores[0].max():.6f}")
+best = scores[0].argmax()
+print(f"{best} ({names[best]}) with {scores[0][best]:.6f}")

@@ -15,10 +15,9 @@ from keras_paca.demo import load_digits
 
 folder = Path("demo")
 model = keras.saving.load_model(folder / "digits.keras")
-keras_paca.export(model, folder / "digits.tflite", "litert")
-keras_paca.export(model, folder / "digits.onnx", "onnx")
-keras_paca.export(model, folder / "digits.xml", "openvino")
-keras_paca.export(model, folder / "digits", "saved_model")
+model.class_names = [str(digit) for digit in range(10)]  # which the files pass on
+for name in ("digits.tflite", "digits.onnx", "digits.xml", "digits"):  # a folder: a SavedModel
+    keras_paca.export(model, folder / name)
 
 _, (images, labels) = load_digits()
 image = np.round(images[0]).astype("uint8")  # (64, 64, 3), RGB

@@ -1,8 +1,9 @@
-"""Leaving Python: exports that are checked, the fused form, what quantization does."""
+"""Leaving Python: checked exports and their metadata, the fused form, quantization, latency."""
 
 from keras_paca.deploy.exports import Exported, export
 from keras_paca.deploy.fuse import fuse
 from keras_paca.deploy.latency import benchmark
+from keras_paca.deploy.metadata import read_metadata
 from keras_paca.deploy.quantization import (
     LayerCost,
     OutputChange,
@@ -19,4 +20,5 @@ __all__ = [
     "export",
     "fuse",
     "quantization_report",
+    "read_metadata",
 ]

@@ -1,8 +1,8 @@
 """Whether an exported file computes what Keras computes."""
 
-import subprocess
 import sys
 import tempfile
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,19 @@ from typing import Any
 import keras
 import numpy as np
 
-# The largest ||out - keras|| / ||keras|| of an output, by precision of the file.
+from keras_paca.deploy.describe import NORMALISED, input_kind
+from keras_paca.deploy.processes import run
+from keras_paca.deploy.rebuild import precision_of
+
+# The largest ||out - keras|| / ||keras|| of an output, by precision of the file; all others are of
+# integers.
 BOUNDS = {"float32": 1e-5, "float16": 1e-2}
+# Of a float32 copy from the model of a 16-bit policy; a copy that lost something differs by more.
+COPY_BOUND = 0.1
 # Of integers: the least cosine with Keras's output, and the least share of the same first classes.
 COSINE, TOP1 = 0.95, 0.75
 # Of detections: the share without a partner of the same label within these pixels and this score.
 UNMATCHED, PIXELS, SCORE = 0.02, 0.5, 1e-3
-INTEGERS = ("dynamic", "int8")
 SIZES = ((224, 224), (193, 257))  # of check images for models of any size
 
 
@@ -44,7 +50,7 @@ def check_images(model: keras.Model, shape: tuple) -> list[np.ndarray]:
         photographs = np.load(stored)["photographs"].astype("float32")
     sizes = SIZES if None in shape[1:3] else (shape[1:3],)
     sizes = [tuple(a or b for a, b in zip(shape[1:3], size, strict=True)) for size in sizes]
-    normalise = (lambda images: images) if _normalises(model) else _normalise
+    normalise = _normalise if input_kind(model) == NORMALISED else (lambda images: images)
     batches = []
     for size in dict.fromkeys(sizes):
         images = keras.ops.image.resize(photographs, size, data_format="channels_last")
@@ -55,14 +61,6 @@ def check_images(model: keras.Model, shape: tuple) -> list[np.ndarray]:
     return batches
 
 
-def _normalises(model: keras.Model) -> bool:
-    config = model.get_config() if hasattr(model, "pyramid_outputs") else {}
-    backbone = getattr(model, "backbone", None)
-    if "include_preprocessing" not in config and backbone is not None:
-        return _normalises(backbone)
-    return config.get("include_preprocessing", True)
-
-
 def _normalise(images: np.ndarray) -> np.ndarray:
     mean, deviation = images.mean((0, 1, 2)), images.std((0, 1, 2))
     return (images - mean) / deviation
@@ -70,7 +68,7 @@ def _normalise(images: np.ndarray) -> np.ndarray:
 
 def keras_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     """Return {name: output} of a model; one without names is "output_0", "output_1", ..."""
-    outputs = model.predict(images, batch_size=1, verbose=0)
+    outputs = model.predict(images, batch_size=model.inputs[0].shape[0] or 1, verbose=0)
     if isinstance(outputs, dict):
         return {name: np.asarray(array) for name, array in outputs.items()}
     return {f"output_{i}": np.asarray(a) for i, a in enumerate(keras.tree.flatten(outputs))}
@@ -109,16 +107,50 @@ def run_file(
 def call_runtime(format: str, path: Path, images: Path, target: Any) -> str:
     """Call `runtime.py` in a process of its own and return what it printed."""
     script = resources.files("keras_paca.deploy").joinpath("runtime.py")
-    answer = subprocess.run(
-        [sys.executable, str(script), format, str(path), str(images), str(target)],
-        capture_output=True,
-        text=True,
-    )
-    if answer.returncode:
+    try:
+        return run([sys.executable, str(script), format, str(path), str(images), str(target)])
+    except RuntimeError as error:
         raise RuntimeError(
-            f"{path} doesn't run in its own runtime ({format}):\n{answer.stderr[-2000:]}"
-        )
-    return answer.stdout
+            f"{path.name} doesn't run in its own runtime ({format}): {error}"
+        ) from error
+
+
+def check_copy(model: keras.Model, copy: keras.Model, batches: list[np.ndarray]) -> None:
+    """Check that the float32 copy of a model computes what the model computes.
+
+    Detections can't be compared: a difference in a score gives other boxes.
+
+    Args:
+        model: keras.Model. A model of a 16-bit policy.
+        copy: keras.Model. Its float32 copy.
+        batches: list of arrays. Images.
+
+    Raises:
+        ValueError: If the copy computes something else.
+    """
+    precision = precision_of(model)
+    for batch in batches:
+        wanted, found = keras_outputs(model, batch), keras_outputs(copy, batch)
+        if {"boxes", "scores", "labels"} <= set(wanted):
+            return
+        for name, array in wanted.items():
+            a, b = array.astype("float64"), found[name].astype("float64")
+            if not np.isfinite(a).all():
+                warnings.warn(
+                    f"The model's outputs hold NaN or infinity in {precision}; the file computes "
+                    "in float32.",
+                    stacklevel=3,
+                )
+                return
+            # not of logits, which 16 bits lose where a probability is small
+            difference = np.linalg.norm(b - a) / max(np.linalg.norm(a), np.finfo("float32").tiny)
+            if difference > COPY_BOUND:
+                raise ValueError(
+                    "The float32 copy of the model, which is exported, computes something else "
+                    f"than the model in {precision}: the difference of {name!r} is "
+                    f"{difference:.2g}, the bound {COPY_BOUND:g}. Does each layer's `get_config` "
+                    "return all arguments?"
+                )
 
 
 def compare(
@@ -129,7 +161,8 @@ def compare(
     Args:
         wanted: Keras's outputs.
         found: the file's, under the same names or in the same order.
-        precision: "float32", "float16", "dynamic" or "int8".
+        precision: "float32", "float16", "dynamic" or "int8", or the mode in which Keras has
+            quantized the model.
 
     Returns:
         {output: {measure: value}}: "difference" is ||out - keras|| / ||keras||, for probabilities
@@ -143,7 +176,7 @@ def compare(
     for name, array in wanted.items():
         a, b = (_before_softmax(x, array, precision) for x in (array, found[name]))
         measures[name] = {"difference": float(np.linalg.norm(b - a) / np.linalg.norm(a))}
-        if precision in INTEGERS:
+        if precision not in BOUNDS:
             product = np.linalg.norm(a) * np.linalg.norm(b)
             measures[name]["cosine"] = float(np.vdot(a, b) / product) if product else 0.0
             measures[name]["top1"] = float((a.argmax(-1) == b.argmax(-1)).mean())
@@ -179,7 +212,7 @@ def _before_softmax(array: np.ndarray, wanted: np.ndarray, precision: str) -> np
     array = array.astype("float64")
     sums = wanted.astype("float64").sum(-1)
     is_softmax = wanted.min() >= 0 and wanted.shape[-1] > 1 and np.abs(sums - 1).max() < 1e-2
-    if not is_softmax or precision in INTEGERS:  # whose small probabilities are 0
+    if not is_softmax or precision not in BOUNDS:  # whose small probabilities are 0
         return array
     return centred_logits(array)
 

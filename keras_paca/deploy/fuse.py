@@ -4,10 +4,9 @@ from typing import Any
 
 import keras
 
+from keras_paca.deploy.describe import PACKAGE
+from keras_paca.deploy.rebuild import rebuild
 from keras_paca.layers.composite import quantized_layers
-from keras_paca.layers.folding import take_weights
-
-PACKAGE = "keras_paca>"  # before the name of every class that is registered there
 
 
 def fuse(model: keras.Model) -> keras.Model:
@@ -40,26 +39,12 @@ def fuse(model: keras.Model) -> keras.Model:
             f"Received: model={model!r} with {layer.path!r} in {layer.dtype_policy!r}"
         )
     config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
     if not _set_fused(config):
         raise ValueError(
             "`model` must have layers of keras_paca, and its configuration must name them. "
             f"Received: model={model!r}"
         )
-    classes = {type(layer) for layer in model._flatten_layers()}
-    unregistered = {
-        cls.__name__: cls
-        for cls in classes
-        if ">" not in keras.saving.get_registered_name(cls) and not _is_of_keras(cls)
-    }
-    # What is in memory already runs as safely as it did, a `Lambda` too.
-    copy = keras.saving.deserialize_keras_object(config, unregistered, safe_mode=False)
-    take_weights(copy, model)
-    return copy
-
-
-def _is_of_keras(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == "keras"
+    return rebuild(model, config)
 
 
 def _set_fused(config: Any) -> int:

@@ -13,7 +13,12 @@ import numpy as np
 
 from keras_paca.deploy import check as checks
 from keras_paca.deploy import runtime
-from keras_paca.deploy.exports import NAMES, RUNTIMES, SUFFIXES, export, modules_of, run_on
+from keras_paca.deploy.arguments import check_model, input_shape
+from keras_paca.deploy.exports import export
+from keras_paca.deploy.formats import RUNTIMES, SUFFIXES
+from keras_paca.deploy.images import given_images
+from keras_paca.deploy.processes import NAMES, modules_of, run_on
+from keras_paca.deploy.rebuild import precision_of
 
 FORMS = (
     ("tf_saved_model", None),
@@ -39,23 +44,29 @@ def benchmark(
     the median of at least five. Formats whose packages are missing are left out.
 
     Args:
-        model: a model of RGB images.
-        image_size: height and width, an integer for a square; by default the model's, or 224.
-        batch_size: images at a time, 1 by default.
-        representative_data: for LiteRT in int8; see `export`. By default the check's photographs,
-            which will do for the speed.
-        verbose: whether to print the table.
+        model: keras.Model. A model of RGB images.
+        image_size: int or (int, int). Height and width, an integer for a square; by default the
+            model's, or 224.
+        batch_size: int. Images at a time; by default the model's, or 1.
+        representative_data: array. For LiteRT in int8; see `export`. By default the check's
+            photographs, which are enough to measure the speed.
+        verbose: bool. Whether to print the table.
 
     Returns:
-        Rows {"runtime", "precision", "megabytes" of the file, "first_ms", "ms" per batch,
-        "peak_megabytes" of the process (on Linux), "difference": ‖out - keras‖ / ‖keras‖}.
+        list of dict. Rows {"runtime", "precision", "megabytes" of the file, "first_ms", "ms" per
+        batch, "peak_megabytes" of the process (on Linux), "difference": ‖out - keras‖ / ‖keras‖}.
+
+    Raises:
+        ValueError: If an argument doesn't fit.
     """
-    fixed = model.inputs[0].shape[1:3]
-    if image_size is None:
-        image_size = 224 if None in fixed else fixed
-    size = (image_size, image_size) if np.ndim(image_size) == 0 else tuple(image_size)
-    batch_size = model.inputs[0].shape[0] or batch_size or 1
-    images = checks.check_images(model, (batch_size, *size, 3))[0]
+    check_model(model)
+    batch_size, *size, channels = input_shape(model, image_size, batch_size)
+    batch_size, size = batch_size or 1, [side or 224 for side in size]
+    shape = (batch_size, *size, channels)
+    images = checks.check_images(model, shape)[0]
+    data = images
+    if representative_data is not None:
+        data = given_images("representative_data", representative_data, model, shape)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "images.npz"
@@ -68,8 +79,8 @@ def benchmark(
                 continue
             answer = run_on(backend, "keras_paca.deploy.latency", str(saved), str(source), *modules)
             measured = json.loads(answer.splitlines()[-1])
-            rows.append(_row(f"Keras on {name}", "float32", saved.stat().st_size, measured))
-        data = representative_data if representative_data is not None else images
+            size_on_disk = saved.stat().st_size
+            rows.append(_row(f"Keras on {name}", precision_of(model), size_on_disk, measured))
         for format, quantize in FORMS:
             target = Path(folder) / f"model{SUFFIXES[format]}"
             try:

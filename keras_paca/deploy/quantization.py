@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.deploy.arguments import image_sides, input_shape
 from keras_paca.deploy.check import centred_logits
 from keras_paca.layers import DepthwiseConv2D
 
@@ -203,6 +204,8 @@ def quantization_report(
 
 def _input_shape(model: keras.Model, images: Any, image_size: Any) -> tuple[int, int, int, int]:
     """Return the shape of one image."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a keras.Model. Received: model={model!r}")
     inputs = getattr(model, "inputs", None)
     shapes = [tuple(x.shape) for x in inputs] if inputs else [np.shape(images)]
     if len(shapes) != 1 or len(shapes[0]) != 4:
@@ -210,9 +213,14 @@ def _input_shape(model: keras.Model, images: Any, image_size: Any) -> tuple[int,
             "`model` must have one input (batch, height, width, channels), and where it isn't "
             f"functional `images` must be given. Received: {model!r} with inputs {shapes}"
         )
+    if images is not None and len(np.shape(images)) != 4:
+        raise ValueError(
+            "`images` must be an array (n, height, width, channels). "
+            f"Received: a {type(images).__name__} of shape {np.shape(images)}"
+        )
     size = shapes[0][1:3] if images is None else np.shape(images)[1:3]
     if image_size is not None:
-        size = np.broadcast_to(image_size, 2).tolist()
+        size = input_shape(model, image_size)[1:3] if inputs else image_sides(image_size)
     return (1, *(side or DEFAULT_SIDE for side in size), shapes[0][3])
 
 

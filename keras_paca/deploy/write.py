@@ -105,8 +105,10 @@ def _write_int8(model: keras.Model, path: Path, signature: list, images: np.ndar
     import tensorflow as tf
 
     def data() -> Iterator[list]:
-        for image in images:
-            yield [image[None]]
+        batch = signature[0].shape[0]
+        for start in range(0, len(images), batch):
+            chosen = np.arange(start, start + batch) % len(images)  # the last one is filled up
+            yield [images[chosen]]
 
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, input_signature=signature, verbose=False)

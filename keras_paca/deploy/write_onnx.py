@@ -23,6 +23,7 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
         path: the file, that doesn't exist yet.
         signature: one `keras.InputSpec`, with its name.
     """
+    import onnx
     import tensorflow as tf
     import tf2onnx
     import tf2onnx.optimizer
@@ -43,7 +44,7 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
     for name in WITHOUT:
         optimizers.pop(name, None)
     try:
-        tf2onnx.convert.from_graph_def(
+        converted, _ = tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(),
             name=model.name,
             input_names=[entry.name],
@@ -51,11 +52,27 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
             tensors_to_rename={entry.name: signature[0].name, **renamed},
             opset=OPSET,
             custom_rewriter=[_layer_norms, _error_functions],
-            output_path=str(path),
         )
     finally:
         optimizers.clear()  # their order counts
         optimizers.update(every)
+    missing = sorted(_unknown_operators(converted.graph))
+    if missing:
+        raise ValueError(f"ONNX has no operator for TensorFlow's {', '.join(missing)}")
+    onnx.save(converted, str(path))
+
+
+def _unknown_operators(graph: Any) -> set[str]:
+    """Return the operators that tf2onnx has left as they were in TensorFlow, without an error."""
+    import onnx
+
+    found = {node.op_type for node in graph.node if not node.domain}
+    found = {name for name in found if not onnx.defs.has(name)}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found |= _unknown_operators(attribute.g)
+    return found
 
 
 def _layer_norms(graph: Any, nodes: list) -> list:

@@ -2,12 +2,16 @@
 
 import weakref
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-_PROBES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# Attributes of detectors and segmenters, ours and others'; before Keras 3.15 a functional model's
+# layers are those of its graph alone.
+HELD_AS = ("backbone", "image_encoder")
+_PARTS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def cluster_maps(
@@ -18,42 +22,54 @@ def cluster_maps(
 ) -> dict[str, np.ndarray]:
     """Return the cluster assignments of a model on images.
 
-    In `maps["P2"][i, y, x, m]` stands how much of cluster m of that stage comes from the patch at
-    (y, x) of image i.
+    `maps["P2"][i, y, x, m]` is how much of cluster m of that stage comes from the patch at (y, x)
+    of image i. What is compiled for a model is kept as long as the model and used again.
 
     Args:
-        model: a `PaCaViT`, or a functional or Sequential model that holds one; the layers before
-            it are applied.
-        images: (batch, height, width, channels), what `model` takes.
-        block: which block's assignment, by its index in each stage; by default that which the
-            stage computed last. {"P4": 2} picks levels too.
-        batch_size: images at a time.
+        model: keras.Model. A `PaCaViT`; a `Segmenter`, a `MaskRCNN` or another detector on one;
+            or a functional or Sequential model that calls one, whose layers before it are applied.
+        images: array (batch, height, width, channels), what `model` takes; or that in a dict or a
+            list, as for `Model.predict`.
+        block: int or dict. Which block's assignment, by its index in each stage; by default the
+            one that the stage computed last. {"P4": 2} selects levels too.
+        batch_size: int. Images at a time.
 
     Returns:
-        {level: maps (batch, height, width, clusters)} of the stages that have clusters, "P2" at a
-        quarter of the image's sides, "P3" at an eighth and so on, rounded up. float32; each map
-        sums to 1 over height and width.
+        dict of str to numpy.ndarray. {level: maps (batch, height, width, clusters)} of the stages
+        that have clusters, "P2" at a quarter of the image's sides, "P3" at an eighth and so on,
+        rounded up. float32; each map sums to 1 over height and width.
 
     Raises:
-        ValueError: if the model holds no `PaCaViT`, or a stage no such block, or the images have
-            no four axes.
+        ValueError: If the model holds no `PaCaViT`, or a stage no such block, or the images don't
+            have four axes.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca import PaCaViT, cluster_maps
+    >>> model = PaCaViT((8, 8, 8, 8), depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), clusters=4)
+    >>> maps = cluster_maps(model, np.zeros((1, 32, 48, 3)), block={"P2": 0})
+    >>> {level: values.shape for level, values in maps.items()}
+    {'P2': (1, 8, 12, 4)}
     """
-    images = keras.ops.convert_to_numpy(images)
-    if images.ndim != 4 or not len(images):
+    if not isinstance(model, keras.Model):
         raise ValueError(
-            "`images` must have the shape (batch, height, width, channels). "
-            f"Received: images of shape {images.shape}"
+            "`model` must be a keras.Model; load a file with keras.saving.load_model(path) first. "
+            f"Received: model={model!r}"
         )
+    images = image_array(images)
+    check_batch_size(batch_size)
     if isinstance(model, keras.Sequential) and not model.built:
         model.build((None, *images.shape[1:]))
-    steps, backbone = _probe(model)
+    check_fit(images, model)
+    steps, backbone = _way(model)
     outputs = _pick(backbone, block)
+    assignments = _assignment_model(backbone)
     batches: dict[str, list[np.ndarray]] = {level: [] for level in outputs}
     for start in range(0, len(images), batch_size):
         x = images[start : start + batch_size]
         for step in steps:
-            x = step.predict_on_batch(x)
-        found = _assignment_model(backbone).predict_on_batch(x)
+            x = step.predict_on_batch(x.astype(step.inputs[0].dtype))
+        found = assignments.predict_on_batch(x.astype(assignments.inputs[0].dtype))
         height, width = x.shape[1:3]
         for level, name in outputs.items():
             stride = 2 ** int(level[1:])
@@ -61,6 +77,79 @@ def cluster_maps(
             assignment = np.asarray(found[name], dtype="float32")  # (b, h w, m)
             batches[level].append(assignment.reshape(len(x), *grid, -1))
     return {level: np.concatenate(parts) for level, parts in batches.items()}
+
+
+# --- What is given ----------------------------------------------------------------------------
+
+
+def image_array(images: Any) -> np.ndarray:
+    """Return images as an array, given in one of the ways in which `Model.predict` takes them.
+
+    Args:
+        images: array or tensor (batch, height, width, channels), a list of images, or one array in
+            a list or a dict.
+
+    Returns:
+        numpy.ndarray. (batch, height, width, channels).
+
+    Raises:
+        ValueError: If that isn't what they are.
+    """
+    entries = keras.tree.flatten(images)
+    if len(entries) == 1 and getattr(entries[0], "ndim", 0) == 4:
+        images = entries[0]
+    plain = images is None or isinstance(images, (str, Path))
+    received, array = f"{images!r:.100}" if plain else f"a {type(images).__name__}", None
+    if hasattr(images, "__array__") or isinstance(images, (list, tuple)):
+        try:
+            array = keras.ops.convert_to_numpy(images)
+            received = f"an array of {array.dtype} of shape {array.shape}"
+        except (RuntimeError, TypeError, ValueError):  # a list of arrays of several shapes
+            received = f"a {type(images).__name__} of {len(images)} entries"
+    is_numeric = array is not None and (array.dtype.kind in "uif" or array.dtype.name == "bfloat16")
+    if not is_numeric or array.ndim != 4 or not len(array):
+        one = is_numeric and array.ndim == 3
+        raise ValueError(
+            "`images` must have the shape (batch, height, width, channels). "
+            f"Received: {received}{'; one image needs a batch axis: image[None]' if one else ''}"
+        )
+    return array
+
+
+def check_fit(images: np.ndarray, model: keras.Model) -> None:
+    """Raise an error where images have other sides or channels than a model's input.
+
+    Args:
+        images: numpy.ndarray. (batch, height, width, channels).
+        model: keras.Model. The model; where it has no known input, nothing is checked.
+
+    Raises:
+        ValueError: If they don't fit.
+    """
+    inputs = getattr(model, "inputs", None) or []
+    for expected in (tuple(entry.shape) for entry in inputs[:1]):
+        pairs = zip(expected[1:], images.shape[1:], strict=False)
+        if len(expected) != 4 or any(a not in (None, b) for a, b in pairs):
+            raise ValueError(
+                f"`images` must fit the model's input {expected}. "
+                f"Received: images of shape {images.shape}"
+            )
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Raise an error unless a number of images is a positive integer.
+
+    Args:
+        batch_size: int. What the user gave.
+
+    Raises:
+        ValueError: If it isn't.
+    """
+    is_integer = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+    if not is_integer or batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
+        )
 
 
 def _pick(backbone: Any, block: int | Mapping[str, int]) -> dict[str, str]:
@@ -71,59 +160,111 @@ def _pick(backbone: Any, block: int | Mapping[str, int]) -> dict[str, str]:
     for level, index in wanted.items():
         if level not in assignments:
             raise ValueError(
-                f"Clusters are at the levels {list(assignments)}. Received: block={block}"
+                f"Clusters are at the levels {list(assignments)}. Received: block={block!r}"
             )
         depth = len(assignments[level])
+        if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+            raise ValueError(
+                "`block` must be an integer, or a dict of levels and integers. "
+                f"Received: block={block!r}"
+            )
         if not -depth <= index < depth:
-            raise ValueError(f"{level} has {depth} blocks. Received: block={block}")
+            raise ValueError(f"{level} has {depth} blocks. Received: block={block!r}")
         names[level] = f"{level}_{index % depth}"
     return names
 
 
-def _assignment_model(backbone: Any) -> keras.Model:
-    """Return the model from a backbone's input to all its assignments, compiled but once.
+# --- Parts of models, compiled once -----------------------------------------------------------
 
-    LoRA and quantization give the backbone other variables, and it a new compilation.
+
+def part_of(owner: keras.Model, name: str, inputs: Any, outputs: Any) -> keras.Model:
+    """Return the model between tensors of another's graph, the same one at every call.
+
+    It lives as long as its owner. LoRA, quantization and `Sequential.add` give the owner other
+    variables or tensors; then a new one is made, because the old one computes what was before.
+
+    Args:
+        owner: keras.Model. The model whose graph it is.
+        name: str. Which part it is.
+        inputs: KerasTensor. Where it begins.
+        outputs: KerasTensor, or a list or dict of them. Where it ends.
+
+    Returns:
+        keras.Model. The part, with the owner's layers.
     """
-    held = {id(variable): variable for variable in backbone.variables}
-    probe, known = _PROBES.get(backbone, (None, None))
-    if known is None or known.keys() != held.keys():
-        outputs = {
-            f"{level}_{index}": tensor
-            for level, tensors in backbone.assignments.items()
-            for index, tensor in enumerate(tensors)
-        }
-        probe = keras.Model(backbone.input, outputs)
-        _PROBES[backbone] = probe, held
-    return probe
+    parts = _PARTS.setdefault(owner, {})
+    # held, not their `id` alone, which another object may get
+    held = [*keras.tree.flatten((inputs, outputs)), *owner.variables]
+    part, known = parts.get(name, (None, []))
+    if len(known) != len(held) or any(a is not b for a, b in zip(known, held, strict=True)):
+        part = keras.Model(inputs, outputs)
+        parts[name] = part, held
+    return part
 
 
-def _probe(model: Any) -> tuple[list[keras.Model], Any]:
+def _assignment_model(backbone: Any) -> keras.Model:
+    """Return the model from a backbone's input to all its assignments."""
+    outputs = {
+        f"{level}_{index}": tensor
+        for level, tensors in backbone.assignments.items()
+        for index, tensor in enumerate(tensors)
+    }
+    return part_of(backbone, "assignments", backbone.inputs[0], outputs)
+
+
+# --- The way to the backbone ------------------------------------------------------------------
+
+
+def _way(model: Any) -> tuple[list[keras.Model], Any]:
     """Return the models to apply one after the other, and the backbone that follows them."""
-    steps = []
-    while not hasattr(model, "assignments"):
-        found = _nested(model)
+    backbones = [inside for inside in _models_in(model) if hasattr(inside, "assignments")]
+    steps, current = [], model
+    while (backbone := _at_input(current, backbones)) is None:
+        found = _nested(current, backbones)
         if found is None:
-            raise ValueError(
-                "The model must be a `keras_paca.PaCaViT`, or a functional or Sequential model "
-                "that calls one as a layer: `backbone(x)`, not `backbone.output`; what "
-                "`clone_model` makes of one is none, `from_config` copies it. "
-                f"Received: {model!r}"
-            )
-        tensor, model = found
+            raise ValueError(_no_backbone(model, backbones))
+        tensor, nested = found
         sources = keras.utils.get_source_inputs(tensor)
+        if len(sources) != 1:
+            raise ValueError(
+                "The layers before the PaCaViT must have one input. "
+                f"Received: {model!r}, with {len(sources)} inputs before it"
+            )
         if sources[0] is not tensor:
-            steps.append(keras.Model(sources[0] if len(sources) == 1 else sources, tensor))
-    if not model.assignments:
+            steps.append(part_of(current, "before", sources[0], tensor))
+        current = nested
+    if not backbone.assignments:
         raise ValueError(f"No stage of this model has clusters. Received: {model!r}")
-    return steps, model
+    return steps, backbone
 
 
-def _nested(model: Any) -> tuple[keras.KerasTensor, keras.Model] | None:
+def _models_in(model: keras.Model) -> list[keras.Model]:
+    """Return a model and the models that it holds as layers or, as detectors do, as attributes."""
+    found, waiting = [], [model]
+    while waiting:
+        current = waiting.pop()
+        if not isinstance(current, keras.Model) or any(current is each for each in found):
+            continue
+        found.append(current)
+        held = [getattr(current, name, None) for name in HELD_AS]
+        waiting.extend([*current._flatten_layers(), *held])
+    return found
+
+
+def _at_input(model: Any, backbones: list[Any]) -> Any:
+    """Return the backbone that a model is, or whose input is its own, as a detector's is."""
+    inputs = getattr(model, "inputs", None)
+    if inputs is None or len(inputs) != 1:
+        return None
+    sharing = [each for each in backbones if each.inputs[0] is inputs[0]]
+    return next((each for each in sharing if each.assignments), next(iter(sharing), None))
+
+
+def _nested(model: Any, backbones: list[Any]) -> tuple[keras.KerasTensor, keras.Model] | None:
     """Return (what it is called on, model) for the model within `model` that leads to a PaCaViT."""
     for operation, tensors in _calls(model):
         leads = isinstance(operation, keras.Model) and (
-            hasattr(operation, "assignments") or _nested(operation) is not None
+            _at_input(operation, backbones) is not None or _nested(operation, backbones) is not None
         )
         if leads and len(tensors) == 1:
             return tensors[0], operation
@@ -141,3 +282,15 @@ def _calls(model: Any) -> Iterator[tuple[Any, list]]:
         tensors = list(operation._inbound_nodes[index].input_tensors)
         waiting.extend(tensors)
         yield operation, tensors
+
+
+def _no_backbone(model: Any, backbones: list[Any]) -> str:
+    """Return what to say of a model whose graph leads to no backbone."""
+    message = (
+        "The model must be a `keras_paca.PaCaViT`, a segmenter or detector on one, or a functional "
+        "or Sequential model that calls one as a layer: `backbone(x)`, not `backbone.output`; a "
+        "model that `clone_model` made is none, `from_config` copies one. "
+    )
+    if backbones:
+        message += f"Pass the backbone itself, here the layer {backbones[0].name!r}. "
+    return f"{message}Received: {model!r:.200}"

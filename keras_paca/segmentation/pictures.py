@@ -8,7 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_paca.explain.cluster_maps import check_batch_size, check_fit, image_array, part_of
 from keras_paca.explain.pictures import new_figure, plot_cluster_maps
+from keras_paca.segmentation.heads import PaCaSegmentationHead
 from keras_paca.segmentation.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -84,26 +86,34 @@ def _tab20() -> dict[int, list[int]]:
 def head_cluster_maps(segmenter: Segmenter, images: Any, batch_size: int = 8) -> np.ndarray:
     """Return what the PaCa head's clusters look at, one cluster per class.
 
+    What is compiled for a segmenter is kept as long as the segmenter and used again.
+
     Args:
-        segmenter: one with a `PaCaSegmentationHead`.
-        images: (batch, height, width, channels), what it takes.
-        batch_size: images at a time.
+        segmenter: Segmenter. One with a `PaCaSegmentationHead`.
+        images: array (batch, height, width, channels), what it takes; or that in a dict or a list,
+            as for `Segmenter.predict`.
+        batch_size: int. Images at a time.
 
     Returns:
-        (batch, height / 4, width / 4, num_classes), float32; each cluster sums to 1 over height
-        and width.
+        numpy.ndarray. (batch, height / 4, width / 4, num_classes), float32; each cluster sums to 1
+        over height and width.
 
     Raises:
-        ValueError: if the head has no clusters.
+        ValueError: If the head has no clusters, or the images don't have four axes.
     """
-    outputs = segmenter.decode_head.output
-    if not isinstance(outputs, (list, tuple)):
+    head = getattr(segmenter, "decode_head", None)
+    if not isinstance(segmenter, Segmenter) or not isinstance(head, PaCaSegmentationHead):
+        received = f"{segmenter!r:.200}" if head is None else f"a Segmenter with {head!r:.200}"
         raise ValueError(
-            f"The head must be a PaCaSegmentationHead. Received: {segmenter.decode_head!r}"
+            f"`segmenter` must be a Segmenter with a PaCaSegmentationHead. Received: {received}"
         )
-    logits = keras.Model(segmenter.input, outputs[1]).predict(
-        images, batch_size=batch_size, verbose=0
-    )
+    images = image_array(images)
+    check_batch_size(batch_size)
+    check_fit(images, segmenter)
+    outputs = segmenter.output["auxiliary"]  # the head's cluster logits
+    probe = part_of(segmenter, "head clusters", segmenter.inputs[0], outputs)
+    images = images.astype(probe.inputs[0].dtype)
+    logits = probe.predict(images, batch_size=batch_size, verbose=0).astype("float32")
     weights = np.exp(logits - logits.max(axis=(1, 2), keepdims=True))
     return weights / weights.sum(axis=(1, 2), keepdims=True)
 

@@ -12,13 +12,13 @@ import pytest
 import keras_paca
 from keras_paca import detection, segmentation
 from keras_paca.deploy import check as checks
-from keras_paca.deploy import exports
+from keras_paca.deploy import exports, formats
 from keras_paca.deploy.runtime import OPENERS
 from keras_paca.detection.boxes import suppress
 from tests.marks import slow_but_on_tensorflow
 
 BACKEND = keras.backend.backend()
-SUFFIXES = exports.SUFFIXES
+SUFFIXES = formats.SUFFIXES
 
 # On TensorFlow by itself; from the other backends where TensorFlow is installed beside them.
 pytestmark = [] if BACKEND == "tensorflow" else [pytest.mark.together]
@@ -176,6 +176,18 @@ def test_quantized_litert(quantize, classifier, images, tmp_path):
 
 
 @slow_but_on_tensorflow
+def test_int8_of_a_model_of_two_images_at_a_time(images, tmp_path):
+    inputs = keras.Input((32, 32, 3), batch_size=2)
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    model = keras.Model(inputs, keras.ops.reshape(x, (2, 30, 120)))
+    exported = keras_paca.export(
+        model, tmp_path / "model.tflite", quantize="int8", representative_data=images(3, 32, 32, 3)
+    )
+    assert exported.input_shape[0] == 2
+    assert exported.measures["output_0"]["cosine"] > 0.99
+
+
+@slow_but_on_tensorflow
 @pytest.mark.parametrize("format", ["litert", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_segmenter(format, small, tmp_path):
     model = segmentation.Segmenter(small(include_top=False), "paca", num_classes=4)
@@ -288,6 +300,111 @@ def test_a_user_s_model_and_fixed_batch(tmp_path):
         run(np.zeros((2, 32, 40, 3), "float32"))
 
 
+# --- 16-bit policies --------------------------------------------------------------------------
+
+
+@slow_but_on_tensorflow
+@pytest.mark.parametrize(
+    ("policy", "format"),
+    [
+        ("mixed_float16", "litert"),
+        ("mixed_bfloat16", "onnx"),
+        ("float16", "openvino"),
+        ("bfloat16", "tf_saved_model"),
+    ],
+)
+def test_models_of_16_bit_policies_are_exported_in_float32(policy, format, tmp_path):
+    x = inputs = keras.Input((32, 32, 3))
+    for _ in range(2):
+        x = keras.layers.Conv2D(4, 3, activation="gelu", dtype=policy)(x)
+        x = keras.layers.LayerNormalization(dtype=policy)(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(dtype=policy)(x))
+    exported = keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}", verbose=False)
+    assert exported.precision == "float32"
+    assert exported.measures["output_0"]["difference"] < 1e-5
+    assert model.output.dtype.endswith("float16")  # the model stays as it is
+    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+    run, _ = OPENERS[format](str(exported.path))
+    (found,) = run(images[:1]).values()
+    assert found.dtype == np.float32
+    wanted = keras.ops.convert_to_numpy(model.predict(images[:1], verbose=0)).astype("float32")
+    np.testing.assert_allclose(found, wanted, atol=0.05)
+
+
+@slow_but_on_tensorflow
+def test_a_mixed_classifier_in_half_the_size(small, tmp_path):
+    model = small(dtype="mixed_float16")
+    exported = keras_paca.export(
+        model, tmp_path / "model.tflite", image_size=64, quantize="float16", verbose=False
+    )
+    builtin(exported)
+    assert exported.precision == "float16"
+    assert exported.measures["output_0"]["difference"] < 1e-2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["segmenter", "detector", "functional", "sequential"])
+def test_other_mixed_models(kind, small, tmp_path):
+    backbone = small(include_top=False, dtype="mixed_bfloat16", input_shape=(64, 64, 3))
+    inputs = keras.Input((64, 64, 3))
+    top = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, dtype="mixed_bfloat16")]
+    model = {
+        "segmenter": lambda: segmentation.Segmenter(backbone, "paca", num_classes=4),
+        "detector": lambda: detection.MaskRCNN(
+            backbone, 3, channels=16, proposals=20, max_detections=5, score_threshold=0.0
+        ),
+        "functional": lambda: keras.Model(inputs, top[1](top[0](backbone(inputs)))),
+        "sequential": lambda: keras.Sequential([inputs, backbone, *top]),
+    }[kind]()
+    exported = keras_paca.export(model, tmp_path / "model.onnx", batch_size=1)
+    assert exported.precision == "float32"
+
+
+@slow_but_on_tensorflow
+def test_a_copy_that_computes_something_else_is_no_file(tmp_path):
+    model = keras.Sequential([keras.Input((32, 32, 3)), Forgetful(3.0, dtype="mixed_float16")])
+    with pytest.raises(ValueError, match=r"float32 copy .* in float16.*get_config"):
+        keras_paca.export(model, tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+@slow_but_on_tensorflow
+def test_probabilities_that_16_bits_lose(tmp_path):
+    """Their logarithms differ by far more than the bound of the copy."""
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(8, 3, dtype="float16")(inputs)
+    x = keras.layers.GlobalMaxPooling2D(dtype="float16")(x)
+    model = keras.Model(inputs, keras.layers.Softmax(dtype="float16")(x))
+    exported = keras_paca.export(model, tmp_path / "model.tflite")
+    assert (model.predict(np.full((1, 32, 32, 3), 255.0), verbose=0) == 0).any()
+    assert exported.measures["output_0"]["difference"] < 1e-5
+
+
+@slow_but_on_tensorflow
+def test_a_model_that_overflows_in_float16(tmp_path):
+    first, last = (keras.layers.Rescaling(scale, dtype="float16") for scale in (1e3, 1e-3))
+    between = keras.layers.ReLU(dtype="float16")  # or TensorFlow would multiply the scales
+    model = keras.Sequential([keras.Input((32, 32, 3)), first, between, last])
+    with pytest.warns(UserWarning, match="NaN or infinity in float16"):
+        exported = keras_paca.export(model, tmp_path / "model.tflite")
+    assert exported.measures["output_0"]["difference"] < 1e-5
+
+
+@keras.saving.register_keras_serializable("tests")
+class Forgetful(keras.layers.Layer):
+    """A layer that doesn't say what it was made with."""
+
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+    def get_config(self):
+        return {"name": self.name, "dtype": self.dtype_policy.name}
+
+
 OUTSIDER = """
 import runpy, sys
 for name in ("keras", "keras_paca", "tensorflow", "jax", "torch"):
@@ -382,12 +499,21 @@ def test_compare():
     ("options", "message"),
     [
         ({"format": "tflight"}, "`format` must be one of .*litert.*Received: format='tflight'"),
-        ({"format": "onnx"}, r"must end in '\.onnx'"),
+        ({"format": "onnx"}, r"must end in '\.onnx'.*format='onnx'"),
         ({"image_size": None}, r"image_size=224.*inputs \(None, None, None, 3\)"),
         ({"image_size": (64, 64, 3)}, "`image_size` must be a height and a width"),
-        ({"batch_size": 0}, "`batch_size` must be positive"),
+        ({"batch_size": 0}, "`batch_size` must be a positive integer.*batch_size=0"),
+        ({"check_data": (image for image in ())}, "`check_data` must be an array.*a generator"),
         ({"quantize": "int4"}, "`quantize` must be None, or for LiteRT one of"),
-        ({"quantize": "int8"}, "`representative_data`"),
+        ({"quantize": "int8"}, "`representative_data`.*representative_data=None"),
+        (
+            {"representative_data": 4 * [np.ones((64, 64, 3))]},
+            r"quantize=None, representative_data=a list of 4 entries \(ndarray\)$",
+        ),
+        (
+            {"quantize": "int8", "representative_data": np.ones((0, 64, 64, 3))},
+            r"`representative_data` must be images .*shape \(0, 64, 64, 3\)",
+        ),
         ({"check_data": np.ones((2, 64, 64, 3))}, "constant"),
         ({"check_data": np.ones((2, 64, 64))}, "`check_data` must be images"),
         ({"check_data": np.ones((2, 32, 64, 3))}, "`check_data` must be images"),
@@ -401,11 +527,28 @@ def test_bad_arguments(options, message, classifier, tmp_path):
 
 
 @slow_but_on_tensorflow
+def test_the_format_follows_the_suffix(tmp_path):
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3)])
+    for format, suffix in SUFFIXES.items():
+        exported = keras_paca.export(model, tmp_path / f"model{suffix}", check=False)
+        assert exported.format == format
+        again = keras_paca.export(model, tmp_path / f"model{suffix}", format.upper(), check=False)
+        assert again.format == format
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"model", "model.tflite", "model.onnx", "model.xml", "model.bin"}
+    assert (tmp_path / "model" / "saved_model.pb").exists()
+    for name in ("model.pb", "model.keras", "model.TFLITE", "model-0.3", ".onnx"):
+        with pytest.raises(ValueError, match=rf"'\.onnx' \(onnx\).*no suffix.*{name}'"):
+            keras_paca.export(model, tmp_path / name, check=False)
+    assert {file.name for file in tmp_path.iterdir()} == names
+
+
+@slow_but_on_tensorflow
 def test_bad_models(small, classifier, tmp_path):
     path = tmp_path / "model.tflite"
     with pytest.raises(ValueError, match=r"keras\.Model"):
         keras_paca.export("model.keras", path, "litert")
-    with pytest.raises(ValueError, match="one input"):
+    with pytest.raises(ValueError, match="must be built"):
         keras_paca.export(keras.Sequential([keras.layers.Dense(2)]), path, "litert")
     with pytest.raises(ValueError, match="images"):
         keras_paca.export(
@@ -427,10 +570,15 @@ def test_bad_paths(classifier, tmp_path):
     (tmp_path / "model.onnx").mkdir()
     with pytest.raises(IsADirectoryError):
         keras_paca.export(classifier, tmp_path / "model.onnx", "onnx", check=False)
-    (tmp_path / "model.onnx" / "precious.txt").write_text("somebody's")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "precious.txt").write_text("somebody's")
     with pytest.raises(FileExistsError, match="no SavedModel"):  # which a new one may replace
-        keras_paca.export(classifier, tmp_path / "model.onnx", "saved_model", check=False)
-    assert [file.name for file in tmp_path.rglob("*")] == ["model.onnx", "precious.txt"]
+        keras_paca.export(classifier, tmp_path / "model", check=False)
+    (tmp_path / "other.bin").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"other\.bin is a folder"):
+        keras_paca.export(classifier, tmp_path / "other.xml", check=False)
+    found = {file.name for file in tmp_path.rglob("*")}
+    assert found == {"model.onnx", "model", "precious.txt", "other.bin"}
     (tmp_path / "empty").mkdir()
     keras_paca.export(classifier, tmp_path / "empty", "saved_model", check=False)
     assert (tmp_path / "empty" / "saved_model.pb").exists()
@@ -439,11 +587,31 @@ def test_bad_paths(classifier, tmp_path):
 @slow_but_on_tensorflow
 @pytest.mark.parametrize("format", SUFFIXES)
 def test_missing_packages(format, classifier, tmp_path, monkeypatch):
-    find = exports.find_spec
-    missing = exports.RUNTIMES[format]
-    monkeypatch.setattr(exports, "find_spec", lambda name: None if name == missing else find(name))
+    find = formats.find_spec
+    missing = formats.RUNTIMES[format]
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == missing else find(name))
     with pytest.raises(ImportError, match=rf'{missing}.*pip install ".*\[tensorflow'):
         keras_paca.export(classifier, tmp_path / f"model{SUFFIXES[format]}", format, image_size=64)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the layer is TensorFlow's")
+@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
+def test_a_converter_s_failure_is_a_sentence(format, tmp_path, capfd):
+    import tensorflow as tf
+
+    class Beta(keras.layers.Layer):
+        def call(self, x):
+            return tf.raw_ops.Betainc(a=x + 1, b=x + 1, x=x / 255)
+
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, Beta()(inputs))
+    with pytest.raises(RuntimeError, match=rf"^{format} can't be written: .*Betainc") as caught:
+        keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}")
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+    assert "Betainc" in str(caught.value.__cause__)
+    assert "Betainc" not in capfd.readouterr().err  # the converters' own dump
+    assert not list(tmp_path.iterdir())
 
 
 FULL_DISK = """

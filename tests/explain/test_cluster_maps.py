@@ -1,10 +1,16 @@
 """Cluster maps: the right assignment, wherever the backbone stands."""
 
+import doctest
+import gc
+import sys
+import weakref
+
 import keras
 import numpy as np
 import pytest
 
-from keras_paca import cluster_maps, cluster_statistics, layers
+from keras_paca import cluster_maps, cluster_statistics, detection, layers, segmentation
+from tests.marks import slow_but_on_torch
 
 
 def _assert_maps(maps, batch, height, width, clusters):
@@ -119,33 +125,222 @@ def test_mixed_precision_maps_are_float32(small, images):
     _assert_maps(maps, 1, 64, 64, (7, 6, 5))
 
 
-@pytest.mark.parametrize("kind", ["plain", "subclass", "flattened", "none", "no clusters"])
-def test_anything_else_is_an_error(kind, small, images):
+# --- Other models around a backbone -----------------------------------------------------------
+
+
+def detector(backbone):
+    small = {"channels": 16, "proposals": 20, "candidates": 50, "max_detections": 5}
+    return detection.MaskRCNN(backbone, num_classes=3, **small)
+
+
+def around(model, *before):
+    x = inputs = keras.Input((64, 64, 3))
+    for layer in (*before, model):
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+def test_detector(small, images):
+    backbone, x = small(include_top=False, input_shape=(64, 64, 3)), images(2, 64, 64, 3)
+    model = detector(backbone)
+    expected, found = cluster_maps(backbone, x), cluster_maps(model, x)
+    _assert_maps(found, 2, 64, 64, (7, 6, 5))
+    found_around = cluster_maps(around(model, keras.layers.Rescaling(1.0)), x)
+    for level, maps in expected.items():
+        np.testing.assert_array_equal(found[level], maps)
+        np.testing.assert_allclose(found_around[level], maps, rtol=1e-4, atol=1e-6)
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize(
+    "kind", ["segmenter", "segformer", "dict", "extractor", "around segmenter"]
+)
+def test_models_on_the_backbone_s_own_input(kind, small, images):
+    backbone, x = small(include_top=False), images(2, 64, 64, 3)
+    segmenter = segmentation.Segmenter(backbone, "fpn", num_classes=3)
+    if kind == "extractor":  # as KerasHub's and KerasCV's detectors make one
+        model = around(keras.Model(backbone.inputs, backbone.pyramid_outputs))
+        model.image_encoder = backbone
+    else:
+        model = {
+            "segmenter": lambda: segmenter,
+            "segformer": backbone.as_segformer_encoder,
+            "dict": backbone.as_dict_encoder,
+            "around segmenter": lambda: around(segmenter),
+        }[kind]()
+    expected = cluster_maps(backbone, x)
+    for level, maps in cluster_maps(model, x).items():
+        np.testing.assert_allclose(maps, expected[level], rtol=1e-5)
+
+
+# --- What is given ----------------------------------------------------------------------------
+
+
+@slow_but_on_torch
+def test_images_as_predict_takes_them(small, images):
+    model, x = small(), images(2, 32, 32, 3).round()
+    expected = cluster_maps(model, x)["P2"]
+    for given in ({"image": x}, [x], (x,), list(x), x.astype("uint8"), x.astype("float64")):
+        np.testing.assert_allclose(cluster_maps(model, given)["P2"], expected, rtol=1e-6)
+    inputs = keras.Input((32, 32, 3), name="image")
+    named = keras.Model({"image": inputs}, model(keras.layers.Rescaling(1.0)(inputs)))
+    np.testing.assert_allclose(cluster_maps(named, {"image": x})["P2"], expected, rtol=1e-4)
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize(
+    ("give", "message"),
+    [
+        (lambda x: x[0], r"shape \(32, 32, 3\); one image needs a batch axis: image\[None\]$"),
+        (lambda x: x[:0], r"shape \(0, 32, 32, 3\)$"),
+        (lambda x: None, "Received: None$"),
+        (lambda x: "a.png", "Received: 'a.png'$"),
+        (iter, "Received: a generator|Received: a .*iterator"),
+        (lambda x: [x[0], x[0, :16]], "Received: a list of 2 entries$"),
+        (lambda x: {"a": x, "b": x}, "Received: a dict$"),
+        (lambda x: x > 3, "an array of bool"),
+        (lambda x: x[..., :1], r"fit the model's input \(None, None, None, 3\).*32, 32, 1\)$"),
+    ],
+)
+def test_images_that_are_none(give, message, small, images):
+    with pytest.raises(ValueError, match=rf"^`images` must .*{message}") as error:
+        cluster_maps(small(), give(images(2, 32, 32, 3)))
+    assert "\n" not in str(error.value)
+
+
+@slow_but_on_torch
+def test_other_arguments(small, images):
+    model, x = small(), images(1, 32, 32, 3)
+    for batch_size in (0, -1, True, "8", 2.0, None):
+        with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+            cluster_maps(model, x, batch_size=batch_size)
+    for block in ("P2", None, 1.5, [1], True, {"P2": "0"}):
+        with pytest.raises(ValueError, match=r"`block` must be an integer.*Received: block="):
+            cluster_maps(model, x, block=block)
+    for path in ("model.keras", None):
+        with pytest.raises(ValueError, match=rf"load_model.*Received: model={path!r}"):
+            cluster_maps(path, x)
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", "subclass", "around", "flattened", "no clusters", "two inputs"]
+)
+def test_models_without_maps(kind, small, images):
     class Own(keras.Model):
+        def __init__(self, inside=None):
+            super().__init__()
+            self.inside = inside
+
         def call(self, x):
             return x
 
     backbone = small(include_top=False)
-    model = {
-        "plain": lambda: keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()]),
-        "subclass": Own,
-        "flattened": lambda: keras.Model(
-            backbone.input, layers.DropPath(0.1)(backbone.output), name="flattened"
+    inputs = [keras.Input((32, 32, 3)), keras.Input((32, 32, 3))]
+    model, message = {
+        "plain": lambda: (keras.Sequential([inputs[0], keras.layers.Flatten()]), None),
+        "subclass": lambda: (Own(), None),
+        "around": lambda: (Own(backbone), f"Pass the backbone itself, .* {backbone.name!r}"),
+        "flattened": lambda: (
+            keras.Model(backbone.input, layers.DropPath(0.1)(backbone.output), name="flattened"),
+            None,
         ),
-        "none": lambda: None,
-        "no clusters": lambda: small(clusters=0),
+        "no clusters": lambda: (small(clusters=0), "No stage of this model"),
+        "two inputs": lambda: (
+            keras.Model(inputs, small()(keras.layers.Add()(inputs))),
+            "must have one input.* 2 inputs",
+        ),
     }[kind]()
-    message = (
-        "No stage of this model" if kind == "no clusters" else "must be a `keras_paca.PaCaViT`"
-    )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message or "must be a `keras_paca.PaCaViT`"):
         cluster_maps(model, images(1, 32, 32, 3))
 
 
-def test_images_need_four_axes(small, images):
-    for x in (images(32, 32, 3), images(0, 32, 32, 3)):
-        with pytest.raises(ValueError, match="must have the shape"):
-            cluster_maps(small(), x)
+# --- What is compiled, and how long it lives --------------------------------------------------
+
+
+def make(kind, small):
+    """A model of a kind, and its function from images to maps."""
+    before = [keras.layers.Rescaling(0.5), keras.layers.Dense(3, name="before")]
+    model = {
+        "plain": lambda: small(),
+        "functional": lambda: around(small(), *before),
+        "sequential": lambda: keras.Sequential([*before, small()]),
+        "nested": lambda: around(keras.Sequential([keras.Input((64, 64, 3)), *before, small()])),
+        "detector": lambda: detector(small(include_top=False, input_shape=(64, 64, 3))),
+        "head": lambda: segmentation.Segmenter(small(include_top=False), "paca", num_classes=3),
+    }[kind]()
+    return model, segmentation.head_cluster_maps if kind == "head" else cluster_maps
+
+
+KINDS = ["plain", "functional", "sequential", "nested", "detector", "head"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k if k in ("functional", "head") else pytest.param(k, marks=slow_but_on_torch) for k in KINDS],
+)
+def test_compiled_once_and_not_kept(kind, small, images, monkeypatch):
+    (model, call), x, made = make(kind, small), images(2, 64, 64, 3), []
+    call(model, x)
+    original = keras.Function.__init__
+
+    def counted(self, *args, **kwargs):
+        made.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Function, "__init__", counted)
+    call(model, x[:1])
+    call(model, x)
+    assert made == []
+    parts = sys.modules["keras_paca.explain.cluster_maps"]._PARTS
+    count, alive = len(parts), weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
+    assert len(parts) < count
+
+
+@slow_but_on_torch
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("change", ["weights", "lora", "quantize"])
+def test_follows_the_layers_before(change, small, images):
+    model, call = make("functional", small)
+    x = images(1, 64, 64, 3)
+    call(model, x)
+    layer = model.get_layer("before")
+    if change == "weights":
+        layer.kernel.assign(np.roll(layer.kernel, 1, axis=0))
+    elif change == "lora":
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+    else:
+        layer.quantize("int8")
+    prepared = layer(0.5 * x)
+    expected = call(model.layers[-1], prepared)
+    for level, maps in call(model, x).items():
+        np.testing.assert_allclose(maps, expected[level], rtol=1e-4, atol=1e-6)
+
+
+@slow_but_on_torch
+def test_follows_a_sequential_model(small, images):
+    backbone, x = small(), images(1, 64, 64, 3)
+    model = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Rescaling(0.5)])
+    model.add(backbone)
+    first = cluster_maps(model, x)["P2"]
+    np.testing.assert_allclose(first, cluster_maps(backbone, 0.5 * x)["P2"], rtol=1e-4)
+    model.pop()
+    model.add(keras.layers.Rescaling(3.0))
+    model.add(backbone)
+    found = cluster_maps(model, x)["P2"]
+    np.testing.assert_allclose(found, cluster_maps(backbone, 1.5 * x)["P2"], rtol=1e-4)
+
+
+@slow_but_on_torch
+def test_examples():
+    module = sys.modules["keras_paca.explain.cluster_maps"]  # the function has the same name
+    assert doctest.testmod(module).failed == 0
+
+
+# --- Statistics -------------------------------------------------------------------------------
 
 
 def test_statistics():

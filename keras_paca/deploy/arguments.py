@@ -1,0 +1,152 @@
+"""Checks of what `export`, `benchmark` and `quantization_report` are asked for."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def check_model(model: Any) -> None:
+    """Raise an error unless a model is built and takes one batch of images.
+
+    Args:
+        model: Any. What the user gave as `model`.
+
+    Raises:
+        ValueError: If it isn't such a model.
+    """
+    if not isinstance(model, keras.Model):
+        load = ", such as keras.saving.load_model(path) returns"
+        raise ValueError(
+            f"`model` must be a keras.Model{load if isinstance(model, (str, Path)) else ''}. "
+            f"Received: model={model!r}"
+        )
+    inputs = getattr(model, "inputs", None)
+    if not inputs and (not model.built or isinstance(model, keras.Sequential)):
+        raise ValueError(
+            "`model` must be built: call it on a batch of images once, or begin it with a "
+            f"keras.Input. Received: model={model!r}"
+        )
+    if not inputs:
+        raise ValueError(
+            "`model` must be a functional or a Sequential model. Wrap a subclassed one: "
+            "keras.Model(inputs, model(inputs)) with inputs = keras.Input((224, 224, 3)). "
+            f"Received: model={model!r}"
+        )
+    if len(inputs) != 1:
+        raise ValueError(
+            f"`model` must have one input. Received: {len(inputs)} inputs, "
+            f"{', '.join(repr(each.name) for each in inputs)}"
+        )
+    if len(inputs[0].shape) != 4:
+        raise ValueError(
+            "`model` must take images (batch, height, width, channels). "
+            f"Received: inputs of shape {inputs[0].shape}"
+        )
+
+
+def image_sides(image_size: Any) -> tuple[int, int]:
+    """Return a height and a width, which may be given as one integer.
+
+    Args:
+        image_size: int or sequence of two ints. What the user gave.
+
+    Returns:
+        tuple of int. (height, width).
+
+    Raises:
+        ValueError: If it is anything else.
+
+    Example:
+    >>> image_sides(224)
+    (224, 224)
+    """
+    sides = image_size if isinstance(image_size, (tuple, list, np.ndarray)) else [image_size] * 2
+    if len(sides) != 2 or not all(_is_positive_integer(side) for side in sides):
+        raise ValueError(
+            "`image_size` must be a height and a width, or one integer. "
+            f"Received: image_size={image_size!r}"
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _is_positive_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 0
+
+
+def input_shape(model: keras.Model, image_size: Any = None, batch_size: Any = None) -> tuple:
+    """Return the shape of a model's input where the user chooses what the model leaves open.
+
+    Args:
+        model: keras.Model. A model that `check_model` accepts.
+        image_size: int or sequence of two ints. Height and width; by default the model's.
+        batch_size: int. Images at a time; by default the model's.
+
+    Returns:
+        tuple. (batch, height, width, channels), `None` where nobody has chosen.
+
+    Raises:
+        ValueError: If a size isn't one, or the model has another.
+    """
+    batch, height, width, channels = model.inputs[0].shape
+    if image_size is not None:
+        sides = image_sides(image_size)
+        if any(own not in (None, side) for own, side in zip((height, width), sides, strict=True)):
+            raise ValueError(
+                f"`image_size` must be the model's own, {(height, width)}, or the model built "
+                f"with input_shape=(None, None, {channels}). Received: image_size={image_size!r}"
+            )
+        height, width = sides
+    if batch_size is not None:
+        if not _is_positive_integer(batch_size):
+            raise ValueError(
+                f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
+            )
+        if batch not in (None, batch_size):
+            raise ValueError(
+                f"`batch_size` must be the model's own, {batch}. "
+                f"Received: batch_size={batch_size!r}"
+            )
+        batch = int(batch_size)
+    return batch, height, width, channels
+
+
+def named_path(path: Any) -> Path:
+    """Return what a user gave as the name of a file or folder to write.
+
+    Args:
+        path: str or Path. What the user gave.
+
+    Returns:
+        Path. The same path.
+
+    Raises:
+        ValueError: If it names nothing.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
+        raise ValueError(f"`path` must be the name of a file or folder. Received: path={path!r}")
+    return Path(path)
+
+
+def check_folder(path: Path, suffixes: Sequence[str] = ()) -> None:
+    """Raise an error unless files can be written at a path.
+
+    Args:
+        path: Path. The file, or the folder, that is to be written.
+        suffixes: sequence of str. Suffixes of the files that are written under that name.
+
+    Raises:
+        FileNotFoundError: If its folder doesn't exist.
+        PermissionError: If its folder can't be written to.
+        IsADirectoryError: If a folder has the name of one of the files.
+    """
+    for file in (path.with_suffix(suffix) for suffix in suffixes):
+        if file.is_dir():
+            raise IsADirectoryError(f"{file} is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"No such folder: {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path.parent} can't be written to")

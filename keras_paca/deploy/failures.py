@@ -1,0 +1,82 @@
+"""What converters and runtimes say when they fail, in a sentence."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+LONGEST = 250
+STYLES = re.compile(r"\x1b\[[0-9;]*m")
+LOCATION = re.compile(r"^.*loc\(.*\)+: ")
+# Lines that say where, not what: locations in a converter's own files, notes, headings.
+UNSAYING = re.compile(
+    r"^(Check '|<unknown>:\d+: note:|Exception encountered when calling|Arguments received by|"
+    r"Traceback |File \"|WARNING:|I0000|W0000|E0000)|:$"
+)
+
+
+def sentence(text: object) -> str:
+    r"""Return what an error says in one line of at most 250 characters.
+
+    Args:
+        text: object. An exception, or what a process wrote to its standard error.
+
+    Returns:
+        str. The first line that says something, and the next where there is room for it.
+
+    Example:
+    >>> sentence("Check 'false' failed at src/report.cpp:151:\nModel wasn't fully converted.")
+    "Model wasn't fully converted."
+    """
+    found: list[str] = []
+    for line in _of_last_exception(STYLES.sub("", str(text))):
+        if UNSAYING.search(line.strip()):
+            continue
+        line = re.split(r"\berror:[\s:]*", LOCATION.sub("", line))[-1]
+        line = " ".join(line.lstrip("- ").split())
+        if not line or line in found:
+            continue
+        if found and sum(map(len, found)) + len(line) > LONGEST - 50:
+            break
+        found.append(line)
+        if len(found) == 2:
+            break
+    said = " ".join(found) or type(text).__name__
+    return said if len(said) <= LONGEST else f"{said[: LONGEST - 4]} ..."
+
+
+def _of_last_exception(text: str) -> list[str]:
+    """Return the lines of a text; of Python's traceback those of the last exception's message."""
+    lines = text.strip().splitlines()
+    traces = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    if not traces:
+        return lines
+    after = lines[traces[-1] + 1 :]
+    start = next((i for i, line in enumerate(after) if line and not line[0].isspace()), 0)
+    first = re.sub(r"^[\w.]+: ", "", after[start]) if after else ""  # less the exception's class
+    return [first, *after[start + 1 :]]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what libraries write to the process's standard error from the user's console.
+
+    TensorFlow's converter is written in C++ and writes its dump there before it raises an error.
+    """
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, ValueError, AttributeError):  # a process without a standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as elsewhere:
+        os.dup2(elsewhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,119 @@
+"""A model made again of its configuration, with something changed in it."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_paca.deploy.failures import sentence
+from keras_paca.layers.folding import take_weights
+
+HALF = re.compile(r"(mixed_)?b?float16")  # in names of dtypes and policies
+
+
+def rebuild(model: keras.Model, config: dict) -> keras.Model:
+    """Return a model of a changed configuration with the weights of the model it is from.
+
+    Args:
+        model: keras.Model. The model whose weights are copied. Classes that aren't registered
+            are looked for in it.
+        config: dict. What `serialize_keras_object` returned for it, changed.
+
+    Returns:
+        keras.Model. A new model, not compiled.
+    """
+    classes = {type(layer) for layer in model._flatten_layers()}
+    unregistered = {
+        cls.__name__: cls
+        for cls in classes
+        if ">" not in keras.saving.get_registered_name(cls) and not _is_of_keras(cls)
+    }
+    config = {key: value for key, value in config.items() if key != "compile_config"}
+    # What is in memory already runs as safely as it did, a `Lambda` too.
+    copy = keras.saving.deserialize_keras_object(config, unregistered, safe_mode=False)
+    take_weights(copy, model)
+    return copy
+
+
+def _is_of_keras(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "keras"
+
+
+# --- In float32 -------------------------------------------------------------------------------
+
+
+def precision_of(model: keras.Model) -> str:
+    """Return the precision of what a model computes: that of its least precise layer.
+
+    Args:
+        model: keras.Model. The model.
+
+    Returns:
+        str. "float32", "float16" or "bfloat16".
+    """
+    found = {layer.compute_dtype for layer in model._flatten_layers()}
+    found |= {keras.backend.standardize_dtype(entry.dtype) for entry in model.inputs}
+    return next((name for name in ("bfloat16", "float16") if name in found), "float32")
+
+
+def float32_copy(model: keras.Model) -> keras.Model:
+    """Return a model of the same weights that computes in float32.
+
+    Args:
+        model: keras.Model. A model of a policy such as "mixed_float16" or "bfloat16".
+
+    Returns:
+        keras.Model. A new model, not compiled.
+
+    Raises:
+        ValueError: If its configuration doesn't say enough to make it again.
+    """
+    try:
+        config = in_float32(keras.saving.serialize_keras_object(model))
+        with _float32_by_default():
+            return rebuild(model, config)
+    except Exception as error:  # of every kind, by what a user's layer does
+        raise ValueError(
+            f"A model that computes in {precision_of(model)} is exported as a float32 copy, which "
+            'could not be made of its configuration. Build it with dtype="float32" and copy the '
+            f"weights: copy.set_weights(model.get_weights()). Received: {sentence(error)}"
+        ) from error
+
+
+def in_float32(node: Any, of_dtype: bool = False) -> Any:
+    """Return a configuration, or part of one, with float32 in place of 16-bit dtypes.
+
+    Args:
+        node: Any. The configuration.
+        of_dtype: bool. Whether it is the value of a key such as "dtype".
+
+    Returns:
+        Any. A new configuration.
+
+    Example:
+    >>> in_float32({"name": "float16", "dtype": "mixed_float16"})
+    {'name': 'float16', 'dtype': 'float32'}
+    """
+    if isinstance(node, dict):
+        return {
+            key: in_float32(value, of_dtype or str(key).endswith("dtype"))
+            for key, value in node.items()
+        }
+    if isinstance(node, (list, tuple)):
+        return type(node)(in_float32(value, of_dtype) for value in node)
+    return HALF.sub("float32", node) if of_dtype and isinstance(node, str) else node
+
+
+@contextlib.contextmanager
+def _float32_by_default() -> Iterator[None]:
+    """Have layers without a policy of their own compute in float32."""
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
