@@ -5,6 +5,7 @@ Read from top to bottom: the model, its checkpoint keys, its weights, its varian
 """
 
 import functools
+import json
 import operator
 import re
 import tempfile
@@ -16,13 +17,23 @@ import keras
 import numpy as np
 
 from keras_paca import layers, weights
+from keras_paca.backbones.arguments import check_boolean, check_rate, complete
+from keras_paca.backbones.base import BaseModel
+from keras_paca.backbones.data import is_sparse, refuse_wrong_labels
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
+from keras_paca.labels import imagenet_classes
 from keras_paca.layers.composite import default_policy, inner, serialize_policy
+from keras_paca.naming import default_name
 from keras_paca.weights import Entry
 
 STAGES = 4
 CLUSTERINGS = ("conv", "mlp", "linear", "teacher")
+BOOLEANS = (
+    *("dwconv_in_mlp", "shortcut_in_mlp", "post_norm", "sub_norm", "cluster_position_embedding"),
+    *("cluster_norm", "remat", "fused", "include_top", "include_preprocessing"),
+)
+RATES = ("drop_path_rate", "attention_dropout", "dropout")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
 
 
@@ -30,7 +41,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class PaCaViT(keras.Model):
+class PaCaViT(BaseModel):
     """PaCa-ViT of any size: a classifier, or with `include_top=False` a pyramid backbone.
 
     Stem -> 4 x (blocks -> LayerNorm), with a transition between the stages -> mean -> classifier.
@@ -80,9 +91,14 @@ class PaCaViT(keras.Model):
             "max" for a vector.
         classes: number of classes of the top.
         classifier_activation: activation of the top, `None` for logits.
-        frozen: paths of layers that don't train, such as "stem" or "stage1_block1/attention";
-            setting `layer.trainable` later changes it, so that a saved model stays frozen where it
-            was.
+        class_names: Sequence of str. The name of each class, which a saved model keeps; `None` for
+            none.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`, such as `{"image_size": 224, "crop": 0.9}`.
+        frozen: Sequence of str. Paths of layers that don't train, such as "stem" or
+            "stage1_block1/attention". Setting `layer.trainable` later changes it, so that a saved
+            model stays frozen where it was.
+        thawed: Sequence of str. Paths of layers that train inside frozen ones.
         name: name of the model.
         dtype: dtype or policy of every layer.
         trainable: whether the model trains at all.
@@ -135,7 +151,10 @@ class PaCaViT(keras.Model):
         pooling: str | None = None,
         classes: int = 1000,
         classifier_activation: str | Callable | None = "softmax",
+        class_names: Sequence[str] | None = None,
+        evaluation_transform: Mapping[str, Any] | None = None,
         frozen: Sequence[str] = (),
+        thawed: Sequence[str] = (),
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
@@ -184,6 +203,7 @@ class PaCaViT(keras.Model):
             ),
         }
         _check_config(config)
+        check_boolean("trainable", trainable)
 
         images = input_tensor
         if input_tensor is None:
@@ -208,16 +228,15 @@ class PaCaViT(keras.Model):
                 epsilon=1e-6, dtype=policy, name=f"stage{stage + 1}_norm"
             )(x)
         outputs = self._head(x, config, given_policy)
-        super().__init__(inputs=images, outputs=outputs, name=name)
-        if not trainable:  # set, it reaches every variable, for models around this one
-            self.trainable = False
-        layers_by_path = self._layers_by_path()
-        for path in frozen:
-            if path not in layers_by_path:
-                if fused:  # its weights are part of other layers'
-                    continue
-                raise ValueError(f"`frozen` must hold paths of layers. Received: {path!r}")
-            layers_by_path[path].trainable = False
+        super().__init__(inputs=images, outputs=outputs, name=name or default_name(type(self)))
+        self._set_up(
+            num_classes=config["classes"] if config["include_top"] else None,
+            class_names=class_names,
+            evaluation_transform=evaluation_transform,
+            frozen=frozen,
+            thawed=thawed,
+            trainable=trainable,
+        )
         self.dtype_policy = policy
         self._config, self._levels, self._assignments = config, levels, assignments
 
@@ -353,6 +372,11 @@ class PaCaViT(keras.Model):
         return self.hidden_dims
 
     @property
+    def include_preprocessing(self) -> bool:
+        """Whether the model takes RGB in 0..255 and normalises it."""
+        return self._config["include_preprocessing"]
+
+    @property
     def image_shape(self) -> tuple:
         """(height, width, channels) of the input, `None` where any."""
         return self._config["input_shape"]
@@ -374,30 +398,16 @@ class PaCaViT(keras.Model):
         """Return the arguments of the constructor, without weights and tensors."""
         return {
             **self._config,
-            "frozen": self._frozen() if self.trainable else [],
+            **self._shared_config(),
             "name": self.name,
             "dtype": serialize_policy(self.dtype_policy, self.layers),
-            "trainable": self.trainable,
         }
 
-    def _layers_by_path(self) -> dict[str, keras.layers.Layer]:
-        """Return the layers that have weights, by path from the top-level layer's name on."""
-        found = {}
-        for top in self.layers:
-            for layer in top._flatten_layers():
-                if layer.weights:  # a model made inside another has that one's path in front
-                    found[layer.path.removeprefix(top.path.removesuffix(top.name))] = layer
-        return found
+    def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
+        refuse_wrong_labels(y, self._num_classes, getattr(self.loss, "ignore_class", None))
 
-    def _frozen(self) -> list[str]:
-        """Return the paths of the layers that don't train, without those inside them."""
-        layers_by_path = self._layers_by_path()
-        paths: list[str] = []
-        for path in sorted(layers_by_path, key=len):
-            inside = any(path.startswith(f"{outer}/") for outer in paths)
-            if not layers_by_path[path].trainable and not inside:
-                paths.append(path)
-        return paths
+    def _knows_targets(self) -> bool:
+        return self._num_classes is not None and is_sparse(getattr(self, "loss", None))
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PaCaViT":
@@ -456,7 +466,7 @@ def _integers(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
 
 def _positive_integer(name: str, value: Any) -> int:
     try:
-        number = operator.index(value)
+        number = 0 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = 0
     if number < 1:
@@ -491,16 +501,24 @@ def _position_embedding_size(size: Any) -> tuple[int, int] | None:
 
 
 def _input_shape(shape: Any, include_preprocessing: bool) -> tuple:
-    shape = (None, None, 3) if shape is None else tuple(shape)
+    try:
+        sides = (None, None, 3) if shape is None else tuple(shape)
+        numbers = [n if n is None or isinstance(n, bool) else operator.index(n) for n in sides]
+    except TypeError:  # such as 224, or a side that is no integer
+        numbers = []
+    whole = len(numbers) == 3 and not any(isinstance(number, bool) for number in numbers)
     if (
-        len(shape) != 3
-        or shape[2] is None
-        or any(side is not None and side < 32 for side in shape[:2])
+        not whole
+        or any(side is not None and side < 32 for side in numbers[:2])
+        or numbers[2] is None
+        or numbers[2] < 1
     ):
         raise ValueError(
-            "`input_shape` must be (height, width, channels), channels last whatever the global "
-            f"image data format, with sides from 32 or `None`. Received: input_shape={shape}"
+            "`input_shape` must be (height, width, channels), such as (224, 224, 3), channels last "
+            "whatever the global image data format, with sides from 32 or `None` for any. "
+            f"Received: input_shape={shape!r}"
         )
+    shape = tuple(numbers)
     if include_preprocessing and shape[2] != 3:
         raise ValueError(
             "`include_preprocessing=True` normalises RGB and needs 3 channels; pass "
@@ -510,7 +528,11 @@ def _input_shape(shape: Any, include_preprocessing: bool) -> tuple:
 
 
 def _check_config(config: dict) -> None:
-    """Raise where arguments don't fit one another."""
+    """Raise where arguments are of another kind or don't fit one another."""
+    for name in BOOLEANS:
+        check_boolean(name, config[name])
+    for name in RATES:
+        check_rate(name, config[name])
     if config["clustering"] not in CLUSTERINGS:
         raise ValueError(
             f"`clustering` must be one of {CLUSTERINGS}. "
@@ -864,7 +886,7 @@ def convert(source: str | Path, target: str | Path) -> None:
             only when it is whole.
 
     Raises:
-        FileNotFoundError: if there is no such source.
+        FileNotFoundError: if there is no such source, or no such folder for the target.
         ValueError: if the source is not such a file, or the target has another suffix.
     """
     source, target = Path(source), Path(target)
@@ -872,14 +894,25 @@ def convert(source: str | Path, target: str | Path) -> None:
         raise ValueError(
             f"The target must end in .safetensors, .weights.h5 or .keras. Received: {str(target)!r}"
         )
+    if not target.absolute().parent.is_dir() or target.is_dir():
+        raise FileNotFoundError(
+            f"The target must be a file in a folder that exists. Received: {str(target)!r}"
+        )
     checkpoint = weights.open_checkpoint(source)
     if target.suffix == ".safetensors" and checkpoint.official:
-        weights.write_safetensors(target, checkpoint.tensors, {"source": source.name})
+        _write_safetensors(target, checkpoint.tensors, source.name, checkpoint.information)
         return
-    model = PaCaViT(**_infer_config(checkpoint))
+    options = {"class_names": None, "evaluation_transform": None, "input_shape": None}
+    options |= _infer_config(checkpoint)
+    _add_information(options, None, checkpoint)
+    model = PaCaViT(**options)
     load_weights(model, checkpoint, other_clusters=False)
     if target.suffix == ".safetensors":
-        weights.write_safetensors(target, official_tensors(model), {"source": source.name})
+        information = {
+            "class_names": model.class_names,
+            "evaluation_transform": model.evaluation_transform,
+        }
+        _write_safetensors(target, official_tensors(model), source.name, information)
         return
     with tempfile.TemporaryDirectory(dir=target.absolute().parent) as folder:
         partial = Path(folder) / target.name
@@ -888,6 +921,15 @@ def convert(source: str | Path, target: str | Path) -> None:
         else:
             model.save_weights(partial)
         partial.replace(target)
+
+
+def _write_safetensors(
+    path: Path, tensors: Mapping[str, np.ndarray], source: str, information: Mapping[str, Any]
+) -> None:
+    """Write official tensors, and beside them what is known of the model, as JSON."""
+    metadata = {"source": source}
+    metadata |= {name: json.dumps(value) for name, value in information.items() if value}
+    weights.write_safetensors(path, tensors, metadata)
 
 
 def _infer_config(checkpoint: weights.Checkpoint) -> dict:
@@ -957,6 +999,8 @@ def _variant(size: str) -> Callable[..., keras.Model]:
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
         remat: bool = False,
+        class_names: Sequence[str] | None = None,
+        evaluation_transform: Mapping[str, Any] | None = None,
         weights_url: str | None = None,
         dtype: Any = None,
     ) -> keras.Model:
@@ -981,6 +1025,8 @@ def _variant(size: str) -> Callable[..., keras.Model]:
             attention_dropout=attention_dropout,
             dropout=dropout,
             remat=remat,
+            class_names=class_names,
+            evaluation_transform=evaluation_transform,
             dtype=dtype,
         )
 
@@ -1010,6 +1056,7 @@ def build_variant(
         checkpoint = weights.open_checkpoint(source)
         if not other_clusters:
             options["clusters"] = clusters_in_checkpoint(checkpoint.tensors)
+    _add_information(options, file, checkpoint)
 
     name = options.pop("name")
     model = PaCaViT(
@@ -1032,6 +1079,37 @@ def build_variant(
     inputs = keras.utils.get_source_inputs(tensor)
     inputs = inputs[0] if len(inputs) == 1 else inputs  # a list would refuse a bare array
     return keras.Model(inputs, model(tensor), name=name)
+
+
+def _add_information(
+    options: dict[str, Any], file: weights.ReleasedFile | None, checkpoint: Any
+) -> None:
+    """Add the class names and the evaluation transform of a file to a classifier's options.
+
+    What the caller gave stays. A head for another number of classes has other classes.
+    """
+    if not options.get("include_top", True):
+        return
+    if file is None and checkpoint is not None:
+        by_name = {released.file: released for released in weights.released_files()}
+        file = by_name.get(Path(checkpoint.name).name)
+    known = {} if file is None else released_information(file)
+    if checkpoint is not None:
+        known |= checkpoint.information
+    fixed = options["input_shape"][:2] if isinstance(options["input_shape"], tuple | list) else ()
+    if known.get("evaluation_transform") and len(fixed) == 2 and None not in fixed:
+        known["evaluation_transform"] = {**known["evaluation_transform"], "image_size": fixed}
+    complete(options, known, options["classes"])
+
+
+def released_information(file: weights.ReleasedFile) -> dict[str, Any]:
+    """Return the class names and the evaluation transform of a released classifier."""
+    if file.task != "classification":
+        return {}
+    return {
+        "class_names": [name for _, name in imagenet_classes()],
+        "evaluation_transform": {"image_size": [224, 224], "crop": file.crop},
+    }
 
 
 def _check(file: weights.ReleasedFile, tensors: Mapping[str, np.ndarray], model: PaCaViT) -> None:
@@ -1121,6 +1199,10 @@ _DOCSTRING = """Build PaCa-{size}, with the released ImageNet weights by default
         dropout: rate after projections.
         remat: whether training computes each block again in the backward pass, in place of
             holding what it computed: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps; by default
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`; by default that of the file.
         weights_url: where a mirror of the released files lies; by default the environment
             variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
         dtype: dtype or policy of every layer.

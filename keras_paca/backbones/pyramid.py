@@ -1,4 +1,4 @@
-"""What the models around a pyramid backbone share."""
+"""What the models around a pyramid backbone ask of it."""
 
 from typing import Any
 
@@ -7,11 +7,66 @@ import keras
 LEVELS = ("P2", "P3", "P4", "P5")  # strides 4, 8, 16, 32
 
 
+@keras.saving.register_keras_serializable(package="keras_paca")
+class FunctionalPyramid(keras.Model):
+    """A plain functional model as a pyramid backbone, which a file keeps as one.
+
+    `keras.Model` saves its graph and no attribute, such as `pyramid_outputs`, that was added to it.
+
+    Args:
+        inputs: KerasTensor. Images (batch, height, width, channels).
+        outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ... "P5"}.
+        name: str. Name of the model.
+    """
+
+    @property
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
+        """The maps P2 to P5."""
+        return {level: self.output[level] for level in LEVELS}
+
+
+def as_pyramid(backbone: Any) -> keras.Model:
+    """Return a backbone as a model that has its levels after it was saved and loaded, too.
+
+    Args:
+        backbone: Functional model with `pyramid_outputs`.
+
+    Returns:
+        The backbone itself where its class has the attribute, else a `FunctionalPyramid` with the
+        same layers.
+
+    Raises:
+        ValueError: If it has no such levels, several inputs, or levels that don't come from its
+            input.
+    """
+    levels = pyramid_levels(backbone)
+    inputs = getattr(backbone, "inputs", None)
+    if not inputs or len(inputs) != 1 or not isinstance(inputs[0], keras.KerasTensor):
+        raise ValueError(
+            "`backbone` must be a functional model of one input, the images. "
+            f"Received: {backbone!r} with inputs={inputs}"
+        )
+    if hasattr(type(backbone), "pyramid_outputs"):
+        return backbone
+    sources = [keras.utils.get_source_inputs(level) for level in levels]
+    if any(len(source) != 1 or source[0] is not inputs[0] for source in sources):
+        raise ValueError(
+            "The maps in `pyramid_outputs` must be computed from the backbone's own input. To put "
+            "layers before a backbone, call it as `levels = keras.Model(backbone.input, "
+            "backbone.pyramid_outputs)(x)`, make `model = keras.Model(inputs, levels)` and set "
+            f"`model.pyramid_outputs = levels`. Received: {backbone!r}"
+        )
+    outputs = dict(zip(LEVELS, levels, strict=True))
+    pyramid = FunctionalPyramid(inputs=inputs[0], outputs=outputs, name=backbone.name)
+    pyramid.dtype_policy = backbone.dtype_policy
+    return pyramid
+
+
 def pyramid_levels(backbone: Any) -> list[keras.KerasTensor]:
     """Return a backbone's levels P2 to P5, the finest first.
 
     Raises:
-        ValueError: if it has no such levels.
+        ValueError: If it has no such levels.
     """
     levels = getattr(backbone, "pyramid_outputs", None) or {}
     if not set(LEVELS) <= set(levels):
@@ -20,13 +75,3 @@ def pyramid_levels(backbone: Any) -> list[keras.KerasTensor]:
             f"Received: {backbone!r} with {list(levels)}"
         )
     return [levels[level] for level in LEVELS]
-
-
-class PyramidModel(keras.Model):
-    """A functional model with its own `compile`, which loading a file calls again."""
-
-    def compile_from_config(self, config: dict) -> None:
-        """Compile as the model that was saved."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)

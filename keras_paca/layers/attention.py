@@ -12,7 +12,7 @@ from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, fold_project
 from keras_paca.layers.initializers import linear, linear_initializer
 from keras_paca.layers.maps import count_patches, flatten_map, unflatten_patches
 from keras_paca.layers.recompute import recompute
-from keras_paca.layers.softmax import stable_softmax
+from keras_paca.layers.softmax import attention_scores, stable_softmax
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -161,8 +161,8 @@ class PatchToClusterAttention(Composite):
         return self._weigh(query, key, value)
 
     def _weigh(self, query: Any, key: Any, value: Any, training: bool = False) -> Any:
-        key = ops.transpose(key, (0, 1, 3, 2)) * query.shape[-1] ** -0.5
-        weights = ops.cast(stable_softmax(ops.matmul(query, key), axis=-1), self.compute_dtype)
+        scores = attention_scores(query, key * query.shape[-1] ** -0.5)
+        weights = ops.cast(stable_softmax(scores, axis=-1), self.compute_dtype)
         weights = self.attention_dropout_layer(weights, training=training)  # (b, heads, n, m)
         return ops.matmul(weights, value)
 

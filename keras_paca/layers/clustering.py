@@ -11,7 +11,7 @@ from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.folding import fold_projection, take_weights
 from keras_paca.layers.initializers import linear, pointwise
 from keras_paca.layers.maps import count_patches, flatten_map
-from keras_paca.layers.softmax import stable_softmax
+from keras_paca.layers.softmax import logits_policy, stable_softmax
 
 
 def softmax_over_patches(logits: Any) -> Any:
@@ -37,6 +37,10 @@ class _Clustering(Composite):
                 f"`clusters` must be a positive integer. Received: clusters={clusters!r}"
             )
         self.clusters = int(clusters)
+
+    def of_projection(self) -> dict[str, Any]:
+        """Return the arguments `name` and `dtype` of the layer that makes the logits."""
+        return self.inner("projection", logits_policy(self.dtype_policy))
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""
@@ -86,7 +90,11 @@ class ConvClustering(_Clustering):
         self.depthwise.build(input_shape)
         self.pointwise = pointwise(input_shape[-1], **self.inner("pointwise"))
         self.pointwise.build(input_shape)
-        self.projection = pointwise(self.clusters, use_bias=False, **self.inner("projection"))
+        self.projection = pointwise(
+            self.clusters,
+            use_bias=False,
+            **self.of_projection(),
+        )
         self.projection.build(input_shape)
 
     def compute_logits(self, inputs: Any) -> Any:
@@ -131,7 +139,11 @@ class MLPClustering(_Clustering):
         hidden = int(input_shape[-1] * self.mlp_ratio)
         self.hidden_dense = linear(hidden, **self.inner("hidden"))
         self.hidden_dense.build(input_shape)
-        self.projection = linear(self.clusters, use_bias=not self.fused, **self.inner("projection"))
+        self.projection = linear(
+            self.clusters,
+            use_bias=not self.fused,
+            **self.of_projection(),
+        )
         self.projection.build((*input_shape[:-1], hidden))
 
     def compute_logits(self, inputs: Any) -> Any:
@@ -166,7 +178,11 @@ class LinearClustering(_Clustering):
 
     def build(self, input_shape: tuple) -> None:
         """Build the projection."""
-        self.projection = linear(self.clusters, use_bias=False, **self.inner("projection"))
+        self.projection = linear(
+            self.clusters,
+            use_bias=False,
+            **self.of_projection(),
+        )
         self.projection.build(input_shape)
 
     def compute_logits(self, inputs: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_paca.layers.frozen import NestedLayer
+from keras_paca.layers.nested import NestedLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")

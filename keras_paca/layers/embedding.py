@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.layers.frozen import NestedLayer
 from keras_paca.layers.initializers import conv_initializer
 from keras_paca.layers.maps import halve
+from keras_paca.layers.nested import NestedLayer
 
 
 def downsample_conv(filters: int, **kwargs: Any) -> keras.layers.Conv2D:

@@ -15,9 +15,10 @@ from keras_paca.layers.composite import Composite
 from keras_paca.layers.depthwise import DepthwiseConv2D, depthwise_conv2d
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
 from keras_paca.layers.folding import UNCHANGED, Affine, affine_of, fold_projection, take_weights
-from keras_paca.layers.frozen import NestedLayer
 from keras_paca.layers.initializers import pointwise
 from keras_paca.layers.maps import count_patches, halve, resize_bilinear
+from keras_paca.layers.nested import NestedLayer
+from keras_paca.layers.softmax import logits_policy
 
 
 class ConvMixerUnit(Composite):
@@ -177,7 +178,11 @@ class ConvMixerTeacher(Composite):
             self._unit(f"top_down_unit{i + 1}", norm_outputs=not fused) for i in stages[:-1]
         ]
         self.projections = [
-            pointwise(self.clusters[i], use_bias=not fused, **self.inner(f"projection{i + 1}"))
+            pointwise(
+                self.clusters[i],
+                use_bias=not fused,
+                **self.inner(f"projection{i + 1}", logits_policy(dtype)),
+            )
             for i in stages
             if self.clusters[i]
         ]

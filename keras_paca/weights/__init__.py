@@ -2,6 +2,7 @@
 
 from keras_paca.weights.cache import fetch, verify_cache
 from keras_paca.weights.checkpoint import write_safetensors
+from keras_paca.weights.keras_file import read_keras_config
 from keras_paca.weights.loader import (
     Entry,
     KeyMap,
@@ -24,6 +25,7 @@ __all__ = [
     "load_official",
     "model_variables",
     "open_checkpoint",
+    "read_keras_config",
     "released_files",
     "to_official",
     "verify_cache",

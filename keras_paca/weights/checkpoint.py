@@ -4,6 +4,7 @@ What a file is, its content says: a PyTorch checkpoint (zip or legacy) or safete
 dict in it is found, its keys lose the prefixes that wrappers add, and every entry must be a tensor.
 """
 
+import contextlib
 import itertools
 import json
 import math
@@ -214,6 +215,23 @@ def _safetensors(path: Path, file: BinaryIO) -> dict[str, TensorRecord]:
         extent = Extent(end - start, start, swap=sys.byteorder != "little")
         records[key] = TensorRecord(extent, dtype, 0, shape, strides)
     return records
+
+
+def read_safetensors_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the texts that a safetensors file holds beside its arrays, read as JSON.
+
+    Args:
+        path: str or Path. A file that `read_checkpoint` has read.
+
+    Returns:
+        dict. {name: value}, without the texts that aren't JSON.
+    """
+    found = {}
+    with safe_open(path, framework="np") as file:
+        for name, text in (file.metadata() or {}).items():
+            with contextlib.suppress(ValueError):
+                found[name] = json.loads(text)
+    return found
 
 
 def _without_prefixes(records: Mapping[str, TensorRecord]) -> dict[str, TensorRecord]:

@@ -1,6 +1,7 @@
 """Reading `.weights.h5` and `.keras` files as plain arrays; nothing in them is executed."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,27 @@ def read_keras_file(path: str | Path) -> dict[str, np.ndarray]:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path} is not a whole saved Keras model: {error}") from error
+
+
+def read_keras_config(path: str | Path) -> dict[str, Any]:
+    """Return the configuration of the model in a `.keras` file, without building the model.
+
+    Args:
+        path: str or Path. A `.keras` file.
+
+    Returns:
+        dict. The arguments of the model's constructor, empty where the file holds none.
+
+    Raises:
+        CheckpointError: If it is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = json.loads(archive.read("config.json"))
+    except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a whole saved Keras model: {error}") from error
+    config = content.get("config") if isinstance(content, dict) else None
+    return config if isinstance(config, dict) else {}
 
 
 def _read_member(archive: zipfile.ZipFile, path: Path) -> bytes:

@@ -1,12 +1,11 @@
 """Strict loading: every array of a file and every weight of a model is matched, or named."""
 
-import sys
-import warnings
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from keras_paca.warn import warn_user
 
 
 class Entry(NamedTuple):
@@ -167,12 +166,7 @@ def keras_keys(model: Any) -> dict[str, Any]:
 
 def warn_fresh(source: str, what: str, why: str) -> None:
     """Warn that some weights of a model don't come from the file."""
-    message = f"{source}: {why}; {what} keeps its initial values."
-    package = str(Path(__file__).parents[1])
-    frame, level = sys._getframe(), 1  # the warning shows the line of the user's
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warn_user(f"{source}: {why}; {what} keeps its initial values.")
 
 
 def _check(

@@ -1,13 +1,16 @@
 """Any file of weights as arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_paca.weights.checkpoint import read_checkpoint
-from keras_paca.weights.keras_file import read_keras_file
+from keras_paca.weights.checkpoint import read_checkpoint, read_safetensors_metadata
+from keras_paca.weights.keras_file import read_keras_config, read_keras_file
+
+INFORMATION = ("class_names", "evaluation_transform")
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,14 @@ class Checkpoint:
         official: whether the keys and layouts are the official PyTorch ones; else those of
             `read_keras_file`.
         tensors: {key: array}.
+        information: what the file says of its model: "class_names" and "evaluation_transform",
+            where it has them.
     """
 
     name: str
     official: bool
     tensors: Mapping[str, np.ndarray]
+    information: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -43,5 +49,13 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             f"There is no file at {str(path)!r}"
         )
     if path.suffix in (".keras", ".h5"):
-        return Checkpoint(str(path), official=False, tensors=read_keras_file(path))
-    return Checkpoint(str(path), official=True, tensors=read_checkpoint(path))
+        tensors = read_keras_file(path)
+        found = read_keras_config(path) if path.suffix == ".keras" else {}
+        return Checkpoint(str(path), False, tensors, _information(found))
+    tensors = read_checkpoint(path)
+    found = read_safetensors_metadata(path) if path.suffix == ".safetensors" else {}
+    return Checkpoint(str(path), True, tensors, _information(found))
+
+
+def _information(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in INFORMATION if found.get(name)}

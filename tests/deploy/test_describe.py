@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_paca import detection, segmentation
+from keras_paca import PaCaViT, detection, segmentation
 from keras_paca._version import __version__
 from keras_paca.deploy.describe import NORMALISED, RGB, describe, describe_config, input_kind
 from keras_paca.preprocessing import EvaluationTransform
@@ -16,7 +16,9 @@ TRANSFORM = {"image_size": [64, 64], "crop": 0.9}
 
 
 def named(model, names=NAMES):
-    model.class_names, model.evaluation_transform = names, TRANSFORM
+    model.class_names = names
+    if isinstance(model, PaCaViT):
+        model.evaluation_transform = TRANSFORM
     return model
 
 

@@ -5,7 +5,6 @@ a frozen projection inside a block trains again when the model is loaded.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import keras
 
@@ -89,30 +88,3 @@ def _walk(
         path = start + layer.name
         yield path, layer, owner
         yield from _walk(layer, f"{path}/", seen)
-
-
-class NestedLayer(keras.layers.Layer):
-    """A layer made of layers, which stay frozen where they were when it is made again.
-
-    Args:
-        frozen: Sequence of str. Paths of layers inside that don't train, from its configuration.
-        thawed: Sequence of str. Paths of layers that train inside frozen ones.
-        **kwargs: As for `keras.layers.Layer`.
-    """
-
-    def __init__(
-        self, *, frozen: Sequence[str] = (), thawed: Sequence[str] = (), **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._given_state = {"frozen": list(frozen), "thawed": list(thawed)}
-
-    def _post_build(self) -> None:
-        super()._post_build()
-        if not self.trainable:
-            self.trainable = False  # now that there are variables
-        restore_trainable_state(self, **self._given_state, must_exist=False)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        state = trainable_state(self) if self.built else self._given_state
-        return {**super().get_config(), **{name: paths for name, paths in state.items() if paths}}

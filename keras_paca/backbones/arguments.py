@@ -1,0 +1,120 @@
+"""Checks of arguments that models have in common."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+
+def check_boolean(name: str, value: Any) -> bool:
+    """Return an argument that is `True` or `False`.
+
+    Raises:
+        ValueError: If it is anything else, such as the text "False", which counts as true.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return bool(value)
+
+
+def check_rate(name: str, value: Any) -> float:
+    """Return an argument that is a rate of dropout.
+
+    Raises:
+        ValueError: If it is no number in [0, 1).
+    """
+    if not _is_real(value) or not 0 <= value < 1:
+        raise ValueError(f"`{name}` must lie in [0, 1). Received: {name}={value!r}")
+    return value
+
+
+def check_class_names(names: Any, count: int | None) -> tuple[str, ...] | None:
+    """Return the names of classes as a tuple, checked.
+
+    Args:
+        names: Sequence of str, or `None`.
+        count: int. The number of classes, `None` for a model without classes.
+
+    Raises:
+        ValueError: If there are more or fewer names than classes, or they aren't text.
+    """
+    if names is None:
+        return None
+    if count is None:
+        raise ValueError(
+            "`class_names` is for models with classes. Received: class_names for a model without"
+        )
+    listed = [] if isinstance(names, str | bytes) or not isinstance(names, Iterable) else [*names]
+    if len(listed) != count or not all(isinstance(name, str) for name in listed):
+        raise ValueError(
+            f"`class_names` must hold one str for each of the {count} classes. "
+            f"Received: class_names={_shorten(names)}"
+        )
+    return tuple(str(name) for name in listed)
+
+
+def complete(options: dict[str, Any], known: Mapping[str, Any], count: int) -> None:
+    """Add class names and an evaluation transform that are known, where the caller gave none.
+
+    Args:
+        options: dict. Arguments of a model; changed.
+        known: dict. "class_names" and "evaluation_transform" of a file, where it has them.
+        count: int. The model's number of classes. Names of more or fewer classes are left out.
+    """
+    names = known.get("class_names")
+    if options.get("class_names") is None and names and len(names) == count:
+        options["class_names"] = names
+    if options.get("evaluation_transform") is None:
+        options["evaluation_transform"] = known.get("evaluation_transform")
+
+
+def check_transform(transform: Any, keys: Sequence[str]) -> dict[str, Any] | None:
+    """Return the arguments of an evaluation transform, checked.
+
+    Args:
+        transform: Mapping with some of the keys, or `None`.
+        keys: Sequence of str. The keys that the model's transform has.
+
+    Raises:
+        ValueError: If there is another key, or a value of another kind.
+    """
+    if transform is None:
+        return None
+    unknown = set(transform) - set(keys) if isinstance(transform, Mapping) else {"no mapping"}
+    if unknown:
+        raise ValueError(
+            f"`evaluation_transform` must be a dict with the keys {', '.join(keys)}. "
+            f"Received: evaluation_transform={transform!r}"
+        )
+    checked = {}
+    for key, value in transform.items():
+        if key == "crop":
+            good, value = _is_real(value) and 0 < value <= 1, value
+        elif key == "image_size":
+            value = [value, value] if _is_side(value) else value
+            good = isinstance(value, list | tuple) and len(value) == 2
+            good = good and all(_is_side(side) for side in value)
+            value = [int(side) for side in value] if good else value
+        else:
+            good = _is_side(value)
+        if not good:
+            raise ValueError(
+                "`evaluation_transform` must hold sides from 32 and a crop in (0, 1]. "
+                f"Received: {key}={value!r}"
+            )
+        checked[key] = value
+    return checked
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 32
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _shorten(value: Any, most: int = 200) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."

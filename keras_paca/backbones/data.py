@@ -1,0 +1,110 @@
+"""Data as Keras's methods take them: what is in them, and whether it fits a model."""
+
+import itertools
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def only_image(inputs: Any, name: str) -> Any:
+    """Return the images among a model's inputs, given as they are or in a dict or list.
+
+    Args:
+        inputs: Tensor, or dict or list of one.
+        name: str. The name of the model's input.
+
+    Raises:
+        ValueError: If there are several tensors, of which none has that name.
+    """
+    if isinstance(inputs, Mapping) and name in inputs:
+        return inputs[name]
+    tensors = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+    if not isinstance(tensors, list | tuple):
+        return inputs
+    if len(tensors) != 1:
+        received = list(inputs) if isinstance(inputs, Mapping) else f"{len(tensors)} tensors"
+        raise ValueError(f"Expected images alone, or under the name {name!r}. Received: {received}")
+    return tensors[0]
+
+
+def is_stream(x: Any) -> bool:
+    """Return whether data come in batches, such as a data set's, and not as arrays."""
+    if x is None or isinstance(x, Mapping | list | tuple) or hasattr(x, "__array__"):
+        return False
+    return not hasattr(x, "shape")
+
+
+def first_batch(data: Any) -> tuple[Any, Any]:
+    """Return the first batch of data, and the data to go on with.
+
+    Args:
+        data: PyDataset, tf.data.Dataset, DataLoader, generator or another iterable of batches.
+
+    Returns:
+        The batch, `None` where there is none to look at, and the data. A generator is replaced by
+        one that begins with that batch again.
+    """
+    if isinstance(data, types.GeneratorType):
+        batch = next(data, None)
+        return batch, data if batch is None else _generate(itertools.chain([batch], data))
+    if isinstance(data, keras.utils.PyDataset):
+        return (data[0] if data.num_batches != 0 else None), data
+    if isinstance(data, Iterator) or not isinstance(data, Iterable) or _is_distributed(data):
+        return None, data
+    return next(iter(data), None), data
+
+
+def _generate(batches: Iterable) -> Iterator:
+    yield from batches
+
+
+def _is_distributed(data: Any) -> bool:
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(data, tensorflow.distribute.DistributedDataset)
+
+
+def as_numpy(array: Any) -> np.ndarray:
+    """Return an array or a tensor of any library as a NumPy array."""
+    if isinstance(array, np.ndarray):
+        return array
+    if hasattr(array, "detach"):
+        return array.detach().cpu().numpy()
+    return np.asarray(array)
+
+
+def is_sparse(loss: Any) -> bool:
+    """Return whether a loss takes class indices, as `SparseCategoricalCrossentropy` does."""
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    return name.lower().startswith("sparse")
+
+
+def refuse_wrong_labels(labels: Any, count: int, ignored: int | None = None) -> None:
+    """Raise where labels aren't indices of classes.
+
+    Args:
+        labels: Array of any shape, or `None`.
+        count: int. The number of classes.
+        ignored: int. A label that is allowed beside them.
+
+    Raises:
+        ValueError: If there are others.
+    """
+    if labels is None or isinstance(labels, Mapping | list | tuple):
+        return
+    found = np.unique(as_numpy(labels))
+    if found.dtype.kind not in "iufb":
+        wrong, hint = found[:5].tolist(), ""
+    else:
+        known = (found == np.floor(found)) & (found >= 0) & (found < count)
+        unknown = found[~(known if ignored is None else known | (found == ignored))]
+        wrong, hint = unknown[:5].tolist(), ""
+        if wrong == [count] and found.min() > 0:
+            hint = " They seem to count from 1: subtract 1."
+    if wrong:
+        raise ValueError(
+            f"Labels must be integers from 0 to {count - 1}. Received: labels with {wrong}.{hint}"
+        )
