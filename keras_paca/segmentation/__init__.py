@@ -1,6 +1,7 @@
 """Semantic segmentation: heads, the segmenter around any pyramid backbone, released weights."""
 
 from keras_paca.labels import ade20k_classes, ade20k_palette
+from keras_paca.segmentation.evaluation import evaluate_segmenter, find_masks, read_mask
 from keras_paca.segmentation.heads import (
     FCNHead,
     PaCaSegmentationHead,
@@ -19,6 +20,7 @@ from keras_paca.segmentation.pictures import (
     plot_head_clusters,
     plot_segmentation,
 )
+from keras_paca.segmentation.predict import segment
 from keras_paca.segmentation.segmenter import Segmenter
 
 __all__ = [
@@ -34,7 +36,11 @@ __all__ = [
     "UPerHead",
     "ade20k_classes",
     "ade20k_palette",
+    "evaluate_segmenter",
+    "find_masks",
     "head_cluster_maps",
     "plot_head_clusters",
     "plot_segmentation",
+    "read_mask",
+    "segment",
 ]

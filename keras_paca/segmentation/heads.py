@@ -10,9 +10,9 @@ from keras import ops
 
 from keras_paca.layers.composite import Composite
 from keras_paca.layers.folding import affine_of, fold_projection, take_weights
-from keras_paca.layers.frozen import NestedLayer
 from keras_paca.layers.maps import average_pool_to, flatten_map, resize_like, unflatten_patches
-from keras_paca.layers.softmax import stable_softmax
+from keras_paca.layers.nested import NestedLayer
+from keras_paca.layers.softmax import attention_scores, stable_softmax
 
 
 def head_initializer() -> keras.initializers.Initializer:
@@ -234,7 +234,7 @@ class PaCaSegmentationHead(SegmentationHead):
             key = self.key_norm(key, training=training)
             value = self.value_norm(value, training=training)
         key, value = ops.relu(key), ops.relu(value)
-        scores = ops.matmul(query, ops.transpose(key, (0, 2, 1)))  # (b, n, m)
+        scores = attention_scores(query, key)  # (b, n, m)
         attended = ops.matmul(ops.cast(stable_softmax(scores, axis=-1), self.compute_dtype), value)
         x = self.output_conv(unflatten_patches(attended, like=joined), training=training)
         return self._classify(x, training), cluster_logits

@@ -19,12 +19,15 @@ class MeanIoU(keras.metrics.MeanIoU):
 
         Args:
             y_true: ids, (batch, height, width); those that are no classes don't count. One-hot
-                with `sparse_y_true=False`.
+                (batch, height, width, classes) with `sparse_y_true=False`, and beside logits.
             y_pred: ids, or with `sparse_y_pred=False` logits (batch, height, width, classes).
             sample_weight: weights whose axes are the first ones of the ids.
         """
-        if not self.sparse_y_true:
-            y_true = ops.argmax(y_true, axis=self.axis)
+        beside_logits = not self.sparse_y_pred and len(y_true.shape) == len(y_pred.shape)
+        if not self.sparse_y_true or (beside_logits and y_true.shape[-1] == self.num_classes):
+            y_true = ops.where(
+                ops.any(y_true > 0, axis=self.axis), ops.argmax(y_true, axis=self.axis), -1
+            )
         if not self.sparse_y_pred:
             y_pred = ops.argmax(y_pred, axis=self.axis)
         y_true, y_pred = ops.cast(y_true, "int32"), ops.cast(y_pred, "int32")

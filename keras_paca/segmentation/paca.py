@@ -4,7 +4,7 @@ Paper: https://arxiv.org/abs/2203.11987. Official code: https://github.com/iVMCL
 Read from top to bottom: checkpoint keys, weights, variants.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from keras_paca import weights
 from keras_paca.backbones import paca_vit
+from keras_paca.backbones.arguments import complete
+from keras_paca.labels import ade20k_classes
 from keras_paca.segmentation.heads import FCNHead, PaCaSegmentationHead, UPerHead
 from keras_paca.segmentation.segmenter import Segmenter
 
@@ -66,6 +68,11 @@ def checkpoint_map(segmenter: Segmenter) -> weights.KeyMap:
 
 
 # --- Weights --------------------------------------------------------------------------------
+
+ADE20K = {  # what the released files are for
+    "class_names": ade20k_classes(),
+    "evaluation_transform": {"short_side": 512, "long_side": 2048},
+}
 
 # official prefix -> Keras prefix, of what has one output per class
 CLASS_KEYS = {
@@ -173,6 +180,8 @@ def _variant(size: str) -> Callable[..., Segmenter]:
         remat: bool = False,
         auxiliary_weight: float = 0.4,
         ignore_class: int = 255,
+        class_names: Sequence[str] | None = None,
+        evaluation_transform: Mapping[str, Any] | None = None,
         weights_url: str | None = None,
         dtype: Any = None,
     ) -> Segmenter:
@@ -197,6 +206,8 @@ def _variant(size: str) -> Callable[..., Segmenter]:
             num_classes=num_classes,
             auxiliary_weight=auxiliary_weight,
             ignore_class=ignore_class,
+            class_names=class_names,
+            evaluation_transform=evaluation_transform,
             name=name,
             dtype=dtype,
         )
@@ -234,6 +245,8 @@ def _build(
         held = paca_vit.clusters_in_checkpoint(checkpoint.tensors)
     else:
         held = official
+    known = ADE20K if file is not None else checkpoint.information if checkpoint else {}
+    complete(options, known, options["num_classes"])
     backbone_options["clusters"] = held if chosen is None else chosen
     backbone = paca_vit.PaCaViT(
         **paca_vit.variant_config(size, clustering),
@@ -278,6 +291,10 @@ _DOCSTRING = """Build a segmenter on PaCa-{size}, with the weights released for 
         remat: whether training computes each block again in the backward pass.
         auxiliary_weight: weight of the loss of the auxiliary or cluster logits.
         ignore_class: id of the pixels that have no class.
+        class_names: Sequence of str. The name of each class, which a saved model keeps; by default
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How large images are made for the model, such as
+            `{{"short_side": 512, "long_side": 2048}}`; by default that of the file.
         weights_url: where a mirror of the released files lies; by default the environment
             variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
         dtype: dtype or policy of every layer.

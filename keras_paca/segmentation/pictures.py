@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_paca.explain.cluster_maps import check_batch_size, check_fit, image_array, part_of
-from keras_paca.explain.pictures import new_figure, plot_cluster_maps
+from keras_paca.explain.pictures import blend, new_figure, plot_cluster_maps, rgb_images
+from keras_paca.labels import ade20k_palette
 from keras_paca.segmentation.heads import PaCaSegmentationHead
 from keras_paca.segmentation.segmenter import Segmenter
 
@@ -24,50 +24,54 @@ def plot_segmentation(
     palette: Mapping[int, Any] | None = None,
     alpha: float = 0.6,
     path: str | Path | None = None,
+    num_classes: int | None = None,
 ) -> "Figure":
     """Draw images, with the true classes over them where they are given, and the predicted ones.
 
     Args:
-        images: (batch, height, width, 3), RGB in 0..255.
-        logits: (batch, height, width, num_classes), of `Segmenter.predict`.
-        masks: (batch, height, width), the true classes; ids that are none stay uncoloured.
-        palette: {class: (red, green, blue)}, such as `ade20k_palette()`; by default matplotlib's
-            tab20, or Keras's where there are more classes.
-        alpha: opacity of the colours.
-        path: where to save the picture, in the format of its suffix; `None` not to.
+        images: Array (batch, height, width, 3), RGB in 0..255.
+        logits: Array (batch, height, width, num_classes), of `Segmenter.predict`; or the class ids
+            themselves, integers (batch, height, width).
+        masks: Array (batch, height, width), the true classes; ids that are none stay uncoloured.
+        palette: dict. {class: (red, green, blue)} in 0..255, such as `ade20k_palette()`; by default
+            matplotlib's tab20, and ADE20K's, again and again, where there are more classes.
+        alpha: float. Opacity of the colours, 0 to 1.
+        path: str or Path. Where to save the picture, in the format of its suffix; `None` doesn't
+            save it.
+        num_classes: int. Number of classes, where `logits` are ids; by default what the largest
+            needs.
 
     Returns:
         The matplotlib figure.
 
     Raises:
-        ImportError: without matplotlib (the extra `plots`).
+        FileNotFoundError: If the folder of `path` is missing.
+        ImportError: Without matplotlib (the extra `plots`).
+        ValueError: If images, logits and masks don't fit together, or a class has no colour.
     """
-    images = ops.convert_to_numpy(images).astype("float32")
-    logits = ops.convert_to_numpy(logits)
-    num_classes = logits.shape[-1]
-    if palette is None and num_classes <= 20:
-        palette = _tab20()
-    columns = {"image": images}
-    classes = {"prediction": logits.argmax(axis=-1)}
+    images = rgb_images(images)
+    ids, num_classes = _class_ids(logits, num_classes, images.shape[:3])
+    classes = {"prediction": ids}
     if masks is not None:
-        masks = ops.convert_to_numpy(masks).reshape(logits.shape[:3]).astype("int32")
+        masks = ops.convert_to_numpy(masks)
+        masks = masks[..., 0] if masks.ndim == 4 and masks.shape[-1] == 1 else masks
+        if masks.shape != images.shape[:3]:
+            raise ValueError(
+                f"`masks` must have the shape {images.shape[:3]} of the images. "
+                f"Received: masks of shape {masks.shape}"
+            )
         known = (masks >= 0) & (masks < num_classes)
-        classes = {"truth": np.where(known, masks, -1), **classes}
-    for title, ids in classes.items():
-        columns[title] = keras.visualization.draw_segmentation_masks(
-            images,
-            ids[..., None].astype("int32"),
-            num_classes=num_classes,
-            color_mapping=None if palette is None else {k: list(v) for k, v in palette.items()},
-            alpha=alpha,
-            data_format="channels_last",
-        )
-    height, width = images.shape[1:3]
-    figure = new_figure(3 * len(columns), 3 * len(images) * height / width + 0.3)
+        classes = {"truth": np.where(known, masks, -1).astype("int32"), **classes}
+    figure = new_figure(
+        3 * (len(classes) + 1), 3 * len(images) * images.shape[1] / images.shape[2] + 0.3, path
+    )
+    colours = _colours(palette, num_classes)
+    columns = {"image": images}
+    columns |= {title: blend(images, ids, colours, alpha) for title, ids in classes.items()}
     axes = figure.subplots(len(images), len(columns), squeeze=False)
     for column, (title, pictures) in zip(axes.T, columns.items(), strict=True):
-        for axis, picture in zip(column, np.asarray(pictures), strict=True):
-            axis.imshow(np.clip(picture, 0, 255).astype("uint8"))
+        for axis, picture in zip(column, pictures, strict=True):
+            axis.imshow(picture)
             axis.axis("off")
         column[0].set_title(title, fontsize=8)
     if path is not None:
@@ -75,12 +79,43 @@ def plot_segmentation(
     return figure
 
 
-def _tab20() -> dict[int, list[int]]:
-    """Return twenty colours, the ten full ones before the ten pale ones."""
-    from matplotlib import colormaps
+def _class_ids(
+    logits: Any, num_classes: int | None, shape: tuple[int, ...]
+) -> tuple[np.ndarray, int]:
+    """Return the class of each pixel (batch, height, width), and the number of classes."""
+    array = ops.convert_to_numpy(logits)
+    if array.shape[:3] == shape and array.ndim == 4:
+        return array.argmax(axis=-1), array.shape[-1]
+    if array.shape != shape or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"`logits` must have the shape {(*shape, 'classes')} of the images, or be integer ids "
+            f"of the shape {shape}. Received: logits of shape {array.shape} and dtype {array.dtype}"
+        )
+    largest = int(array.max(initial=0))
+    if num_classes is None:
+        num_classes = largest + 1
+    if largest >= num_classes:
+        raise ValueError(f"`logits` must be ids less than {num_classes}. Received: {largest}")
+    return array.astype("int32"), num_classes
 
-    colours = colormaps["tab20"].colors
-    return {i: [int(255 * c) for c in each] for i, each in enumerate(colours[::2] + colours[1::2])}
+
+def _colours(palette: Mapping[int, Any] | None, num_classes: int) -> np.ndarray:
+    """Return the colour of each class, (num_classes, 3) in 0..255."""
+    if palette is None and num_classes <= 20:
+        from matplotlib import colormaps
+
+        tab20 = np.array(colormaps["tab20"].colors) * 255
+        return np.concatenate([tab20[::2], tab20[1::2]])  # full colours before pale ones
+    if palette is None:
+        colours = list(ade20k_palette().values())
+        return np.array([colours[number % len(colours)] for number in range(num_classes)])
+    missing = [number for number in range(num_classes) if number not in palette]
+    if missing:
+        raise ValueError(
+            f"`palette` must have a colour for each of {num_classes} classes. "
+            f"Received: none for class {missing[0]}"
+        )
+    return np.array([list(palette[i]) for i in range(num_classes)])
 
 
 def head_cluster_maps(segmenter: Segmenter, images: Any, batch_size: int = 8) -> np.ndarray:

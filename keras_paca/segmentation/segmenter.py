@@ -1,13 +1,15 @@
 """A pyramid backbone and a head: images in, class logits per pixel out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_paca.backbones.pyramid import PyramidModel, pyramid_levels
+from keras_paca.backbones.arguments import check_boolean
+from keras_paca.backbones.base import BaseModel, GraphPart
+from keras_paca.backbones.data import as_numpy, only_image
+from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels
 from keras_paca.layers.maps import resize_like
 from keras_paca.segmentation.heads import (
     FCNHead,
@@ -17,6 +19,17 @@ from keras_paca.segmentation.heads import (
     UPerHead,
 )
 from keras_paca.segmentation.metrics import MeanIoU
+from keras_paca.segmentation.targets import (
+    LossKind,
+    check_class_weight,
+    check_masks,
+    check_weights,
+    is_one_hot,
+    mask_ids,
+    pixel_weights,
+    prepare_for_loss,
+    weigh_classes,
+)
 
 HEADS = {"paca": PaCaSegmentationHead, "upernet": UPerHead, "fpn": SemanticFPNHead}
 
@@ -42,43 +55,64 @@ class ResizeToImage(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class Segmenter(PyramidModel):
+class Segmenter(BaseModel):
     """Semantic segmentation on any backbone with `pyramid_outputs`.
 
     The head's logits are resized bilinearly to the image's own size. `fit` takes images and
-    integer masks; its loss is
+    integer masks (batch, height, width). Its loss is
 
         cross-entropy(logits) + auxiliary_weight * cross-entropy(auxiliary logits),
 
     each the mean over the pixels that aren't ignored, at the size of the image. The auxiliary
-    logits are the PaCa head's cluster logits or those of an auxiliary head.
+    logits are the PaCa head's cluster logits or those of an auxiliary head. `sample_weight` weighs
+    images, (batch,), or pixels, (batch, height, width), and `class_weight` weighs pixels by their
+    class.
 
     Args:
-        backbone: functional model with `pyramid_outputs` {"P2": KerasTensor, ... "P5"}, such as a
-            `PaCaViT` without top or a KerasHub backbone. Its layers are shared, not copied.
-        head: "paca", "upernet" (with an auxiliary `FCNHead` on P4), "fpn", or a
-            `SegmentationHead`.
-        num_classes: number of classes.
-        auxiliary_head: head of the auxiliary logits; none beside a `PaCaSegmentationHead`, which
-            has its cluster logits.
-        auxiliary_weight: weight of the auxiliary loss.
-        ignore_class: id of the pixels that have no class. Ids from `num_classes` on and negative
-            ones are ignored too where they come in a data set; in arrays they are an error.
-        name: name of the model.
-        dtype: dtype or policy of the heads, by default the backbone's.
-        trainable: whether the model trains at all.
+        backbone: keras.Model. Functional model with `pyramid_outputs` {"P2": KerasTensor, ...
+            "P5"}, such as a `PaCaViT` without top or a KerasHub backbone. Its layers are shared,
+            not copied. A plain `keras.Model` becomes a model of a class that keeps its levels when
+            it is saved.
+        head: str or SegmentationHead. "paca", "upernet" (with an auxiliary `FCNHead` on P4), "fpn",
+            or a head.
+        num_classes: int. Number of classes.
+        auxiliary_head: SegmentationHead. Head of the auxiliary logits; none beside a
+            `PaCaSegmentationHead`, which has its cluster logits.
+        auxiliary_weight: float. Weight of the auxiliary loss.
+        ignore_class: int. Id of the pixels that have no class. Ids from `num_classes` on and
+            negative ones are ignored too where they come in a data set, with a warning if they are
+            in its first batch; in arrays they are an error.
+        class_names: Sequence of str. The name of each class, which a saved model keeps.
+        evaluation_transform: dict. How large images are made for the model: `{"short_side": 512,
+            "long_side": 2048}`, the least side and the limit of the other one.
+        frozen: Sequence of str. Paths of layers that don't train, such as "decode_head/query".
+            Setting `layer.trainable` later changes it, so that a saved model stays frozen where it
+            was.
+        thawed: Sequence of str. Paths of layers that train inside frozen ones.
+        name: str. Name of the model.
+        dtype: Dtype or policy of the heads, by default the backbone's.
+        trainable: bool. Whether the model trains at all.
 
     Input shape: what the backbone takes, (batch, height, width, channels).
     Output shape: (batch, height, width, num_classes), logits; called with `training=True`, a dict
     of "logits" and, where there are auxiliary logits, "auxiliary" (batch, h, w, num_classes).
 
     Attributes:
-        backbone, decode_head, auxiliary_head: the parts.
-        assignments: those of the backbone.
+        backbone, decode_head, auxiliary_head: The parts.
+        assignments: Those of the backbone.
 
     Raises:
-        ValueError: if the parts don't fit one another.
+        ValueError: If the parts don't fit one another.
+
+    Example:
+    >>> import keras_paca
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> segmenter = Segmenter(backbone, "fpn", num_classes=2, class_names=["ground", "cat"])
+    >>> segmenter.predict(np.zeros((1, 64, 48, 3)), verbose=0).shape
+    (1, 64, 48, 2)
     """
+
+    _transform_keys = ("short_side", "long_side")
 
     def __init__(
         self,
@@ -88,10 +122,16 @@ class Segmenter(PyramidModel):
         auxiliary_head: SegmentationHead | None = None,
         auxiliary_weight: float = 0.4,
         ignore_class: int = 255,
+        class_names: Sequence[str] | None = None,
+        evaluation_transform: Mapping[str, Any] | None = None,
+        frozen: Sequence[str] = (),
+        thawed: Sequence[str] = (),
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
+        check_boolean("trainable", trainable)
+        backbone = as_pyramid(backbone)
         levels = pyramid_levels(backbone)
         policy = keras.dtype_policies.get(dtype or backbone.dtype_policy)
         if head == "upernet" and auxiliary_head is None:
@@ -117,18 +157,19 @@ class Segmenter(PyramidModel):
                     f"`auxiliary_head`. Received: auxiliary_head={auxiliary_head!r}"
                 )
             auxiliary = [auxiliary_head(levels)]
-        images = backbone.input
+        (images,) = backbone.inputs
         logits = ResizeToImage(dtype=policy.variable_dtype, name="logits")(logits, images)
         graph = {"logits": logits, **({"auxiliary": auxiliary[0]} if auxiliary else {})}
         super().__init__(inputs=images, outputs=graph, name=name)
-        self._inference = keras.Function(images, logits)  # without the auxiliary head
-        if not trainable:
-            self.trainable = False
+        self._inference = GraphPart(images, logits)  # without the auxiliary head
         self.backbone, self.decode_head = backbone, decode_head
         self.auxiliary_head = auxiliary_head
         self.num_classes, self.ignore_class = num_classes, ignore_class
         self.auxiliary_weight = auxiliary_weight
         self.dtype_policy = policy
+        self._loss_kind: LossKind | None = None
+        self._class_weight: tuple[float, ...] | None = None
+        self._set_up(num_classes, class_names, evaluation_transform, frozen, thawed, trainable)
 
     @property
     def assignments(self) -> dict[str, list[keras.KerasTensor]]:
@@ -137,21 +178,25 @@ class Segmenter(PyramidModel):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Return the logits at the image's size; in training, a dict with the auxiliary ones."""
+        images = only_image(inputs, self.inputs[0].name)
         if training:
-            return super().call(inputs, training=True, mask=mask)
-        return self._inference(inputs)
+            return super().call(images, training=True, mask=mask)
+        return self._inference(images)
 
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, mask: Any = None
     ) -> Any:
         """Return what `call` returns, symbolically."""
+        images = only_image(inputs, self.inputs[0].name)
         if training:
-            return super().compute_output_spec(inputs)
-        return self._inference.compute_output_spec(inputs)
+            return super().compute_output_spec(images)
+        return self._inference.model.compute_output_spec(images)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the logits."""
-        return self._inference.compute_output_shape(input_shape)
+        return self._inference.model.compute_output_shape(input_shape)
+
+    # --- Training -----------------------------------------------------------------------------
 
     def compile(
         self, optimizer: Any = "auto", loss: Any = "auto", metrics: Any = "auto", **kwargs: Any
@@ -161,10 +206,16 @@ class Segmenter(PyramidModel):
         Args:
             optimizer: "auto" is the official AdamW, learning rate 6e-5, weight decay 0.01 but for
                 norms and biases.
-            loss: of (masks, logits); "auto" is cross-entropy without the ignored pixels.
+            loss: "auto" is cross-entropy without the ignored pixels. Keras's losses of one-hot
+                targets (`CategoricalFocalCrossentropy`, `Dice`, `Tversky`, ...) take masks of ids
+                too, and leave out the ignored pixels; `Dice` and `Tversky` get the softmax of the
+                logits. Any other callable gets the masks and the logits.
             metrics: "auto" is the mean intersection over union without the ignored pixels,
                 `mean_iou`.
-            **kwargs: as in `keras.Model.compile`.
+            **kwargs: As in `keras.Model.compile`.
+
+        Raises:
+            ValueError: If the loss expects probabilities where it could take logits.
         """
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(6e-5, weight_decay=0.01)
@@ -173,6 +224,7 @@ class Segmenter(PyramidModel):
             loss = keras.losses.SparseCategoricalCrossentropy(
                 from_logits=True, ignore_class=self.ignore_class
             )
+        self._loss_kind = LossKind(keras.losses.get(loss) if isinstance(loss, str) else loss)
         if metrics == "auto":
             metrics = [
                 MeanIoU(
@@ -184,6 +236,16 @@ class Segmenter(PyramidModel):
             ]
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
+    def train_step(self, *args: Any) -> Any:
+        """Train on a batch, whose pixels weigh by their class where `class_weight` was given."""
+        *state, data = args
+        if self._class_weight is not None:
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+            ids = self._ids(y)
+            weights = pixel_weights(weights, ids)
+            data = x, y, weigh_classes(ids, self._class_weight, weights)
+        return super().train_step(*state, data)
+
     def compute_loss(
         self,
         x: Any = None,
@@ -193,56 +255,66 @@ class Segmenter(PyramidModel):
         training: bool = True,
     ) -> Any:
         """Return the loss of the logits and, in training, of the auxiliary ones."""
-        y = self._labels(y, y_pred["logits"] if isinstance(y_pred, dict) else y_pred)
-        if not isinstance(y_pred, dict):
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
-        loss = super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
-        if "auxiliary" not in y_pred:
+        logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
+        ids = self._ids(y)
+        weights = pixel_weights(sample_weight, ids)
+
+        def prepare(predicted: Any) -> tuple[Any, Any, Any]:
+            kind = self._loss_kind
+            return prepare_for_loss(kind, y, ids, predicted, weights, self.ignore_class)
+
+        loss = super().compute_loss(x, *prepare(logits), training)
+        if not isinstance(y_pred, dict) or "auxiliary" not in y_pred:
             return loss
-        auxiliary = resize_like(y_pred["auxiliary"], y_pred["logits"])
+        auxiliary = resize_like(y_pred["auxiliary"], logits)
         # not `super().compute_loss`, which would add regularisation twice
-        auxiliary_loss = self._compile_loss(y, auxiliary, sample_weight)
-        return loss + self.auxiliary_weight * auxiliary_loss
+        return loss + self.auxiliary_weight * self._compile_loss(*prepare(auxiliary))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Update the metrics with the logits."""
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
-        return super().compute_metrics(x, self._labels(y, logits), logits, sample_weight)
+        ids = self._ids(y)
+        weights = pixel_weights(sample_weight, ids)
+        masks = y if is_one_hot(y, self.num_classes) else ids
+        return super().compute_metrics(x, masks, logits, weights)
 
-    def _labels(self, masks: Any, logits: Any) -> Any:
+    def _ids(self, masks: Any) -> Any:
         """Return masks (b, h, w) in which every id is a class or `ignore_class`."""
-        masks = ops.cast(masks, "int32")
-        masks = ops.reshape(masks, ops.shape(logits)[:3])  # from (b, h, w, 1) too
-        known = ops.logical_and(masks >= 0, masks < self.num_classes)
-        return ops.where(known, masks, self.ignore_class)
+        return mask_ids(masks, self.num_classes, self.ignore_class)
 
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """Train on images and integer masks, as `keras.Model.fit` does."""
-        self._check_masks(y)
-        if kwargs.get("validation_data") is not None:
-            data = kwargs["validation_data"]
-            self._check_masks(data[1] if isinstance(data, (list, tuple)) else None)
-        return super().fit(x, y, **kwargs)
-
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """Evaluate on images and integer masks, as `keras.Model.evaluate` does."""
-        self._check_masks(y)
-        return super().evaluate(x, y, **kwargs)
-
-    def _check_masks(self, masks: Any) -> None:
-        """Raise where an array of masks holds ids that are no classes."""
-        if masks is None:
-            return
-        masks = ops.convert_to_numpy(masks)
-        found = np.unique(masks)
-        wrong = [i for i in found.tolist() if not 0 <= i < self.num_classes]
-        wrong = [i for i in wrong if i != self.ignore_class] or [i for i in found if i != int(i)]
-        if masks.ndim not in (3, 4) or wrong:
+    def _prepare_fit(self, given: dict) -> dict:
+        """Take `class_weight`, which Keras would apply to whole images."""
+        given = dict(given)
+        table = check_class_weight(given.pop("class_weight", None), self.num_classes)
+        if table is not None and self._loss_kind is not None and self._loss_kind.whole:
             raise ValueError(
-                f"Masks must have the shape (batch, height, width) and hold integer ids from 0 to "
-                f"{self.num_classes - 1}, or {self.ignore_class} where there is no class. "
-                f"Received: masks of shape {masks.shape} with the ids {wrong[:5]}"
+                f"The loss {self._loss_kind.name!r} is one number for all pixels and takes neither "
+                "`sample_weight` nor `class_weight`."
             )
+        if table != self._class_weight:
+            self._class_weight, self.train_function = table, None  # it is part of the step
+        return given
+
+    def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
+        if y is None:
+            raise ValueError("A Segmenter needs masks beside the images. Received: y=None")
+        if isinstance(y, Mapping | list | tuple):
+            raise ValueError(
+                "Masks must be one array (batch, height, width) of integer ids. "
+                f"Received: {type(y).__name__} of {list(y) if isinstance(y, Mapping) else len(y)}"
+            )
+        images = only_image(x, self.inputs[0].name)
+        kind = self._loss_kind
+        check_masks(
+            y,
+            tuple(np.shape(images)[1:3]) if len(np.shape(images)) == 4 else (None, None),
+            self.num_classes,
+            self.ignore_class,
+            one_hot=kind is not None and (kind.one_hot or kind.takes_any),
+            is_first=is_first,
+        )
+        if sample_weight is not None:
+            check_weights(tuple(np.shape(sample_weight)), tuple(np.shape(y)[1:3]))
 
     def predict_in_windows(
         self,
@@ -261,12 +333,18 @@ class Segmenter(PyramidModel):
             batch_size: windows at a time.
 
         Returns:
-            Logits (batch, height, width, num_classes), float32.
+            Logits (batch, height, width, num_classes), float32. They are held once, and beside them
+            those of one window of each image.
 
         Raises:
-            ValueError: if a stride leaves gaps.
+            ValueError: if a stride leaves gaps, or the images have no four axes.
         """
-        images = ops.convert_to_numpy(images)
+        images = as_numpy(only_image(images, self.inputs[0].name))
+        if images.ndim != 4:
+            raise ValueError(
+                "`images` must have the shape (batch, height, width, channels). "
+                f"Received: images of shape {images.shape}"
+            )
         height, width = images.shape[1:3]
         window, step = (np.broadcast_to(size, 2).tolist() for size in (window_size, stride))
         if min(step) < 1 or step[0] > window[0] or step[1] > window[1]:
@@ -283,7 +361,8 @@ class Segmenter(PyramidModel):
                 crops = np.ascontiguousarray(images[:, *place])
                 total[:, *place] += self.predict(crops, batch_size=batch_size, verbose=0)
                 count[place] += 1
-        return total / count
+        total /= count  # in place: the logits of a large picture may fill the memory
+        return total
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor, the parts serialised."""
@@ -295,9 +374,9 @@ class Segmenter(PyramidModel):
             "auxiliary_head": serialize(self.auxiliary_head),
             "auxiliary_weight": self.auxiliary_weight,
             "ignore_class": self.ignore_class,
+            **self._shared_config(),
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "trainable": self.trainable,
         }
 
     @classmethod

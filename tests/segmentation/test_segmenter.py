@@ -196,9 +196,11 @@ def test_unknown_ids_in_a_stream_are_ignored(segmenter):
     model = segmenter()
     model.compile()
     stream = Stream(images, unknown)
-    found = model.evaluate(stream, verbose=0)
+    with pytest.warns(UserWarning, match=r"ids \[77\].* are ignored"):
+        found = model.evaluate(stream, verbose=0)
     assert found == pytest.approx(model.evaluate(images, ignored, verbose=0), rel=1e-4)
-    assert np.isfinite(model.fit(stream, verbose=0).history["loss"][0])
+    with pytest.warns(UserWarning, match=r"ids \[77\]"):
+        assert np.isfinite(model.fit(stream, verbose=0).history["loss"][0])
 
 
 @slow_but_on_torch
@@ -297,6 +299,9 @@ def test_pictures(segmenter, tmp_path):
     for options in ({}, {"masks": masks, "palette": {0: (9, 9, 9), 1: (0, 0, 9), 2: (9, 0, 0)}}):
         segmentation.plot_segmentation(image, logits, path=tmp_path / "classes.png", **options)
         assert (tmp_path / "classes.png").stat().st_size > 1000
+    ids, kept = logits.argmax(axis=-1), (tmp_path / "classes.png").read_bytes()
+    segmentation.plot_segmentation(image, ids, path=tmp_path / "ids.png", **options)
+    assert (tmp_path / "ids.png").read_bytes() == kept
     maps = segmentation.head_cluster_maps(model, image)
     assert maps.shape == (1, 16, 16, 3)
     np.testing.assert_allclose(maps.sum(axis=(1, 2)), 1, rtol=1e-5)
@@ -305,6 +310,35 @@ def test_pictures(segmenter, tmp_path):
     assert set(cluster_maps(model, image)) == {"P2", "P3", "P4"}
     with pytest.raises(ValueError, match="PaCaSegmentationHead"):
         segmentation.head_cluster_maps(segmenter("fpn"), image)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"masks": np.zeros((1, 24, 32))}, "`masks` must have the shape"),
+        ({"masks": np.zeros((1, 16, 12))}, "`masks` must have the shape"),
+        ({"logits": np.zeros((1, 24, 32, 3))}, "`logits` must have the shape"),
+        ({"logits": np.zeros((1, 32, 24), "float32")}, "`logits` must have the shape"),
+        ({"logits": np.full((1, 32, 24), 3), "num_classes": 3}, "ids less than 3"),
+        ({"palette": {0: (0, 0, 0), 2: (9, 9, 9)}}, "none for class 1"),
+        ({"images": np.zeros((1, 32, 24, 3), "float32") + 0.5}, r"RGB in 0\.\.255"),
+        ({"path": "nowhere/a.png"}, "No such folder: nowhere"),
+        ({"path": "a.xyz"}, "must be a file that ends in"),
+    ],
+)
+def test_pictures_that_are_refused(change, words):
+    given = {"images": np.zeros((1, 32, 24, 3), "uint8"), "logits": np.zeros((1, 32, 24, 3))}
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        segmentation.plot_segmentation(**{**given, **change})
+
+
+def test_pictures_of_many_classes():
+    image = np.full((1, 4, 200, 3), 200, "uint8")
+    ids = np.arange(200)[None, None].repeat(4, axis=1)
+    picture = segmentation.plot_segmentation(image, ids, alpha=1.0)
+    drawn = picture.axes[1].images[0].get_array()
+    palette = segmentation.ade20k_palette()
+    assert drawn[0, 3].tolist() == palette[3] == drawn[0, 153].tolist()
 
 
 @slow_but_on_torch
