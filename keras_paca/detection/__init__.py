@@ -9,6 +9,7 @@ from keras_paca.detection.mask_rcnn import MaskRCNN
 from keras_paca.detection.paca import PaCaBaseMaskRCNN, PaCaSmallMaskRCNN, PaCaTinyMaskRCNN
 from keras_paca.detection.paste import paste_masks
 from keras_paca.detection.pictures import plot_detections
+from keras_paca.detection.predict import detect
 from keras_paca.detection.proposals import RegionProposalNetwork
 from keras_paca.detection.roi_align import roi_align
 from keras_paca.labels import coco_classes
@@ -26,6 +27,7 @@ __all__ = [
     "RegionProposalNetwork",
     "coco_classes",
     "coco_metrics",
+    "detect",
     "evaluate_coco",
     "evaluate_detections",
     "paste_masks",

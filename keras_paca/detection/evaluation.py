@@ -1,20 +1,19 @@
 """A detector on COCO: a data set in, the official numbers and results out.
 
-Read from top to bottom: the official transform, the images, the evaluation.
+Read from top to bottom: the images, the evaluation, the checks before it.
 """
 
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_paca.backbones.paca_vit import MEAN, STD
-from keras_paca.detection.box_formats import brief, to_xyxy
+from keras_paca.detection.box_formats import brief
 from keras_paca.detection.coco_files import COCODataset
 from keras_paca.detection.coco_metrics import (
     check_detector,
@@ -22,69 +21,14 @@ from keras_paca.detection.coco_metrics import (
     import_pycocotools,
     score_records,
 )
-from keras_paca.detection.metric_data import check_count, read_detections
+from keras_paca.detection.metric_data import check_count
+from keras_paca.detection.predict import detect
 from keras_paca.preprocessing import load_image
 from keras_paca.preprocessing.formats import import_pillow
 
 SHOWN = 3  # images in a message
 ORIENTATION = 0x0112  # EXIF's number of the tag
 SIDEWAYS = (5, 6, 7, 8)  # the orientations that exchange height and width
-
-# --- The official transform -----------------------------------------------------------------
-
-
-def resized_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:
-    """Return (height, width) of the largest image whose sides are at most the two, rounded.
-
-    Source: MMDetection's `Resize` with `keep_ratio=True`.
-    """
-    scale = min(short_side / min(height, width), long_side / max(height, width))
-    return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
-
-
-def resize_bilinear(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Resize an image bilinearly, without antialiasing, as OpenCV does.
-
-    Args:
-        image: (height, width, channels), 0..255.
-        size: (height, width) of the result.
-
-    Returns:
-        float32 (height, width, channels), whole numbers in 0..255.
-    """
-    image = image.astype("float32")
-    for axis, side in enumerate(size):
-        last = image.shape[axis] - 1
-        at = np.clip((np.arange(side) + 0.5) * image.shape[axis] / side - 0.5, 0, last)
-        low = np.floor(at).astype("int64")
-        shape = [1, 1, 1]
-        shape[axis] = side
-        rest = (at - low).astype("float32").reshape(shape)
-        before, after = image.take(low, axis), image.take(np.minimum(low + 1, last), axis)
-        image = before + rest * (after - before)
-    return np.rint(image)
-
-
-def pad_image(image: np.ndarray, multiple: int, canvas: Sequence[int] | None = None) -> np.ndarray:
-    """Pad an image at the right and the bottom with ImageNet's mean colour.
-
-    Once the model has normalised it that is 0, the official padding.
-
-    Args:
-        image: (height, width, 3), RGB in 0..255.
-        multiple: of the result's sides.
-        canvas: (height, width) of the result instead.
-
-    Returns:
-        float32 (height, width, 3).
-    """
-    height, width = image.shape[:2]
-    sides = canvas or (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
-    padded = np.empty((*sides, 3), "float32")
-    padded[...] = np.multiply(MEAN, 255)
-    padded[:height, :width] = image
-    return padded
-
 
 # --- The images -----------------------------------------------------------------------------
 
@@ -233,10 +177,6 @@ def evaluate_coco(
     if output is not None:
         _check_output(output, dataset)
     sideways = find_sideways(dataset)
-    canvas = None if pad_to is None else (pad_to, pad_to)
-    backbone = getattr(model, "backbone", None)
-    config = backbone.get_config() if isinstance(backbone, keras.Model) else {}
-    normalises = config.get("include_preprocessing", True)
     records = []
     masks = all(entry.get("segmentation") for entry in dataset.content["annotations"])
     for done, (entry, path) in enumerate(
@@ -244,20 +184,7 @@ def evaluate_coco(
     ):
         image = _open_image(entry, path, entry["id"] in sideways)
         size = image.shape[:2]
-        resized = resized_size(*size, short_side, long_side)
-        padded = pad_image(resize_bilinear(image, resized), 32, canvas)
-        if not normalises:
-            padded = (padded / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
-        found = read_detections("the model's predictions", model.predict_on_batch(padded[None]))
-        if found["labels"].max(initial=-1) >= model.num_classes:
-            raise ValueError(
-                f"Expected labels less than `num_classes`, {model.num_classes}, from the model. "
-                f"Received: {found['labels'].max()}"
-            )
-        found = {name: array[0] for name, array in found.items()}
-        scale = np.array([resized[1] / size[1], resized[0] / size[0]] * 2)
-        boxes = to_xyxy(found["boxes"], model.bounding_box_format, padded.shape[:2]) / scale
-        found["boxes"] = boxes
+        found = detect(model, image, short_side, long_side, pad_to)
         records += detections_to_records(found, entry["id"], size, dataset.category_ids)
         masks = masks and "masks" in found
         if progress is not None:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_paca.layers.frozen import NestedLayer
+from keras_paca.layers.nested import NestedLayer
 
 
 def resize_nearest(inputs: Any, like: Any) -> Any:

@@ -1,247 +1,82 @@
 """Mask R-CNN on any pyramid backbone: images in; boxes, scores, labels and masks out."""
 
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.backbones.pyramid import PyramidModel, pyramid_levels
-from keras_paca.detection.boxes import clip_boxes, decode_boxes, encode_boxes, suppress
+from keras_paca.backbones.arguments import check_boolean
+from keras_paca.backbones.base import BaseModel, GraphPart
+from keras_paca.backbones.data import only_image
+from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels
+from keras_paca.detection.box_formats import check_box_format
+from keras_paca.detection.boxes import clip_boxes, encode_boxes
 from keras_paca.detection.feature_pyramid import FeaturePyramid
 from keras_paca.detection.heads import BoxHead, MaskHead
-from keras_paca.detection.proposals import (
-    STRIDES,
-    RegionProposalNetwork,
-    level_anchors,
-    make_proposals,
+from keras_paca.detection.objects import check_objects, check_shapes
+from keras_paca.detection.proposals import STRIDES, RegionProposalNetwork, make_proposals
+from keras_paca.detection.stages import (
+    DEVIATIONS,
+    Detections,
+    MasksOfLabels,
+    Proposals,
+    RegionPooling,
+    anchors_of,
 )
-from keras_paca.detection.roi_align import roi_align
 from keras_paca.detection.targets import assign, crop_masks, sample
 from keras_paca.layers.composite import default_policy, inner, serialize_policy
+from keras_paca.warn import warn_user
 
 BOX_BINS, MASK_BINS = 7, 14
-DEVIATIONS = (0.1, 0.1, 0.2, 0.2)  # of the box head's deltas
-CLASS_CANDIDATES = 2000  # pairs of a box and a class that compete in the end
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
 
 
-# --- The layers of its graph ------------------------------------------------------------------
-
-
 @keras.saving.register_keras_serializable(package="keras_paca")
-class Proposals(keras.layers.Layer):
-    """The best boxes of the region proposal network; see `make_proposals`.
-
-    Args:
-        count: boxes per image.
-        iou_threshold: of the suppression.
-        candidates: boxes per level before the suppression.
-
-    Input shape: images (batch, height, width, any), the levels' maps, objectness and deltas.
-    Output shape: (batch, count, 4), pixels.
-    """
-
-    def __init__(
-        self,
-        count: int = 1000,
-        iou_threshold: float = 0.7,
-        candidates: int = 1000,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.count, self.iou_threshold, self.candidates = count, iou_threshold, candidates
-
-    def call(self, images: Any, levels: Any, objectness: Any, deltas: Any) -> Any:
-        """Return the boxes."""
-        return make_proposals(
-            objectness,
-            deltas,
-            anchors_of(levels),
-            ops.shape(images)[1:3],
-            candidates=self.candidates,
-            count=self.count,
-            iou_threshold=self.iou_threshold,
-        )[0]
-
-    def compute_output_spec(self, images: Any, levels: Any, objectness: Any, deltas: Any) -> Any:
-        """Return the output's shape and type."""
-        return keras.KerasTensor((images.shape[0], self.count, 4), objectness[0].dtype)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "count": self.count,
-            "iou_threshold": self.iou_threshold,
-            "candidates": self.candidates,
-        }
-
-
-@keras.saving.register_keras_serializable(package="keras_paca")
-class RegionPooling(keras.layers.Layer):
-    """What boxes contain, from the four finest levels; see `roi_align`.
-
-    Args:
-        bins: bins per side.
-
-    Input shape: list of maps (batch, height, width, channels), and boxes (batch, n, 4).
-    Output shape: (batch, n, bins, bins, channels).
-    """
-
-    def __init__(self, bins: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.bins = bins
-
-    def call(self, levels: Any, boxes: Any) -> Any:
-        """Return the regions."""
-        return roi_align(levels[:4], boxes, self.bins, STRIDES[:4])
-
-    def compute_output_spec(self, levels: Any, boxes: Any) -> Any:
-        """Return the output's shape and type."""
-        shape = (*boxes.shape[:2], self.bins, self.bins, levels[0].shape[3])
-        return keras.KerasTensor(shape, levels[0].dtype)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "bins": self.bins}
-
-
-@keras.saving.register_keras_serializable(package="keras_paca")
-class Detections(keras.layers.Layer):
-    """The best boxes of the box head, class by class without rivals.
-
-    Args:
-        count: boxes per image.
-        score_threshold: least probability of a class.
-        iou_threshold: of the suppression.
-
-    Input shape: images, logits (batch, n, classes + 1), deltas (batch, n, classes, 4) and the
-    boxes (batch, n, 4) that they refine.
-    Output shape: boxes (batch, count, 4), scores (batch, count) and labels (batch, count), the best
-    first; where there were fewer, empty boxes of score 0 and label -1.
-    """
-
-    def __init__(
-        self,
-        count: int = 100,
-        score_threshold: float = 0.05,
-        iou_threshold: float = 0.5,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.count, self.score_threshold = count, score_threshold
-        self.iou_threshold = iou_threshold
-
-    def call(self, images: Any, logits: Any, deltas: Any, boxes: Any) -> tuple[Any, Any, Any]:
-        """Return boxes, scores and labels."""
-        classes, n = deltas.shape[2], deltas.shape[1]
-        scores = ops.softmax(logits, axis=-1)[..., :-1]  # (b, n, classes)
-        real = ops.any(boxes[..., 2:] > boxes[..., :2], axis=-1)
-        scores = ops.where(real[..., None], scores, 0.0)
-        scores, index = ops.top_k(
-            ops.reshape(scores, (-1, n * classes)), min(CLASS_CANDIDATES, n * classes)
-        )
-        of_box, labels = index // classes, index % classes
-        boxes = ops.take_along_axis(boxes, of_box[..., None], axis=1)
-        deltas = ops.reshape(deltas, (-1, n * classes, 4))
-        deltas = ops.take_along_axis(deltas, index[..., None], axis=1)
-        boxes = decode_boxes(deltas, boxes, ops.shape(images)[1:3], DEVIATIONS)
-        valid = scores > self.score_threshold
-        kept = suppress(boxes, valid, self.iou_threshold, labels)
-        scores, index = ops.top_k(ops.where(kept, scores, 0.0), self.count)
-        boxes = ops.take_along_axis(boxes, index[..., None], axis=1)
-        labels = ops.take_along_axis(labels, index, axis=1)
-        found = scores > 0
-        boxes = ops.where(found[..., None], boxes, 0.0)
-        return boxes, scores, ops.where(found, ops.cast(labels, "int32"), -1)
-
-    def compute_output_spec(self, images: Any, logits: Any, deltas: Any, boxes: Any) -> tuple:
-        """Return the outputs' shapes and types."""
-        shape = (images.shape[0], self.count)
-        return (
-            keras.KerasTensor((*shape, 4), boxes.dtype),
-            keras.KerasTensor(shape, logits.dtype),
-            keras.KerasTensor(shape, "int32"),
-        )
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "count": self.count,
-            "score_threshold": self.score_threshold,
-            "iou_threshold": self.iou_threshold,
-        }
-
-
-@keras.saving.register_keras_serializable(package="keras_paca")
-class MasksOfLabels(keras.layers.Layer):
-    """The probabilities of the mask of each box's own class, and the number of boxes.
-
-    Input shape: logits (batch, n, height, width, classes) and labels (batch, n), -1 for none.
-    Output shape: (batch, n, height, width) and (batch,).
-    """
-
-    def call(self, logits: Any, labels: Any) -> tuple[Any, Any]:
-        """Return the masks and the count."""
-        index = ops.maximum(labels, 0)[..., None, None, None]
-        index = ops.broadcast_to(index, (*ops.shape(logits)[:4], 1))
-        masks = ops.sigmoid(ops.take_along_axis(logits, index, axis=4)[..., 0])
-        found = labels >= 0
-        masks = ops.where(found[..., None, None], masks, 0.0)
-        return masks, ops.sum(ops.cast(found, "int32"), axis=1)
-
-    def compute_output_spec(self, logits: Any, labels: Any) -> tuple:
-        """Return the outputs' shapes and types."""
-        return (
-            keras.KerasTensor(logits.shape[:4], logits.dtype),
-            keras.KerasTensor(labels.shape[:1], "int32"),
-        )
-
-
-def anchors_of(levels: Any) -> list[Any]:
-    """Return the anchors (n, 4) of each level's map."""
-    return [
-        level_anchors(*ops.shape(level)[1:3], stride)
-        for level, stride in zip(levels, STRIDES, strict=True)
-    ]
-
-
-# --- The model --------------------------------------------------------------------------------
-
-
-@keras.saving.register_keras_serializable(package="keras_paca")
-class MaskRCNN(PyramidModel):
+class MaskRCNN(BaseModel):
     """Boxes, classes and masks of the objects in images, on any backbone with `pyramid_outputs`.
 
     backbone -> feature pyramid -> region proposals -> box head -> mask head. `fit` takes images
     and a dict of
 
-    - "boxes" (batch, m, 4), in `bounding_box_format`, padded with anything;
-    - "labels" or "classes" (batch, m), integers, -1 where padded;
-    - "masks", booleans or uint8 (batch, m, height, width), or one integer instance map (batch,
-      height, width) that holds i + 1 where object i is and 0 elsewhere.
+    - "boxes" (batch, n, 4), in `bounding_box_format`, padded with anything; n may be 0 and differ
+      from batch to batch;
+    - "labels" or "classes" (batch, n), integers, -1 where padded;
+    - perhaps "masks", booleans or uint8 (batch, n, height, width), or one integer instance map
+      (batch, height, width) that holds i + 1 where object i is and 0 elsewhere. Without masks the
+      mask head isn't trained.
 
     The loss is the sum of cross-entropy and L1 of the proposals, cross-entropy and L1 of the
-    boxes, and binary cross-entropy of the masks; each is a metric of its own.
+    boxes, and binary cross-entropy of the masks; each is a metric of its own. `sample_weight`,
+    (batch,), weighs images.
 
     Args:
-        backbone: functional model with `pyramid_outputs` {"P2": KerasTensor, ... "P5"}. Its layers
-            are shared, not copied.
-        num_classes: number of classes, without the background.
-        bounding_box_format: of the boxes in and out, as `keras.utils.bounding_boxes` names them:
-            "xyxy" (pixels), "yxyx", "xywh", "center_xywh", "rel_xyxy", ...
-        channels: of the feature pyramid and its heads.
-        max_detections: boxes per image.
-        score_threshold: least probability of a detection.
-        iou_threshold: intersection over union above which detections of a class compete.
-        proposals: boxes per image that the heads look at.
-        candidates: boxes per level from which the proposals come; in training twice as many.
-        seed: of the samples in training.
-        name: name of the model.
-        dtype: dtype or policy of the heads, by default the backbone's.
-        trainable: whether the model trains at all.
+        backbone: keras.Model. Functional model with `pyramid_outputs` {"P2": KerasTensor, ...
+            "P5"}. Its layers are shared, not copied. A plain `keras.Model` becomes a model of a
+            class that keeps its levels when it is saved.
+        num_classes: int. Number of classes, without the background.
+        bounding_box_format: str. Format of the boxes in and out, as `keras.utils.bounding_boxes`
+            names it: "xyxy" (pixels), "yxyx", "xywh", "center_xywh", "rel_xyxy", ...
+        channels: int. Channels of the feature pyramid and its heads.
+        max_detections: int. Boxes per image.
+        score_threshold: float. Least probability of a detection.
+        iou_threshold: float. Intersection over union above which detections of a class compete.
+        proposals: int. Boxes per image that the heads look at.
+        candidates: int. Boxes per level from which the proposals come; in training twice as many.
+        seed: int. Seed of the samples in training.
+        class_names: Sequence of str. The name of each class, which a saved model keeps.
+        evaluation_transform: dict. How large images are made for the model: `{"short_side": 800,
+            "long_side": 1333}`, the least side and the limit of the other one, and perhaps
+            "pad_to", the side of the square to which they are padded.
+        frozen: Sequence of str. Paths of layers that don't train, such as "neck" or
+            "box_head/classify". Setting `layer.trainable` later changes it, so that a saved model
+            stays frozen where it was.
+        thawed: Sequence of str. Paths of layers that train inside frozen ones.
+        name: str. Name of the model.
+        dtype: Dtype or policy of the heads, by default the backbone's.
+        trainable: bool. Whether the model trains at all.
 
     Input shape: what the backbone takes, (batch, height, width, channels).
     Output shape: {"boxes": (batch, n, 4), "scores": (batch, n), "labels": (batch, n), "masks":
@@ -250,10 +85,19 @@ class MaskRCNN(PyramidModel):
     them into the image.
 
     Raises:
-        ValueError: if the parts don't fit one another.
+        ValueError: If the parts don't fit one another.
 
     Source: He et al., "Mask R-CNN", ICCV 2017.
+
+    Example:
+    >>> import keras_paca
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> detector = MaskRCNN(backbone, 2, channels=8, proposals=50, class_names=["cat", "dog"])
+    >>> detector.predict(np.zeros((1, 64, 64, 3)), verbose=0)["boxes"].shape
+    (1, 100, 4)
     """
+
+    _transform_keys = ("short_side", "long_side", "pad_to")
 
     def __init__(
         self,
@@ -267,10 +111,17 @@ class MaskRCNN(PyramidModel):
         proposals: int = 1000,
         candidates: int = 1000,
         seed: int | None = None,
+        class_names: Sequence[str] | None = None,
+        evaluation_transform: Mapping[str, Any] | None = None,
+        frozen: Sequence[str] = (),
+        thawed: Sequence[str] = (),
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
+        check_boolean("trainable", trainable)
+        bounding_box_format = check_box_format(bounding_box_format)
+        backbone = as_pyramid(backbone)
         pyramid = pyramid_levels(backbone)
         most = (len(STRIDES) * candidates, proposals * num_classes)
         if not (1 <= proposals <= most[0] and 1 <= max_detections <= most[1]):
@@ -282,7 +133,7 @@ class MaskRCNN(PyramidModel):
         given = keras.dtype_policies.get(dtype or backbone.dtype_policy)
         policy = default_policy(given)
         common = {"dtype": policy}
-        images = backbone.input
+        (images,) = backbone.inputs
         neck = FeaturePyramid(channels, name="neck", **common)
         rpn = RegionProposalNetwork(channels, name="rpn", **common)
         box_pooling = RegionPooling(BOX_BINS, name="box_regions", **common)
@@ -310,11 +161,9 @@ class MaskRCNN(PyramidModel):
             "count": count,
         }
         super().__init__(inputs=images, outputs=outputs, name=name)
-        self.first_stage = keras.Function(
+        self.first_stage = GraphPart(
             images, {"levels": levels, "objectness": objectness, "deltas": deltas}
         )
-        if not trainable:
-            self.trainable = False
         self.backbone, self.neck, self.rpn = backbone, neck, rpn
         self.box_pooling, self.mask_pooling = box_pooling, mask_pooling
         self.box_head, self.mask_head = box_head, mask_head
@@ -333,20 +182,23 @@ class MaskRCNN(PyramidModel):
             "candidates": candidates,
             "seed": seed,
         }
+        self._set_up(num_classes, class_names, evaluation_transform, frozen, thawed, trainable)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict:
         """Return detections; in training the first stage's maps, logits and deltas."""
+        images = only_image(inputs, self.inputs[0].name)
         if training:
-            return self.first_stage(inputs)
-        return self._convert(super().call(inputs, training=False, mask=mask), inputs)
+            return self.first_stage(images, training=True)
+        return self._convert(super().call(images, training=False, mask=mask), images)
 
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, mask: Any = None
     ) -> dict:
         """Return what `call` returns, symbolically."""
+        images = only_image(inputs, self.inputs[0].name)
         if training:
-            return self.first_stage.compute_output_spec(inputs)
-        return super().compute_output_spec(inputs)
+            return self.first_stage.model.compute_output_spec(images)
+        return super().compute_output_spec(images)
 
     def _convert(self, outputs: dict, images: Any) -> dict:
         """Return detections in the user's format of boxes."""
@@ -360,20 +212,31 @@ class MaskRCNN(PyramidModel):
 
     # --- Training -----------------------------------------------------------------------------
 
-    def compile(self, optimizer: Any = "auto", **kwargs: Any) -> None:
+    def compile(
+        self,
+        optimizer: Any = "auto",
+        loss_weights: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Configure training; the losses are the model's own.
 
         Args:
             optimizer: "auto" is the official AdamW, learning rate 1e-4, weight decay 0.05 but for
                 norms and biases.
-            **kwargs: as in `keras.Model.compile`.
+            loss_weights: dict. Factors of the losses in their sum, by the names "rpn_class_loss",
+                "rpn_box_loss", "class_loss", "box_loss" and "mask_loss"; 1 where left out.
+            **kwargs: As in `keras.Model.compile`.
+
+        Raises:
+            ValueError: If there is a loss or metric of one's own, or a factor of another name.
         """
-        if kwargs.get("loss") is not None or kwargs.get("metrics") is not None:
+        if any(kwargs.get(name) is not None for name in ("loss", "metrics", "weighted_metrics")):
             raise ValueError("MaskRCNN has its own losses and metrics and takes no others.")
+        self._factors = _check_loss_weights(loss_weights)
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.05)
             optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(optimizer=optimizer, loss_weights=loss_weights, **kwargs)
 
     def compute_loss(
         self,
@@ -383,37 +246,69 @@ class MaskRCNN(PyramidModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the sum of the five losses, and track each."""
+        """Return the sum of the five losses and of what layers add, and track each of the five."""
+        # before `first_stage` below, which would add the layers' losses again
+        added = [self._aggregate_additional_loss(loss) for loss in self.losses]
+        images = only_image(x, self.inputs[0].name)
         if "levels" not in y_pred:
-            y_pred = self.first_stage(x)
-        objects, labels, masks = self._objects(x, y)
-        losses = self._proposal_losses(x, y_pred, objects, labels >= 0)
-        losses += self._region_losses(x, y_pred, objects, labels, masks)
+            y_pred = self.first_stage(images)
+        objects, labels, masks = self._objects(images, y)
+        weights = _image_weights(sample_weight, images)
+        losses = self._proposal_losses(y_pred, objects, labels >= 0, weights)
+        losses += self._region_losses(images, y_pred, objects, labels, masks, weights)
         for tracker, loss in zip(self.loss_trackers, losses, strict=True):
             tracker.update_state(loss)
-        return sum(losses)
+        total = sum(factor * loss for factor, loss in zip(self._factors, losses, strict=True))
+        # Keras's way to divide a loss by the number of devices that work together
+        return self._aggregate_additional_loss(total) + sum(added)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Return the tracked losses."""
         return self.get_metrics_result()
 
+    def _prepare_fit(self, given: dict) -> dict:
+        if given.get("class_weight") is not None:
+            raise ValueError(
+                "A MaskRCNN takes no `class_weight`. Weigh images by `sample_weight`, or losses by "
+                f"`compile(loss_weights=...)`. Received: class_weight={given['class_weight']!r}"
+            )
+        return given
+
+    def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
+        shape = tuple(np.shape(only_image(x, self.inputs[0].name)))
+        size = shape[1:3] if len(shape) == 4 else (None, None)
+        check_objects(y, size, self.bounding_box_format, self.num_classes, is_first)
+        if sample_weight is not None:
+            _check_weights_shape(sample_weight)
+        if "masks" not in y and self.mask_head.trainable:
+            warn_user(
+                "The targets hold no masks, so the mask head isn't trained. Set "
+                "`mask_head.trainable = False` before `compile` to say so."
+            )
+
     def _objects(self, images: Any, y: Any) -> tuple[Any, Any, Any]:
-        """Return true boxes (b, m, 4) in pixels, labels (b, m) and masks."""
+        """Return true boxes (b, m, 4) in pixels, labels (b, m), and masks or `None`."""
+        check_shapes(y, tuple(images.shape[1:3]))
         labels = ops.cast(y["labels"] if "labels" in y else y["classes"], "int32")
         height, width = ops.shape(images)[1:3]
         boxes = ops.cast(y["boxes"], keras.config.floatx())
-        if self.bounding_box_format != "xyxy":
-            boxes = keras.utils.bounding_boxes.convert_format(
-                boxes, self.bounding_box_format, "xyxy", height, width
-            )
+        masks = y.get("masks")
+        if not boxes.shape[1]:  # none, or an unknown number: one of padding, to be the best of
+            boxes, labels, masks = _pad_objects(boxes, labels, masks)
+        source = self.bounding_box_format
+        if source == "rel_center_xywh":  # of which Keras 3.13 exchanges height and width
+            sides = [ops.cast(side, boxes.dtype) for side in (width, height, width, height)]
+            source, boxes = "center_xywh", boxes * ops.stack(sides)
+        if source != "xyxy":
+            boxes = keras.utils.bounding_boxes.convert_format(boxes, source, "xyxy", height, width)
         boxes = clip_boxes(boxes, (height, width))
         # a class that there isn't, or nothing left inside the image: no object
         real = ops.logical_and(labels >= 0, labels < self.num_classes)
         real = ops.logical_and(real, ops.all(boxes[..., 2:] > boxes[..., :2], axis=-1))
         boxes = ops.where(real[..., None], boxes, 0.0)
-        return boxes, ops.where(real, labels, -1), y["masks"]
+        return boxes, ops.where(real, labels, -1), masks
 
-    def _proposal_losses(self, images: Any, first: dict, objects: Any, present: Any) -> list[Any]:
+    def _proposal_losses(self, first: dict, objects: Any, present: Any, weights: Any) -> list[Any]:
         """Return the losses of objectness and deltas on a sample of 256 anchors."""
         anchors = ops.concatenate(anchors_of(first["levels"]), axis=0)
         logits = ops.concatenate(first["objectness"], axis=1)
@@ -431,12 +326,12 @@ class MaskRCNN(PyramidModel):
         target = encode_boxes(wanted, ops.take_along_axis(everywhere, index[..., None], axis=1))
         moves = ops.take_along_axis(deltas, index[..., None], axis=1)
         count = ops.maximum(ops.sum(used), 1.0)
-        entropy = ops.sum(used * binary_entropy(logits, positive)) / count
-        distance = ops.sum(positive[..., None] * ops.abs(moves - target)) / count
-        return [entropy, distance]
+        entropy = ops.sum(weights * used * binary_entropy(logits, positive)) / count
+        distance = ops.sum(ops.abs(moves - target), axis=-1)
+        return [entropy, ops.sum(weights * positive * distance) / count]
 
     def _region_losses(
-        self, images: Any, first: dict, objects: Any, labels: Any, masks: Any
+        self, images: Any, first: dict, objects: Any, labels: Any, masks: Any, weights: Any
     ) -> list[Any]:
         """Return the losses of classes, boxes and masks on a sample of 512 regions."""
         count = min(512, self._config["proposals"])
@@ -463,10 +358,12 @@ class MaskRCNN(PyramidModel):
         total = ops.maximum(ops.sum(ops.cast(used, keras.config.floatx())), 1.0)
         target = ops.where(positive, labels, self.num_classes)
         entropy = ops.sparse_categorical_crossentropy(target, logits, from_logits=True)
-        class_loss = ops.sum(ops.where(used, entropy, 0.0)) / total
+        class_loss = ops.sum(weights * ops.where(used, entropy, 0.0)) / total
         moves = ops.take_along_axis(deltas, labels[..., None, None], axis=2)[..., 0, :]
         distance = ops.sum(ops.abs(moves - encode_boxes(wanted, boxes, DEVIATIONS)), axis=-1)
-        box_loss = ops.sum(ops.where(positive, distance, 0.0)) / total
+        box_loss = ops.sum(weights * ops.where(positive, distance, 0.0)) / total
+        if masks is None:
+            return [class_loss, box_loss, ops.zeros((), box_loss.dtype)]
 
         first_ones = slice(0, count // 4)  # the positive ones
         boxes, of, labels = boxes[:, first_ones], of[:, first_ones], labels[:, first_ones]
@@ -477,7 +374,7 @@ class MaskRCNN(PyramidModel):
         mask_logits = ops.take_along_axis(mask_logits, of_class, axis=4)[..., 0]
         entropy = binary_entropy(mask_logits, crop_masks(masks, of, boxes, size))
         entropy = ops.where(positive, ops.mean(entropy, axis=(2, 3)), 0.0)
-        mask_loss = ops.sum(entropy) / ops.maximum(
+        mask_loss = ops.sum(weights * entropy) / ops.maximum(
             ops.sum(ops.cast(positive, keras.config.floatx())), 1.0
         )
         return [class_loss, box_loss, mask_loss]
@@ -487,9 +384,9 @@ class MaskRCNN(PyramidModel):
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             **self._config,
+            **self._shared_config(),
             "name": self.name,
             "dtype": serialize_policy(self.dtype_policy, [self.box_head, self.mask_head]),
-            "trainable": self.trainable,
         }
 
     @classmethod
@@ -498,6 +395,50 @@ class MaskRCNN(PyramidModel):
         backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects)
         dtype = keras.dtype_policies.get(config["dtype"])
         return cls(**{**config, "backbone": backbone, "dtype": dtype})
+
+
+def _check_loss_weights(loss_weights: Any) -> tuple[float, ...]:
+    """Return the factor of each loss, by their order in `LOSSES`."""
+    given = {} if loss_weights is None else loss_weights
+    good = isinstance(given, Mapping) and set(given) <= set(LOSSES)
+    good = good and all(isinstance(value, Real) and value >= 0 for value in given.values())
+    if not good:
+        raise ValueError(
+            f"`loss_weights` must be a dict with some of the names {', '.join(LOSSES)} and numbers "
+            f"from 0. Received: loss_weights={loss_weights!r}"
+        )
+    return tuple(float(given.get(name, 1.0)) for name in LOSSES)
+
+
+def _check_weights_shape(sample_weight: Any) -> None:
+    shape = None if isinstance(sample_weight, Mapping) else tuple(np.shape(sample_weight))
+    if shape is None or len(shape) not in (1, 2) or any(side != 1 for side in shape[1:]):
+        received = list(sample_weight) if shape is None else f"an array of shape {shape}"
+        raise ValueError(
+            "`sample_weight` must have the shape (batch,), one weight for each image. "
+            f"Received: sample_weight={received}"
+        )
+
+
+def _image_weights(sample_weight: Any, images: Any) -> Any:
+    """Return the weights of images (b, 1), 1 where there are none."""
+    if sample_weight is None:
+        return ops.ones((ops.shape(images)[0], 1), keras.config.floatx())
+    weights = keras.tree.flatten(sample_weight)[0]  # Keras repeats them for each target
+    _check_weights_shape(weights)
+    return ops.cast(ops.reshape(weights, (-1, 1)), keras.config.floatx())
+
+
+def _pad_objects(boxes: Any, labels: Any, masks: Any) -> tuple[Any, Any, Any]:
+    """Return objects with one of padding more."""
+    batch = ops.shape(boxes)[0]
+    boxes = ops.concatenate([boxes, ops.zeros((batch, 1, 4), boxes.dtype)], axis=1)
+    labels = ops.concatenate([labels, ops.full((batch, 1), -1, dtype=labels.dtype)], axis=1)
+    if masks is not None and len(masks.shape) == 4:
+        masks = ops.convert_to_tensor(masks)
+        more = ops.zeros((batch, 1, *ops.shape(masks)[2:]), masks.dtype)
+        masks = ops.concatenate([masks, more], axis=1)
+    return boxes, labels, masks
 
 
 def binary_entropy(logits: Any, targets: Any) -> Any:

@@ -4,13 +4,15 @@ Paper: https://arxiv.org/abs/2203.11987. Official code: https://github.com/iVMCL
 Read from top to bottom: checkpoint keys, weights, variants.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_paca import weights
 from keras_paca.backbones import paca_vit
+from keras_paca.backbones.arguments import complete
 from keras_paca.detection.mask_rcnn import MaskRCNN
+from keras_paca.labels import coco_classes
 
 # --- Checkpoint keys ------------------------------------------------------------------------
 
@@ -49,6 +51,11 @@ def checkpoint_map(detector: MaskRCNN) -> weights.KeyMap:
 
 
 # --- Weights --------------------------------------------------------------------------------
+
+COCO = {  # what the released files are for
+    "class_names": coco_classes(),
+    "evaluation_transform": {"short_side": 800, "long_side": 1333},
+}
 
 CLASS_KEYS = {  # official prefix: (Keras prefix, outputs of a detector of n classes)
     "roi_head.bbox_head.fc_cls": ("box_head/classify", lambda n: n + 1),
@@ -131,6 +138,8 @@ def _variant(size: str) -> Callable[..., MaskRCNN]:
         proposals: int = 1000,
         candidates: int = 1000,
         seed: int | None = None,
+        class_names: Sequence[str] | None = None,
+        evaluation_transform: Mapping[str, Any] | None = None,
         weights_url: str | None = None,
         dtype: Any = None,
     ) -> MaskRCNN:
@@ -157,6 +166,8 @@ def _variant(size: str) -> Callable[..., MaskRCNN]:
             proposals=proposals,
             candidates=candidates,
             seed=seed,
+            class_names=class_names,
+            evaluation_transform=evaluation_transform,
             name=name,
             dtype=dtype,
         )
@@ -191,6 +202,8 @@ def _build(
         name=f"paca_{size}",
         **backbone_options,
     )
+    known = COCO if file is not None else checkpoint.information if checkpoint else {}
+    complete(options, known, options["num_classes"])
     detector = MaskRCNN(backbone, **options)
     if file is not None:
         key_map = checkpoint_map(detector)
@@ -230,6 +243,10 @@ _DOCSTRING = """Build a Mask R-CNN on PaCa-{size}, with the weights released for
         proposals: boxes per image that the heads look at.
         candidates: boxes per level from which the proposals come; in training twice as many.
         seed: of the samples in training.
+        class_names: Sequence of str. The name of each class, which a saved model keeps; by default
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How large images are made for the model, such as
+            `{{"short_side": 800, "long_side": 1333}}`; by default that of the file.
         weights_url: where a mirror of the released files lies; by default the environment
             variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
         dtype: dtype or policy of every layer.

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from keras import ops
 
 from keras_paca.detection.box_formats import brief
 from keras_paca.detection.paste import check_fraction, paste_mask, read_predictions
-from keras_paca.explain.pictures import new_figure
+from keras_paca.explain.pictures import new_figure, rgb_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +46,7 @@ def plot_detections(
         ValueError: If the images or the predictions are of another form, the boxes can't be of
             this format, or a label has no name.
     """
-    images = _check_images(images)
+    images = rgb_images(images)
     size = images.shape[1:3]
     check_fraction("score_threshold", score_threshold)
     if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
@@ -62,9 +61,7 @@ def plot_detections(
     names = _names_of(found["labels"][drawn], class_names)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(3 * columns, 3 * rows * size[0] / size[1])
-    if path is not None:
-        _check_path(Path(path), figure)
+    figure = new_figure(3 * columns, 3 * rows * size[0] / size[1], path)
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
 
@@ -92,26 +89,6 @@ def plot_detections(
     return figure
 
 
-def _check_images(images: Any) -> np.ndarray:
-    """Return images as uint8 (batch, height, width, 3)."""
-    array = ops.convert_to_numpy(images)
-    if array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
-        raise ValueError(
-            "`images` must have the shape (batch, height, width, 3). "
-            f"Received: images of shape {array.shape}"
-        )
-    if array.dtype.kind not in "iu":
-        array = array.astype("float32")
-        largest = np.abs(array).max()
-        # Images normalised with ImageNet's mean and deviation reach 2.7; NaN is refused as well.
-        if largest != 0 and not largest > 3:
-            raise ValueError(
-                "`images` must be RGB in 0..255. Received: values from "
-                f"{array.min():.3g} to {array.max():.3g}"
-            )
-    return np.clip(array, 0, 255).astype("uint8")
-
-
 def _names_of(labels: np.ndarray, class_names: Any) -> dict[int, str]:
     """Return the name of each label."""
     numbers = sorted({int(label) for label in labels})
@@ -130,17 +107,3 @@ def _names_of(labels: np.ndarray, class_names: Any) -> dict[int, str]:
             f"predictions with the label {unknown[0]}, counted from 0"
         )
     return {number: str(known[number]) for number in numbers}
-
-
-def _check_path(path: Path, figure: "Figure") -> None:
-    """Refuse a path to which matplotlib can't save."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"`path` must be in a folder that exists. No such folder: {path.parent}"
-        )
-    formats = figure.canvas.get_supported_filetypes()
-    if path.is_dir() or (path.suffix and path.suffix[1:].lower() not in formats):
-        raise ValueError(
-            f"`path` must be a file that ends in one of {', '.join(sorted(formats))}. "
-            f"Received: path={str(path)!r}"
-        )

@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from keras_paca.detection.boxes import decode_boxes, suppress
-from keras_paca.layers.frozen import NestedLayer
 from keras_paca.layers.maps import count_patches
+from keras_paca.layers.nested import NestedLayer
+from keras_paca.layers.softmax import logits_policy
 
 STRIDES = (4, 8, 16, 32, 64)
 RATIOS = (0.5, 1.0, 2.0)  # height over width
@@ -59,8 +60,9 @@ class RegionProposalNetwork(NestedLayer):
         super().__init__(**kwargs)
         self.channels = channels
         self.conv = self._conv(channels, 3, "conv", activation="relu")
-        self.objectness = self._conv(len(RATIOS), 1, "objectness")
-        self.deltas = self._conv(4 * len(RATIOS), 1, "deltas")
+        exact = logits_policy(self.dtype_policy)
+        self.objectness = self._conv(len(RATIOS), 1, "objectness", dtype=exact)
+        self.deltas = self._conv(4 * len(RATIOS), 1, "deltas", dtype=exact)
 
     def _conv(self, filters: int, size: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:
         return keras.layers.Conv2D(
@@ -69,9 +71,8 @@ class RegionProposalNetwork(NestedLayer):
             padding="same",
             data_format="channels_last",
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            dtype=self.dtype_policy,
             name=name,
-            **kwargs,
+            **{"dtype": self.dtype_policy, **kwargs},
         )
 
     def build(self, input_shape: Sequence[tuple]) -> None:

@@ -41,7 +41,7 @@ def assign(
     is_positive = best >= positive
     most = ops.max(iou, axis=2, keepdims=True)
     taken = ops.logical_and(iou == most, most >= least)
-    number = ops.arange(1, objects.shape[1] + 1, dtype="int32")[:, None]
+    number = ops.expand_dims(ops.arange(1, ops.shape(objects)[1] + 1, dtype="int32"), 1)
     last = ops.max(ops.where(taken, number, 0), axis=1)  # of the objects that take the box, plus 1
     index = ops.where(last > 0, last - 1, index)
     is_positive = ops.logical_or(is_positive, last > 0)
@@ -93,8 +93,8 @@ def crop_masks(masks: Any, index: Any, boxes: Any, size: int) -> Any:
     """Return the masks of objects inside boxes, on a grid of size x size.
 
     Args:
-        masks: (b, m, height, width), booleans or 0 and 1; or an instance map (b, height, width)
-            that holds i + 1 where object i is.
+        masks: (b, m, height, width), booleans, or numbers that are 0 outside the object; or an
+            instance map (b, height, width) that holds i + 1 where object i is.
         index: (b, n), the object of each box.
         boxes: (b, n, 4).
         size: rows and columns of the grid.
@@ -111,7 +111,7 @@ def crop_masks(masks: Any, index: Any, boxes: Any, size: int) -> Any:
         if len(masks.shape) == 3:
             chosen = ops.expand_dims(ops.cast(masks, "int32"), 1) == of + 1  # (b, n, h, w)
         else:
-            chosen = ops.take_along_axis(masks, of, axis=1)
+            chosen = ops.cast(ops.take_along_axis(masks, of, axis=1), "bool")
         place = part - 0.5
         rows = sample_weights(place[..., 1], place[..., 3], size, height, ops.arange(height))
         columns = sample_weights(place[..., 0], place[..., 2], size, width, ops.arange(width))

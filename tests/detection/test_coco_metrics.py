@@ -18,7 +18,8 @@ from keras_paca.detection import (
     evaluate_detections,
     read_coco,
 )
-from keras_paca.detection.evaluation import pad_image, resize_bilinear, resized_size
+from keras_paca.detection.predict import pad_image
+from keras_paca.preprocessing.whole import resize_bilinear, resized_size
 from tests.marks import slow_but_on_torch
 
 SIZE = (60, 80)

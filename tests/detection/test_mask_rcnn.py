@@ -49,6 +49,20 @@ def scene(count, height, width, objects=3, seed=0):
     return images, {"boxes": boxes, "labels": labels, "masks": masks}
 
 
+class Stream(keras.utils.PyDataset):
+    """Batches, from a data set."""
+
+    def __init__(self, *batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
 NAMES = {"rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss", "loss"}
 
 
@@ -107,13 +121,17 @@ def test_images_without_objects(kind, detector):
 
 @slow_but_on_torch
 def test_boxes_outside_the_image_and_unknown_labels_are_no_objects(detector):
+    """Labels without a class are refused in arrays, and ignored in a data set."""
     images, objects = scene(1, 48, 48)
     objects["boxes"][0, 0] = [60, 60, 90, 90]
     objects["boxes"][0, 1] = [30, 10, 20, 20]
     objects["labels"][0, 2] = 7
     model = detector()
     model.compile(keras.optimizers.SGD(0.0))
-    history = model.fit(images, objects, verbose=0).history
+    with pytest.raises(ValueError, match=r"labels with \[7\]"):
+        model.fit(images, objects, verbose=0)
+    with pytest.warns(UserWarning, match=r"labels \[7\].* are ignored"):
+        history = model.fit(Stream((images, objects)), verbose=0).history
     assert history["box_loss"] == history["mask_loss"] == [0.0]
     assert np.isfinite(history["loss"][0])
 

@@ -7,9 +7,9 @@ from keras import ops
 from keras_paca import weights
 from keras_paca.detection import PaCaTinyMaskRCNN
 from keras_paca.detection.boxes import pairwise_iou
-from keras_paca.detection.mask_rcnn import anchors_of
 from keras_paca.detection.paca import load_weights as load_detector
 from keras_paca.detection.proposals import make_proposals
+from keras_paca.detection.stages import anchors_of
 from keras_paca.segmentation import PaCaTinySegmenter
 from keras_paca.segmentation.paca import load_weights
 from tests.parity import official
