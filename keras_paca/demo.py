@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_paca.backbones import PaCaViT
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+from keras_paca.explain.pictures import new_figure
 from keras_paca.extras import install_command
 
 SIDE, EPOCHS, BATCH = 64, 8, 64
@@ -40,11 +41,15 @@ def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
 
     Raises:
         ImportError: without scikit-learn or matplotlib (the extra `demo`).
+        ValueError: if `output` is a file.
         RuntimeError: if the model learned less than it should, its clusters are too much alike,
             or a reloaded model disagrees.
     """
     output = Path(output)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"`output` must be a folder. Received a file: {output}")
     output.mkdir(parents=True, exist_ok=True)
+    new_figure(1, 1)  # says at once what is missing for the picture at the end
     keras.utils.set_random_seed(0)
     (train_images, train_labels), (test_images, test_labels) = load_digits()
     print(

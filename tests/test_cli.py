@@ -62,7 +62,7 @@ def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
         tuned.update(
             options, batch=training.batch_size, size=training.image_size, seed=training.seed
         )
-        return 0.5
+        (output / "best.keras").touch()
 
     arguments = ["--model", "base", "--clustering", "mlp", "--clusters", "9,8,7,0", "--blockwise"]
     arguments += ["--weights", "none", "--image-size", "64"]
@@ -74,7 +74,7 @@ def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
         arguments += [str(tmp_path), "--output", str(tmp_path / "run"), "--drop-path-rate", "0.25"]
         arguments += ["--head-epochs", "2", "--epochs", "5", "--batch-size", "3", "--seed", "7"]
         arguments += ["--learning-rate", "0.01"]
-        monkeypatch.setattr("keras_paca.train.fine_tune", fine_tune)
+        monkeypatch.setattr("keras_paca.commands.train.fine_tune", fine_tune)
         monkeypatch.setattr("keras_paca.PaCaBase", lambda **options: built.update(options))
     else:
         Image.new("RGB", (40, 40)).save(tmp_path / "image.png")
@@ -85,7 +85,11 @@ def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
     if command == "predict":
         assert built == model
         return
-    assert built == {**model, "classes": 2, "drop_path_rate": 0.25}
+    assert built == {
+        **model, "classes": 2, "drop_path_rate": 0.25, "class_names": ["a", "b"],
+        "evaluation_transform": {"image_size": 64, "crop": 0.9},
+    }  # fmt: skip
+    assert tuned.pop("on_phase")
     assert tuned == {
         "head_epochs": 2, "epochs": 5, "learning_rate": 0.01, "batch": 3, "size": 64, "seed": 7,
     }  # fmt: skip
@@ -146,40 +150,12 @@ def test_convert(tiny_file, tmp_path, capsys):
 
 
 @slow_but_on_torch
-def test_train_and_predict_with_what_came_out(tmp_path, monkeypatch, capsys):
-    transform = preprocessing.evaluation_transform
-    draw = np.random.default_rng(0)
-    for name, level in (("bright", 200), ("dark", 50)):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(6):
-            pixels = draw.normal(level, 20, (40, 40, 3)).clip(0, 255).astype("uint8")
-            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
-    command = ["train", str(tmp_path / "data"), "--output", str(tmp_path / "run")]
-    command += ["--weights", "none", "--image-size", "32", "--batch-size", "16"]
-    command += ["--head-epochs", "0", "--epochs", "1"]
-    assert cli.main(command) == 0
-    assert "best validation accuracy" in capsys.readouterr().out
-    best = str(tmp_path / "run" / "best.keras")
-    image = str(tmp_path / "data" / "dark" / "0.png")
-    seen = []
-    monkeypatch.setattr(
-        preprocessing, "evaluation_transform",
-        lambda *arguments: seen.append(arguments[1]) or transform(*arguments),
-    )  # fmt: skip
-    assert cli.main(["predict", image, "--model", best]) == 0
-    assert "bright" in capsys.readouterr().out
-    assert seen == [32]  # as trained
-    assert cli.main([*command, "--epochs", "2"]) == 1
-    assert "other settings" in capsys.readouterr().err
-
-
-@slow_but_on_torch
 @pytest.mark.parametrize(
     "arguments",
     [
         ["predict", "none.jpg"],
         ["predict", "text.jpg"],
-        ["predict", "."],
+        ["predict", "empty"],
         ["predict", "image.png", "--model", "none.keras"],
         ["predict", "image.png", "--model", "text.keras"],
         ["predict", "image.png", "--model", "huge"],
@@ -200,6 +176,10 @@ def test_train_and_predict_with_what_came_out(tmp_path, monkeypatch, capsys):
         ["convert", "none.pth", "out.keras"],
         ["convert", "text.pth", "out.keras"],
         ["convert", "image.png", "out.txt"],
+        ["convert", "broken.keras", "no/such/folder.safetensors"],
+        ["demo", "--output", "image.png"],
+        ["predict", "image.png", "--weights", "none", "--output", "image.png"],
+        ["export", "broken.keras", "no/such/model.onnx"],
     ],
     ids=" ".join,
 )

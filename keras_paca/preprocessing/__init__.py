@@ -1,6 +1,7 @@
 """From image files to the model's input, and from its scores to names."""
 
 from keras_paca.labels import imagenet_classes
+from keras_paca.preprocessing.folders import find_images, list_images, split_files
 from keras_paca.preprocessing.imagenet import decode_predictions
 from keras_paca.preprocessing.layer import EvaluationTransform
 from keras_paca.preprocessing.pictures import load_image
@@ -10,6 +11,9 @@ __all__ = [
     "EvaluationTransform",
     "decode_predictions",
     "evaluation_transform",
+    "find_images",
     "imagenet_classes",
+    "list_images",
     "load_image",
+    "split_files",
 ]

@@ -1,6 +1,16 @@
 """Recipes: images in folders, and fine-tuning."""
 
+from keras_paca.preprocessing import find_images, list_images, split_files
+from keras_paca.train.evaluation import evaluate_classifier
 from keras_paca.train.fine_tune import best_accuracy, fine_tune
-from keras_paca.train.image_folder import ImageFolder, find_images, split_files
+from keras_paca.train.image_folder import ImageFolder
 
-__all__ = ["ImageFolder", "best_accuracy", "find_images", "fine_tune", "split_files"]
+__all__ = [
+    "ImageFolder",
+    "best_accuracy",
+    "evaluate_classifier",
+    "find_images",
+    "fine_tune",
+    "list_images",
+    "split_files",
+]

@@ -10,9 +10,6 @@ import numpy as np
 
 from keras_paca.preprocessing.pictures import read_picture
 from keras_paca.preprocessing.transform import CROP, check_size, transform_rgb
-from keras_paca.train.image_files import find_images, list_images, split_files
-
-__all__ = ["ImageFolder", "find_images", "list_images", "random_box", "split_files"]
 
 
 class ImageFolder(keras.utils.PyDataset):

@@ -696,7 +696,7 @@ def test_export_command(classifier, tmp_path, capsys):
     assert main(["export", model, str(target)]) == 1
     assert "image_size=224" in capsys.readouterr().err
     assert main(["export", model, str(target), "--representative", str(tmp_path)]) == 1
-    assert "No images" in capsys.readouterr().err
+    assert "with none, only 1 .keras, 1 .tflite" in capsys.readouterr().err
 
 
 @pytest.mark.slow

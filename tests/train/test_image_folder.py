@@ -1,7 +1,5 @@
 """Images in folders: which count, what is refused, and the batches made of them."""
 
-import doctest
-import importlib
 import math
 import os
 import pickle
@@ -14,13 +12,8 @@ import pytest
 from PIL import Image
 
 from keras_paca import evaluation_transform
-from keras_paca.train.image_folder import (
-    ImageFolder,
-    find_images,
-    list_images,
-    random_box,
-    split_files,
-)
+from keras_paca.preprocessing.folders import find_images, list_images, split_files
+from keras_paca.train.image_folder import ImageFolder, random_box
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
@@ -473,9 +466,3 @@ def test_classes_that_cannot_be_split():
         split_files([("a", 0), ("b", 0), ("lonely.png", 1)])
     with pytest.raises(ValueError, match="Received: no files"):
         split_files([])
-
-
-@pytest.mark.parametrize("module", ["image_files", "image_folder"])
-def test_examples_of_docstrings(module):
-    failures, tests = doctest.testmod(importlib.import_module(f"keras_paca.train.{module}"))
-    assert (failures, tests > 0) == (0, True)

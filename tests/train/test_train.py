@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_paca import evaluation_transform
 from keras_paca.train import ImageFolder, find_images, fine_tune, split_files
-from keras_paca.train.image_folder import random_box
 from tests.marks import slow_but_on_torch
 
 
@@ -23,77 +21,6 @@ def folder(tmp_path):
             pixels = draw.normal(level, 25, (40 + i, 60, 3)).clip(0, 255).astype("uint8")
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
     return tmp_path / "data"
-
-
-def test_find_and_split(folder):
-    files, classes = find_images(folder)
-    assert classes == ["bright", "dark"]
-    assert len(files) == 20
-    training, validation = split_files(files, 0.3, seed=1)
-    assert sorted(training + validation) == sorted(files)
-    assert [label for _, label in validation] == [0] * 3 + [1] * 3
-    assert split_files(files, 0.3, seed=1) == (training, validation)
-    assert split_files(files, 0.3, seed=2) != (training, validation)
-    tiny = [(folder / "a", 0), (folder / "b", 0)]
-    for share in (0.01, 0.99):
-        assert [len(part) for part in split_files(tiny, share)] == [1, 1]
-    with pytest.raises(ValueError, match="must lie in"):
-        split_files(files, 1.0)
-
-
-def test_validation_images_are_the_official_transform(folder):
-    files, _ = find_images(folder)
-    data = ImageFolder(files, classes=2, image_size=32, batch_size=8)
-    assert len(data) == 3
-    images, labels = data[2]
-    assert images.shape == (4, 32, 32, 3)
-    assert images.dtype == np.float32
-    np.testing.assert_array_equal(labels, [[0, 1]] * 4)
-    np.testing.assert_array_equal(images[0], evaluation_transform(files[16][0], 32))
-
-
-def test_training_images_are_drawn_anew_each_epoch(folder):
-    files, _ = find_images(folder)
-    data = ImageFolder(files, classes=2, image_size=32, batch_size=20, training=True, seed=3)
-    again = ImageFolder(files, classes=2, image_size=32, batch_size=20, training=True, seed=3)
-    (first, labels), (same, _) = data[0], again[0]
-    np.testing.assert_array_equal(first, same)
-    assert labels.sum(axis=0).tolist() == [10, 10]
-    assert labels[:10, 0].sum() not in (0, 10)  # shuffled
-    data.on_epoch_end()
-    assert (data[0][0] != first).any()
-
-
-def test_random_box_stays_inside():
-    draw = np.random.default_rng(0)
-    for width, height in ((60, 40), (1000, 3), (1, 1)):
-        for _ in range(200):
-            left, top, right, bottom = random_box(width, height, draw)
-            assert 0 <= left < right <= width + 1e-9
-            assert 0 <= top < bottom <= height + 1e-9
-
-
-@pytest.mark.parametrize("fault", ["missing", "file", "empty", "one class", "one image", "text"])
-def test_bad_folders(fault, folder, tmp_path):
-    errors = {"missing": FileNotFoundError}
-    place = folder
-    if fault == "missing":
-        place = tmp_path / "none"
-    elif fault == "file":
-        place = folder / "dark" / "0.png"
-    elif fault == "empty":
-        place = tmp_path / "empty"
-        place.mkdir()
-    elif fault == "one class":
-        (folder / "dark").rename(tmp_path / "elsewhere")
-    elif fault == "one image":
-        for i in range(1, 10):
-            (folder / "dark" / f"{i}.png").unlink()
-    else:
-        (folder / "dark" / "11.jpg").write_text("no picture")
-    with pytest.raises(errors.get(fault, ValueError)) as error:
-        find_images(place)
-    assert str(tmp_path) in str(error.value)
 
 
 def _data(folder):

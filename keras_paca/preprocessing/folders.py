@@ -57,7 +57,7 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image
-    >>> from keras_paca.train.image_files import list_images
+    >>> from keras_paca.preprocessing import list_images
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("b.png", "a.jpg", ".hidden.png"):
     ...     Image.new("RGB", (8, 8)).save(folder / name)
@@ -77,6 +77,7 @@ def find_images(
     folder: str | os.PathLike,
     *,
     image_size: int | tuple[int, int] | None = None,
+    least: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[tuple[Path, int]], list[str]]:
     """List and check the image files of a folder that has one folder per class.
@@ -89,6 +90,7 @@ def find_images(
         image_size: int or tuple of int. The size of the evaluation's images, or their (height,
             width), to refuse images so long and narrow that they can't be resized to it; `None`
             leaves that unchecked.
+        least: int. Least number of images per class: two to train, one of them to validate.
         progress: Callable. Called with the number of images read so far and the number of all
             after each of them, as reading many takes long.
 
@@ -98,15 +100,15 @@ def find_images(
     Raises:
         FileNotFoundError: If there is no such folder.
         ImportError: If Pillow isn't installed.
-        ValueError: If it is no folder, has fewer than two classes, a class without two images
-            (one to train, one to validate), or folders for training and validation instead of
-            classes; or if images can't be read: the error names how many, and the first ten.
+        ValueError: If it is no folder, has fewer than two classes, a class with too few images, or
+            folders for training and validation instead of classes; or if images can't be read: the
+            error names how many, and the first ten.
 
     Example:
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image
-    >>> from keras_paca.train import find_images
+    >>> from keras_paca.preprocessing import find_images
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"):
     ...     (folder / name).parent.mkdir(exist_ok=True)
@@ -122,12 +124,12 @@ def find_images(
         images, rest = _sort_out(_files_below(folder / name))
         files += [(path, label) for path in images]
         others += rest
-        if len(images) < 2:
+        if len(images) < least:
             left_out = f" beside {_count_suffixes(rest)}" if rest else ""
             few.append(f"{name!r} has {len(images)}{left_out}")
     if few:
         raise ValueError(
-            "Expected two images or more per class, one to train and one to validate. "
+            f"Expected at least {least} images per class{_why(least)}. "
             f"Received: {folder}, where {_join(few)}"
         )
     _warn_left_out(folder, others, _sort_out(_files_in(folder))[0])
@@ -155,7 +157,7 @@ def split_files(
             one.
 
     Example:
-    >>> from keras_paca.train import split_files
+    >>> from keras_paca.preprocessing import split_files
     >>> files = [(f"{i}.png", i % 2) for i in range(20)]
     >>> training, validation = split_files(files, share=0.1)
     >>> len(training), len(validation)
@@ -192,6 +194,10 @@ def _check_folder(folder: str | os.PathLike, expected: str) -> Path:
         unpack = " Unpack the archive first." if folder.suffix.lower() in ARCHIVES else ""
         raise ValueError(f"Expected {expected}. Received a file: {folder}.{unpack}")
     return folder
+
+
+def _why(least: int) -> str:
+    return ", one to train and one to validate" if least == 2 else ""
 
 
 def _find_classes(folder: Path) -> list[str]:

@@ -1,0 +1,1 @@
+"""The commands of `keras-paca`, one file each, and what they share."""

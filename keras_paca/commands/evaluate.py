@@ -1,0 +1,182 @@
+"""`keras-paca evaluate`: the measures of a classifier, a segmenter or a detector."""
+
+import argparse
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keras_paca.commands.models import check_images, kind_of, names_of, normalise, open_model
+from keras_paca.commands.pictures import sides_of, size_of
+from keras_paca.confusion import Confusion
+
+MOST = 20  # classes of a confusion matrix that is printed
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate what the given data are for."""
+    if options.annotations or options.images:
+        if not (options.annotations and options.images) or options.folder or options.masks:
+            raise ValueError(
+                "A detector is measured on --annotations and --images, without FOLDER and --masks."
+            )
+        return _evaluate_detector(options)
+    if options.folder is None:
+        raise ValueError(
+            "What to measure on is missing: FOLDER for a classifier, FOLDER and --masks for a "
+            "segmenter, --annotations and --images for a detector."
+        )
+    return _evaluate_segmenter(options) if options.masks else _evaluate_classifier(options)
+
+
+def _progress(every: int) -> Callable[[int, int], None]:
+    def progress(done: int, count: int) -> None:
+        if done % every == 0 or done == count:
+            print(f"{done} of {count} images", file=sys.stderr)
+
+    return progress
+
+
+def _expect(model: Any, kind: str, options: argparse.Namespace, data: str) -> None:
+    """Refuse a model of another kind than the data are for."""
+    found = kind_of(model)
+    if found != kind:
+        article = "an" if found[0] in "aeiou" else "a"
+        raise ValueError(
+            f"{data} are for a {kind}. Received: {options.model}, {article} {found} model"
+            if found in ("features", "other")
+            else f"{data} are for a {kind}. Received: {options.model}, {article} {found}"
+        )
+    check_images(model, options)
+
+
+# --- Detectors ----------------------------------------------------------------------------------
+
+
+def _evaluate_detector(options: argparse.Namespace) -> int:
+    from keras_paca.detection import evaluate_coco, read_coco
+
+    dataset = read_coco(options.annotations, options.images, options.limit)
+    model = open_model(options, "detection")
+    # a model of another kind is refused by `evaluate_coco`
+    sides = sides_of(model, options) if kind_of(model) == "detector" else {}
+    metrics = evaluate_coco(model, dataset, options.output, progress=_progress(100), **sides)
+    if options.json:
+        print(json.dumps({n: None if math.isnan(v) else v for n, v in metrics.items()}, indent=2))
+    elif options.csv:
+        rows = csv.writer(sys.stdout, lineterminator="\n")
+        rows.writerows([("measure", "value"), *metrics.items()])
+    else:
+        for name, value in metrics.items():
+            print(f"{name:16} {value:.4f}")
+    if options.output and not (options.json or options.csv):
+        print(f"detections in {options.output}")
+    return 0
+
+
+# --- Classifiers and segmenters -----------------------------------------------------------------
+
+
+def _evaluate_classifier(options: argparse.Namespace) -> int:
+    from keras_paca.train import ImageFolder, evaluate_classifier, find_images
+
+    _check_output(options)
+    model = open_model(options)
+    _expect(model, "classifier", options, "Folders of classes")
+    names = names_of(model, model.outputs[0].shape[-1], options)
+    size = size_of(model, options)
+    files, folders = find_images(options.folder, image_size=size, least=1)
+    unknown = [name for name in folders if name not in names]
+    if unknown:
+        raise ValueError(
+            f"The folders of {options.folder} must have the names of the model's classes, such as "
+            f"{names[0]!r}. Received: {', '.join(map(repr, unknown[:3]))}"
+        )
+    if options.limit is not None:
+        files = files[:: -(-len(files) // options.limit)]
+    files = [(path, names.index(folders[label])) for path, label in files]
+    data = ImageFolder(files, len(names), size, options.batch_size)
+    confusion = evaluate_classifier(_Normalised(model), data, names)
+    _report(confusion, options, {
+        "accuracy": confusion.accuracy, "mean class accuracy": confusion.mean_class_accuracy,
+    }, confusion.class_accuracies, "accuracy", "images")  # fmt: skip
+    return 0
+
+
+class _Normalised:
+    """A model that takes RGB in 0..255, whether or not it normalises it."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def predict_on_batch(self, images: Any) -> Any:
+        """Return the model's outputs."""
+        return self.model.predict_on_batch(normalise(self.model, images))
+
+
+def _evaluate_segmenter(options: argparse.Namespace) -> int:
+    from keras_paca.segmentation import evaluate_segmenter, find_masks
+
+    _check_output(options)
+    pairs = find_masks(options.folder, options.masks)[: options.limit]
+    model = open_model(options, "segmentation")
+    _expect(model, "segmenter", options, "Masks")
+    sides = sides_of(model, options)
+    confusion = evaluate_segmenter(model, pairs, progress=_progress(100), **sides)
+    _report(confusion, options, {
+        "mean IoU": confusion.mean_iou, "pixel accuracy": confusion.accuracy,
+    }, confusion.intersections_over_unions, "IoU", "pixels")  # fmt: skip
+    return 0
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    """Refuse a file that couldn't be written after the work."""
+    if options.output is None:
+        return
+    output = Path(options.output)
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"--output must be a file in a folder that exists: {output}")
+
+
+def _report(
+    confusion: Confusion,
+    options: argparse.Namespace,
+    measures: dict[str, float],
+    by_class: list[float],
+    measure: str,
+    counted: str,
+) -> None:
+    """Print the measures, those of each class and, of few classes, the confusion matrix."""
+    if options.output:
+        path = Path(options.output)
+        partial = path.with_name(f"{path.name}.partial")
+        partial.write_text(json.dumps(confusion.to_dict(), indent=2), encoding="utf-8")
+        partial.replace(path)
+    if options.json:
+        print(json.dumps(confusion.to_dict(), indent=2))
+        return
+    counts = confusion.counts.sum(axis=1)
+    names = confusion.class_names
+    if options.csv:
+        rows = csv.writer(sys.stdout, lineterminator="\n")
+        rows.writerow(["class", counted, measure, *names])
+        for name, count, value, row in zip(names, counts, by_class, confusion.counts, strict=True):
+            rows.writerow([name, count, value, *row])
+        return
+    for name, value in measures.items():
+        print(f"{name:20} {value:.2%}")
+    width = max(5, *(len(name) for name in names))
+    print(f"\n{'class':{width}}  {measure:>8}  {counted:>10}")
+    for name, count, value in zip(names, counts, by_class, strict=True):
+        if count or not math.isnan(value):
+            print(f"{name:{width}}  {value:8.2%}  {count:10d}")
+    if len(names) <= MOST:
+        print(f"\n{'true class':{width}}  given class, in the same order")
+        cell = max(len(str(confusion.counts.max())), 3)
+        for name, row in zip(names, confusion.counts, strict=True):
+            print(f"{name:{width}}  {' '.join(f'{count:{cell}d}' for count in row)}")
+    if options.output:
+        print(f"\nconfusion matrix in {options.output}")

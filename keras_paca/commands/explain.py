@@ -1,0 +1,72 @@
+"""`keras-paca explain`: what a model's clusters look at in pictures."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_paca.commands.models import check_images, normalise, open_model
+from keras_paca.commands.pictures import at_model_size, find_pictures, new_path, read_pictures
+from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+from keras_paca.explain.pictures import new_figure
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw the clusters of each picture; return 1 if any picture couldn't be read."""
+    paths = [path for path, error in find_pictures(options.images) if error is None]
+    single = len(paths) == 1 and not Path(options.images[0]).is_dir()
+    output = _check_output(options, single)
+    model, failed = None, False
+    taken: set[Path] = set()
+    for path, image in read_pictures(options.images):
+        if isinstance(image, Exception):
+            words = " ".join(str(image).split())
+            print(f"keras-paca: {words if path in words else f'{path}: {words}'}", file=sys.stderr)
+            failed = True
+            continue
+        if model is None:
+            model = open_model(options)
+            check_images(model, options)
+            if not single:
+                output.mkdir(parents=True, exist_ok=True)
+        target = output if single else new_path(output, path, taken)
+        _explain(model, image, path if not single else None, target, options)
+    return 1 if failed else 0
+
+
+def _check_output(options: argparse.Namespace, single: bool) -> Path:
+    """Return where the picture or the pictures go, checked before the model is opened."""
+    output = Path(options.output or ("clusters.png" if single else "clusters"))
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"--output must be in a folder that exists. Received: {output}")
+    if single:
+        formats = new_figure(1, 1).canvas.get_supported_filetypes()
+        if output.is_dir() or output.suffix[1:].lower() not in formats:
+            raise ValueError(
+                f"--output must be a file that ends in one of {', '.join(sorted(formats))}. "
+                f"Received: {output}"
+            )
+    elif output.exists() and not output.is_dir():
+        raise ValueError(
+            f"--output must be a folder where several pictures are drawn. Received a file: {output}"
+        )
+    return output
+
+
+def _explain(
+    model: Any, image: np.ndarray, path: str | None, target: Path, options: argparse.Namespace
+) -> None:
+    """Draw one picture's clusters and say how much they differ."""
+    shown = at_model_size(image, model, options)
+    maps = cluster_maps(model, normalise(model, shown)[None])
+    if path is not None:
+        print(path)
+    for level, values in cluster_statistics(maps).items():
+        print(
+            f"{level}: mean cosine between clusters {values['cosine']:.3f}, "
+            f"{values['winners']:.0f} of {maps[level].shape[-1]} win patches"
+        )
+    plot_cluster_maps(shown, maps, top=options.top, path=target)
+    print(f"cluster maps in {target}")

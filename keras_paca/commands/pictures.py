@@ -1,0 +1,108 @@
+"""People's own photographs, one at a time, at the size that a model takes."""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_paca.commands.models import kind_of
+from keras_paca.preprocessing import evaluation_transform, list_images, load_image
+from keras_paca.preprocessing.whole import resize_bilinear, resized_size
+
+DEFAULT_SIDE, DEFAULT_CROP = 224, 0.9
+WHOLE = {"segmenter": (512, 2048), "detector": (800, 1333)}  # short side, long side
+MULTIPLE = 32  # of a detector's sides
+
+
+def find_pictures(given: Sequence[str]) -> Iterator[tuple[str, Exception | None]]:
+    """Yield the files that are given, and those in folders that are; or why a folder has none."""
+    for name in given:
+        if not Path(name).is_dir():
+            yield name, None
+            continue
+        try:
+            yield from ((str(path), None) for path in list_images(name))
+        except (OSError, ValueError) as error:
+            yield name, error
+
+
+def read_pictures(given: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield (path, RGB array or the error) of each picture, upright, one in memory at a time."""
+    for path, error in find_pictures(given):
+        if error is None:
+            try:
+                image = np.asarray(load_image(path, exif_transpose=True))
+            except (OSError, ValueError) as reason:
+                error = reason
+        yield path, image if error is None else error
+
+
+def size_of(model: Any, options: argparse.Namespace) -> tuple[int, int]:
+    """Return the (height, width) of a classifier's images."""
+    fixed = tuple(model.inputs[0].shape[1:3])
+    asked = options.image_size
+    if asked is not None:
+        if any(side not in (None, asked) for side in fixed):
+            raise ValueError(
+                f"--image-size must be that of the model, {fixed[0]} x {fixed[1]}. "
+                f"Received: --image-size {asked}"
+            )
+        return asked, asked
+    if None not in fixed:
+        return fixed
+    known = (getattr(model, "evaluation_transform", None) or {}).get("image_size")
+    known = known or _settings_beside(options.model).get("image_size")
+    return (known, known) if isinstance(known, int) else tuple(known or (DEFAULT_SIDE,) * 2)
+
+
+def _settings_beside(model: str) -> dict:
+    """Return what `train` wrote beside a model that doesn't hold its size."""
+    try:
+        settings = json.loads(Path(model).with_name("settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def sides_of(model: Any, options: argparse.Namespace) -> dict[str, int]:
+    """Return "short_side", "long_side" and perhaps "pad_to" of a segmenter's or detector's images.
+
+    `--image-size` is the short side.
+    """
+    short, long = WHOLE[kind_of(model)]
+    sides = {"short_side": short, "long_side": long}
+    sides |= getattr(model, "evaluation_transform", None) or {}
+    if options.image_size is not None:
+        sides |= {"short_side": options.image_size}
+    names = ["short_side", "long_side", *(["pad_to"] if kind_of(model) == "detector" else [])]
+    for name in names:
+        if getattr(options, name, None) is not None:
+            sides[name] = getattr(options, name)
+    return {**sides, "long_side": max(sides["short_side"], sides["long_side"])}
+
+
+def new_path(folder: Path, source: str, taken: set[Path]) -> Path:
+    """Return the path of a PNG file in a folder, named like a picture, and remember it."""
+    stem, number = Path(source).stem, 1
+    path = folder / f"{stem}.png"
+    while path in taken:
+        number += 1
+        path = folder / f"{stem}_{number}.png"
+    taken.add(path)
+    return path
+
+
+def at_model_size(image: np.ndarray, model: Any, options: argparse.Namespace) -> np.ndarray:
+    """Return a picture at the size that a model of any kind takes, RGB in 0..255, float32."""
+    if kind_of(model) in WHOLE:
+        fixed = tuple(model.inputs[0].shape[1:3])
+        sides = sides_of(model, options)
+        size = resized_size(*image.shape[:2], sides["short_side"], sides["long_side"])
+        size = [max(MULTIPLE, -(-side // MULTIPLE) * MULTIPLE) for side in size]
+        size = [known or side for known, side in zip(fixed, size, strict=True)]
+        return resize_bilinear(image, size)
+    crop = (getattr(model, "evaluation_transform", None) or {}).get("crop", DEFAULT_CROP)
+    return evaluation_transform(image, size_of(model, options), crop).astype("float32")

@@ -1,0 +1,216 @@
+"""`keras-paca train`: fine-tune a classifier on a folder that has one folder per class."""
+
+import argparse
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_paca.backbones import PaCaViT
+from keras_paca.backbones.paca_vit import load_weights
+from keras_paca.commands.models import FRESH, build_model, is_file
+from keras_paca.layers.composite import quantized_layers
+from keras_paca.train import ImageFolder, best_accuracy, find_images, fine_tune, split_files
+from keras_paca.train.fine_tune import epochs_done
+from keras_paca.weights import open_checkpoint, read_keras_config
+
+DEFAULT_SIDE, CROP = 224, 0.9
+SETTINGS = (  # what a run must have in common with the one that it goes on with
+    *("model", "clustering", "clusters", "blockwise", "weights", "image_size", "head_epochs"),
+    *("batch_size", "learning_rate", "drop_path_rate", "validation_split", "seed"),
+)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, or go on with a run that was stopped or is to have more epochs."""
+    output = Path(options.output)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output must be a folder. Received a file: {output}")
+    from_file = is_file(options)
+    options.image_size = options.image_size or DEFAULT_SIDE
+    files, classes = find_images(
+        options.folder, image_size=options.image_size, progress=_progress("images checked")
+    )
+    settings = {name: str(getattr(options, name)) for name in SETTINGS}
+    settings |= {"folder": str(Path(options.folder).resolve()), "classes": classes}
+    settings |= {"images": len(files), "image_size": options.image_size}
+    _check_same_run(output / "settings.json", settings)
+    done = {phase: epochs_done(output, phase) for phase in ("head", "whole")}
+    if done["whole"] >= options.epochs:
+        return _say_finished(output, done["whole"])
+    training, validation = split_files(files, options.validation_split, options.seed)
+    print(f"{len(training)} images to learn from, {len(validation)} to validate: {classes}")
+
+    keras.utils.set_random_seed(options.seed)
+    information = {
+        "class_names": classes,
+        "evaluation_transform": {"image_size": options.image_size, "crop": CROP},
+    }
+    if from_file:
+        model = _open_classifier(options, information)
+    else:
+        model = build_model(
+            options,
+            "classification",
+            classes=len(classes),
+            drop_path_rate=options.drop_path_rate,
+            **information,
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "settings.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    (output / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+    common = {
+        "classes": len(classes),
+        "image_size": options.image_size,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+    }
+    try:
+        fine_tune(
+            model,
+            ImageFolder(training, training=True, **common),
+            ImageFolder(validation, **common),
+            output,
+            head_epochs=options.head_epochs,
+            epochs=options.epochs,
+            learning_rate=options.learning_rate,
+            on_phase=_say_phase,
+        )
+    except KeyboardInterrupt:
+        _say_how_to_go_on(output)
+        raise
+    _say_best(output)
+    return 0
+
+
+# --- The run ----------------------------------------------------------------------------------
+
+
+def _check_same_run(path: Path, settings: dict[str, Any]) -> None:
+    """Refuse to go on with a run of other settings, but for its number of epochs."""
+    if not path.exists():
+        return
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        kept = None
+    if not isinstance(kept, dict):
+        raise ValueError(f"{path} can't be read. Choose another --output, or delete that folder.")
+    differ = [name for name in settings if kept.get(name) != settings[name]]
+    if differ:
+        told = {name: f"--{name.replace('_', '-')}" for name in SETTINGS}
+        told |= {"folder": "FOLDER", "classes": "the classes", "images": "the number of images"}
+        changes = [f"{told[n]} was {kept.get(n)} and is {settings[n]} now" for n in differ]
+        raise ValueError(
+            f"{path.parent} holds a run with other settings: {'; '.join(changes)}. Choose another "
+            "--output, or the same settings to go on with it; --epochs alone may be larger."
+        )
+
+
+def _say_finished(output: Path, epochs: int) -> int:
+    """Say that nothing is left to do, and what is there."""
+    best = output / "best.keras"
+    if not best.exists():
+        raise FileNotFoundError(
+            f"The run in {output} is finished, after {epochs} epochs, but {best} isn't there. "
+            "Choose another --output to train again."
+        )
+    print(
+        f"already finished, after {epochs} epochs; nothing was trained. More --epochs go on from "
+        "there"
+    )
+    _say_best(output)
+    return 0
+
+
+def _say_phase(phase: str, done: int, count: int) -> None:
+    number, what = {"head": (1, "the head alone"), "whole": (2, "the whole model")}[phase]
+    how = f"{count} epochs"
+    if done >= count:
+        how = f"done before, {done} epochs"
+    elif done:
+        how = f"going on after epoch {done} of {count}"
+    print(f"phase {number} of 2, {what}: {how}", flush=True)
+
+
+def _say_best(output: Path) -> None:
+    best = output / "best.keras"
+    if not best.exists():
+        raise ValueError(
+            f"No model was kept in {output}: no epoch had a validation accuracy that is a number."
+        )
+    print(f"best validation accuracy {best_accuracy(output):.2%}, model in {best}")
+
+
+def _say_how_to_go_on(output: Path) -> None:
+    done = {phase: epochs_done(output, phase) for phase in ("head", "whole")}
+    kept = f"{sum(done.values())} epochs are kept in {output}" if any(done.values()) else ""
+    command = shlex.join(["keras-paca", *sys.argv[1:]])
+    print(
+        f"\nstopped; {kept or 'no epoch was finished'}. To go on, run the same command again:\n"
+        f"{command}",
+        file=sys.stderr,
+    )
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    """Return a function that says now and then how far a long work is."""
+
+    def progress(done: int, count: int) -> None:
+        if count >= 2000 and (done % 1000 == 0 or done == count):
+            print(f"{done} of {count} {what}", file=sys.stderr)
+
+    return progress
+
+
+# --- A model that was trained before ----------------------------------------------------------
+
+
+def _open_classifier(options: argparse.Namespace, information: dict[str, Any]) -> PaCaViT:
+    """Return the `PaCaViT` of a file as a classifier of the folder's classes.
+
+    Its head stays where the file names the same classes, and starts fresh else.
+    """
+    path = Path(options.model)
+    if not path.exists():
+        raise FileNotFoundError(f"No such model: {path}")
+    config = read_keras_config(path)
+    if "hidden_dims" not in config or "backbone" in config:
+        raise ValueError(
+            f"--model must be the file of a PaCaViT, to train it on images of classes. "
+            f"Received: {path}"
+        )
+    classes = information["class_names"]
+    same = config.get("class_names") == classes and config["include_top"]
+    changes = {
+        **information,
+        "include_top": True,
+        "include_preprocessing": True,
+        "input_shape": (None, None, 3),
+        "pooling": None,
+        "classes": len(classes),
+        "classifier_activation": "softmax",
+    }
+    if options.drop_path_rate is not None:
+        changes["drop_path_rate"] = options.drop_path_rate
+    model = PaCaViT.from_config({**config, **changes})
+    if quantized_layers(model):
+        raise ValueError(f"A quantized model can't be trained. Received: {path}")
+    checkpoint = open_checkpoint(path)
+    head = model.layers[-1]
+    fresh = head.get_weights()
+    tensors = dict(checkpoint.tensors)
+    if not config["include_top"]:
+        tensors |= {f"{head.name}/{i}": array for i, array in enumerate(fresh)}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", FRESH)  # said below
+        load_weights(model, type(checkpoint)(str(path), False, tensors), other_clusters=False)
+    if not same:
+        head.set_weights(fresh)
+        print(f"{path}: the head starts fresh, for these classes")
+    return model

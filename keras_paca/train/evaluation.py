@@ -1,0 +1,78 @@
+"""A classifier on images whose classes are known."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_paca.confusion import Confusion, count_pairs
+
+
+def evaluate_classifier(
+    model: keras.Model,
+    data: Any,
+    class_names: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Confusion:
+    """Count how often a classifier takes one class for another.
+
+    Args:
+        model: keras.Model. Classifier whose outputs are scores (batch, classes).
+        data: `ImageFolder`, or another sequence of batches (images, labels), the labels one-hot
+            (batch, classes) or integers (batch,).
+        class_names: Sequence of str. The name of each class; by default the model's own, else
+            "class 0", "class 1", ...
+        progress: Callable. Called after each batch with how many are done and how many there are.
+
+    Returns:
+        Confusion. Its `accuracy`, `class_accuracies` and `counts` are the measures.
+
+    Raises:
+        ValueError: If the outputs or the labels aren't those of a classifier.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Softmax()])
+    >>> batches = [(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))]
+    >>> evaluate_classifier(model, batches, ["cat", "dog"]).accuracy
+    0.5
+    """
+    counts = None
+    for index in range(len(data)):
+        images, labels = data[index][:2]
+        scores = keras.ops.convert_to_numpy(model.predict_on_batch(images))
+        if scores.ndim != 2:
+            raise ValueError(
+                "Expected a classifier, whose outputs are scores (batch, classes). "
+                f"Received: outputs of shape {scores.shape}"
+            )
+        classes = scores.shape[1]
+        if counts is None:
+            counts = np.zeros((classes, classes), "int64")
+        counts += count_pairs(_indices(labels, classes), scores.argmax(axis=1), classes)
+        if progress is not None:
+            progress(index + 1, len(data))
+    if counts is None:
+        raise ValueError("Expected at least one batch of images. Received: none")
+    names = class_names if class_names is not None else getattr(model, "class_names", None)
+    if names is None:
+        names = [f"class {number}" for number in range(len(counts))]
+    if len(names) != len(counts):
+        raise ValueError(
+            f"`class_names` must name the model's {len(counts)} classes. Received: {len(names)}"
+        )
+    return Confusion(counts, list(names))
+
+
+def _indices(labels: Any, classes: int) -> np.ndarray:
+    """Return labels as class indices."""
+    labels = keras.ops.convert_to_numpy(labels)
+    if labels.ndim == 2 and labels.shape[1] == classes:
+        return labels.argmax(axis=1)
+    labels = labels.reshape(-1).astype("int64")
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(
+            f"Labels must be integers from 0 to {classes - 1}. "
+            f"Received: labels from {labels.min()} to {labels.max()}"
+        )
+    return labels

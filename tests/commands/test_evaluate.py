@@ -1,0 +1,176 @@
+"""`keras-paca evaluate` for classifiers and segmenters; detectors are in test_cli.py."""
+
+import csv
+import io
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from keras_paca import evaluation_transform
+from tests.marks import slow_but_on_torch
+
+pytestmark = slow_but_on_torch
+
+
+@pytest.fixture
+def classifier(model_file):
+    return model_file(class_names=["dark", "other", "bright"])
+
+
+def test_classifier(run, folder, classifier, tmp_path):
+    """The numbers are those of the model's own predictions, whatever the order of the folders."""
+    output = tmp_path / "confusion.json"
+    status, out, _ = run(
+        "evaluate", folder, "--model", classifier, "--output", output, "--batch-size", "5"
+    )
+    assert status == 0
+    model = keras.saving.load_model(classifier)
+    counts = np.zeros((3, 3), int)
+    for label, name in ((0, "dark"), (2, "bright")):
+        for path in sorted((folder / name).iterdir()):
+            scores = model.predict(evaluation_transform(path, 48)[None], verbose=0)
+            counts[label, scores.argmax()] += 1
+    accuracy = np.trace(counts) / 12
+    assert f"accuracy             {accuracy:.2%}" in out
+    found = json.loads(output.read_text())
+    assert found["confusion"] == counts.tolist()
+    assert [each["count"] for each in found["classes"]] == [6, 0, 6]
+    assert found["classes"][1]["accuracy"] is None
+    assert json.loads(run("evaluate", folder, "--model", classifier, "--json")[1]) == found
+    rows = run("evaluate", folder, "--model", classifier, "--csv")[1]
+    rows = list(csv.DictReader(io.StringIO(rows)))
+    assert [int(row["images"]) for row in rows] == [6, 0, 6]
+    assert int(rows[0]["bright"]) == counts[0, 2]
+
+
+def test_folders_that_are_no_classes_of_the_model(run, folder, classifier):
+    (folder / "dark").rename(folder / "black")
+    status, _, err = run("evaluate", folder, "--model", classifier)
+    assert status == 1
+    assert "'black'" in err
+
+
+def write_masks(folder, name, size, seed=0, suffix=".png", palette=False):
+    """Write a picture and its mask, ids 0 to 2 and 255; return the mask."""
+    draw = np.random.default_rng(seed)
+    for part in ("images", "masks"):
+        (folder / part / name).parent.mkdir(parents=True, exist_ok=True)
+    pixels = draw.integers(0, 256, (*size, 3), "uint8")
+    Image.fromarray(pixels).save(folder / "images" / f"{name}{suffix}")
+    mask = draw.choice([0, 1, 2, 255], size).astype("uint8")
+    picture = Image.fromarray(mask)
+    if palette:
+        picture = picture.convert("P")
+        picture.putdata(mask.ravel().tolist())
+    picture.save(folder / "masks" / f"{name}.png")
+    return mask
+
+
+def test_segmenter(run, model_file, tmp_path):
+    """Against the definition, with logits resized to each mask's size."""
+    model = model_file("segmenter")
+    masks = {
+        "a": write_masks(tmp_path, "a", (40, 60)),
+        "deep/b": write_masks(tmp_path, "deep/b", (90, 50), 1, ".jpg", palette=True),
+    }
+    data = ["evaluate", tmp_path / "images", "--masks", tmp_path / "masks", "--model", model]
+    status, out, _ = run(*data)
+    assert status == 0
+    found = json.loads(run(*data, "--json")[1])
+    segmenter = keras.saving.load_model(model)
+    counts = np.zeros((3, 3), int)
+    for name, mask in masks.items():
+        path = next((tmp_path / "images").glob(f"{name}.*"))
+        image = np.asarray(Image.open(path)).astype("float32")
+        scale = 40 / min(mask.shape)
+        size = [int(side * scale + 0.5) for side in mask.shape]
+        image = keras.ops.image.resize(image, size, antialias=False, data_format="channels_last")
+        logits = segmenter.predict(np.rint(np.asarray(image))[None], verbose=0)
+        logits = keras.ops.image.resize(
+            logits, mask.shape, antialias=False, data_format="channels_last"
+        )
+        given = np.asarray(logits)[0].argmax(axis=-1)
+        for i in range(3):
+            for j in range(3):
+                counts[i, j] += ((mask == i) & (given == j)).sum()
+    assert found["total"] == counts.sum()
+    np.testing.assert_allclose(found["confusion"], counts, atol=3)
+    both = np.diag(counts)
+    iou = both / (counts.sum(axis=0) + counts.sum(axis=1) - both)
+    assert found["mean_iou"] == pytest.approx(iou.mean(), abs=2e-3)
+    assert f"mean IoU             {found['mean_iou']:.2%}" in out
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_pictures_that_fit_only_turned(run, model_file, tmp_path):
+    model = model_file("segmenter")
+    write_masks(tmp_path, "a", (40, 60))
+    exif = Image.Exif()
+    exif[274] = 6
+    picture = tmp_path / "images" / "a.png"
+    data = ["evaluate", tmp_path / "images", "--masks", tmp_path / "masks", "--model", model]
+    expected = run(*data, "--json")[1]
+    turned = Image.open(picture).transpose(Image.Transpose.ROTATE_90)
+    turned.save(picture, exif=exif)
+    assert ImageOps.exif_transpose(Image.open(picture)).size == (60, 40)
+    status, out, err = run(*data, "--json")
+    assert status == 0
+    assert "turned upright" in err
+    assert out == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda masks: (masks / "a.png").unlink(), "mask of the same name"),
+        (lambda masks: Image.new("RGB", (60, 40)).save(masks / "a.png"), "replace its colours"),
+        (lambda masks: Image.new("L", (40, 60)).save(masks / "a.png"), "size of its mask"),
+        (lambda masks: Image.new("L", (60, 40), 3).save(masks / "a.png"), "count from 1"),
+    ],
+)
+def test_masks_that_do_not_fit(change, words, run, model_file, tmp_path):
+    write_masks(tmp_path, "a", (40, 60))
+    write_masks(tmp_path, "b", (40, 60))
+    change(tmp_path / "masks")
+    status, _, err = run(
+        *("evaluate", tmp_path / "images", "--masks", tmp_path / "masks"),
+        *("--model", model_file("segmenter")),
+    )
+    assert status == 1
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_masks_of_black_and_white(run, model_file, tmp_path):
+    write_masks(tmp_path, "a", (40, 60))
+    Image.fromarray(np.eye(40, 60).astype("uint8") * 255).save(tmp_path / "masks" / "a.png")
+    _, _, err = run(
+        *("evaluate", tmp_path / "images", "--masks", tmp_path / "masks"),
+        *("--model", model_file("segmenter")),
+    )
+    assert "divide them by 255" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("segmenter", "are for a classifier"), ("features", "features model")]
+)
+def test_models_of_another_kind(kind, words, run, folder, model_file):
+    status, _, err = run("evaluate", folder, "--model", model_file(kind))
+    assert status == 1
+    assert words in err
+
+
+def test_which_data(run, folder, tmp_path):
+    for options, words in (
+        ((), "What to measure on is missing"),
+        (("--annotations", "a.json"), "on --annotations and --images"),
+        ((folder, "--annotations", "a.json", "--images", "b"), "without FOLDER"),
+        ((folder, "--output", tmp_path / "none" / "a.json"), "--output"),
+    ):
+        status, _, err = run("evaluate", *options)
+        assert status == 1
+        assert words in err

@@ -1,0 +1,54 @@
+"""`keras-paca explain`: every kind of model, one picture and several."""
+
+import keras
+import pytest
+
+from tests.marks import slow_but_on_torch
+
+pytestmark = slow_but_on_torch
+
+
+@pytest.mark.parametrize("kind", ["classifier", "segmenter", "detector", "features"])
+def test_kinds_of_models(kind, run, photograph, model_file, tmp_path):
+    target = tmp_path / "maps.png"
+    path = photograph("a.png", (50, 80))
+    status, out, _ = run("explain", path, "--model", model_file(kind), "--output", target)
+    assert status == 0
+    assert target.stat().st_size > 5000
+    assert "P2: mean cosine between clusters" in out
+
+
+def test_several_pictures(run, photograph, model_file, tmp_path):
+    paths = [photograph("photos/a.png"), photograph("photos/b.png", seed=1)]
+    (tmp_path / "photos" / "c.png").write_text("text")
+    out = tmp_path / "maps"
+    status, _, err = run("explain", paths[0].parent, "--model", model_file(), "--output", out)
+    assert status == 1
+    assert "c.png" in err
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("output", ["none/maps.png", "maps.xyz", "."])
+def test_the_output_is_checked_before_the_model_is_opened(
+    output, run, photograph, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("keras_paca.commands.explain.open_model", lambda options: 1 / 0)
+    path = photograph("a.png")
+    status, _, err = run("explain", path, "--output", tmp_path / output)
+    assert status == 1
+    assert "--output" in err
+    status, _, err = run("explain", path, path, "--output", path)
+    assert status == 1
+    assert "folder" in err
+
+
+def test_a_model_without_clusters(run, photograph, tmp_path):
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    model.save(tmp_path / "own.keras")
+    target = tmp_path / "maps.png"
+    status, _, err = run(
+        "explain", photograph("a.png"), "--model", tmp_path / "own.keras", "--output", target
+    )
+    assert status == 1
+    assert len(err.splitlines()) == 1
+    assert not target.exists()

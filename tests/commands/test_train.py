@@ -1,0 +1,224 @@
+"""`keras-paca train`: runs that go on, what they keep, models that are trained further."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_paca import cli
+from tests.marks import slow_but_on_torch
+
+pytestmark = slow_but_on_torch
+
+
+@pytest.fixture
+def train(run, folder, model_file, tmp_path):
+    """Return a function that trains a small model for an epoch, unless told otherwise."""
+    start = model_file(class_names=None, name="start.keras")
+
+    def call(*options, data=folder, output="run"):
+        command = ["train", data, "--output", tmp_path / output, "--model", start]
+        command += ["--image-size", "32", "--batch-size", "16", "--head-epochs", "0"]
+        return run(*command, "--epochs", "1", *options)
+
+    return call
+
+
+def test_train_and_predict_with_what_came_out(train, run, tmp_path):
+    status, out, _ = train("--head-epochs", "1")
+    assert status == 0
+    assert "the head starts fresh" in out
+    assert "phase 1 of 2, the head alone: 1 epochs" in out
+    assert "phase 2 of 2, the whole model: 1 epochs" in out
+    best = tmp_path / "run" / "best.keras"
+    assert f"model in {best}" in out
+    model = keras.saving.load_model(best)
+    assert model.class_names == ["bright", "dark"]
+    assert model.evaluation_transform == {"image_size": [32, 32], "crop": 0.9}
+    moved = shutil.move(best, tmp_path / "moved.keras")
+    status, out, _ = run("predict", tmp_path / "data" / "dark" / "0.png", "--model", moved)
+    assert status == 0
+    assert {line.split()[-1] for line in out.splitlines()[1:]} == {"bright", "dark"}
+
+
+def test_more_epochs_go_on_with_a_finished_run(train, tmp_path):
+    assert train()[0] == 0
+    best = tmp_path / "run" / "best.keras"
+    before = best.stat().st_mtime_ns
+    status, out, _ = train()
+    assert status == 0
+    assert "already finished, after 1 epochs; nothing was trained" in out
+    assert best.stat().st_mtime_ns == before
+    status, out, _ = train("--epochs", "3")
+    assert status == 0
+    assert "going on after epoch 1 of 3" in out
+    assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) == 4
+    best.unlink()
+    status, out, err = train("--epochs", "3")
+    assert status == 1
+    assert "isn't there" in err
+    assert "model in" not in out
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--learning-rate", "0.1"), "--learning-rate was 0.0002 and is 0.1 now"),
+        (("--seed", "3"), "--seed was 0 and is 3 now"),
+        (("--image-size", "64"), "--image-size was 32 and is 64 now"),
+    ],
+)
+def test_the_setting_that_differs_is_named(option, words, train, tmp_path):
+    (tmp_path / "run").mkdir()
+    assert train()[0] == 0
+    status, _, err = train(*option)
+    assert status == 1
+    assert words in err
+    assert err.count(" now") == 1
+
+
+def test_other_images_are_another_run(train, folder, tmp_path):
+    assert train()[0] == 0
+    shutil.copy(folder / "dark" / "0.png", folder / "dark" / "9.png")
+    status, _, err = train("--epochs", "2")
+    assert status == 1
+    assert "the number of images was 12 and is 13 now" in err
+    (tmp_path / "run" / "settings.json").write_text("[")
+    status, _, err = train()
+    assert status == 1
+    assert "settings.json can't be read" in err
+
+
+def test_after_an_interruption_it_says_how_to_go_on(train, tmp_path, monkeypatch):
+    fit = keras.Model.fit
+
+    def stop(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "fit", stop)
+    status, _, err = train()
+    assert status == 130
+    assert "no epoch was finished" in err
+    assert "run the same command again" in err
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    assert train()[0] == 0
+    monkeypatch.setattr(keras.Model, "fit", stop)
+    assert "1 epochs are kept" in train("--epochs", "2")[2]
+
+
+def test_no_model_is_claimed_where_none_was_kept(train, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_paca.commands.train.fine_tune", lambda *a, **k: None)
+    status, out, err = train()
+    assert status == 1
+    assert "No model was kept" in err
+    assert "best" not in out
+
+
+def test_training_a_trained_model_further(train, run, folder, tmp_path):
+    """The head stays for the same classes, and starts fresh for others."""
+    assert train()[0] == 0
+    best = tmp_path / "run" / "best.keras"
+    kept = keras.saving.load_model(best)
+    status, out, _ = train("--model", best, output="again")
+    assert status == 0
+    assert "fresh" not in out
+    again = keras.saving.load_model(tmp_path / "again" / "best.keras")
+    for a, b in zip(kept.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=0.05)
+    (folder / "dark").rename(folder / "black")
+    status, out, _ = train("--model", best, output="other")
+    assert status == 0
+    assert "the head starts fresh" in out
+    assert keras.saving.load_model(tmp_path / "other" / "best.keras").class_names == [
+        "black", "bright",
+    ]  # fmt: skip
+
+
+def test_training_a_backbone(train, model_file, tmp_path):
+    path = model_file("features", "backbone.keras", input_shape=(64, 64, 3))
+    assert train("--model", path)[0] == 0
+    before = keras.saving.load_model(path).get_layer("stem").get_weights()
+    after = keras.saving.load_model(tmp_path / "run" / "best.keras").get_layer("stem").get_weights()
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_allclose(a, b, atol=0.05)
+
+
+def test_frozen_layers_of_a_file_stay_frozen(train, model_file, small, tmp_path):
+    model = small(classes=2)
+    model.get_layer("stem").trainable = False
+    model.save(tmp_path / "frozen.keras")
+    assert train("--model", tmp_path / "frozen.keras")[0] == 0
+    best = keras.saving.load_model(tmp_path / "run" / "best.keras")
+    assert not best.get_layer("stem").trainable
+    for a, b in zip(
+        model.get_layer("stem").get_weights(), best.get_layer("stem").get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", ["segmenter", "detector", "own", "quantized"])
+def test_models_that_can_not_be_trained(kind, train, model_file, small, tmp_path):
+    path = tmp_path / "other.keras"
+    if kind == "own":
+        keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()]).save(path)
+    elif kind == "quantized":
+        model = small(classes=2)
+        model.get_layer("predictions").quantize("int8")
+        model.save(path)
+    else:
+        path = model_file(kind, "other.keras")
+    status, _, err = train("--model", path)
+    assert status == 1
+    assert len(err.splitlines()) == 1
+    assert "Received: " in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_output_that_is_a_file(train, tmp_path):
+    (tmp_path / "run").write_text("text")
+    status, _, err = train()
+    assert status == 1
+    assert "--output must be a folder" in err
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_all_bad_pictures_are_named_and_others_left_out(train, folder, tmp_path):
+    for name in ("bright/a.jpg", "dark/b.png"):
+        (folder / name).write_text("text")
+    (folder / "dark" / "._0.png").write_text("left by macOS")
+    status, _, err = train()
+    assert status == 1
+    assert "a.jpg" in err
+    assert "b.png" in err
+    assert "._0" not in err
+    for name in ("bright/a.jpg", "dark/b.png"):
+        (folder / name).unlink()
+    Image.new("RGB", (40, 40)).save(folder / "dark" / "c.jfif", "JPEG")
+    (folder / "dark" / "notes.txt").write_text("text")
+    status, _, err = train()
+    assert status == 0
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["images"] == 13
+    assert "1 .txt" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--learning-rate", "-1"), "--learning-rate: must be a number above 0, not -1"),
+        (("--learning-rate", "nan"), "--learning-rate: must be"),
+        (("--learning-rate", "inf"), "--learning-rate: must be"),
+        (("--validation-split", "1.5"), "--validation-split: must be in (0, 1), not 1.5"),
+        (("--validation-split", "nan"), "--validation-split: must be"),
+        (("--drop-path-rate", "1"), "--drop-path-rate: must be in [0, 1), not 1"),
+        (("--clustering", "conf"), "--clustering: invalid choice: 'conf'"),
+        (("--seed", "-1"), "--seed: must be 0 or more"),
+    ],
+)
+def test_options_are_checked_by_their_names(option, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "folder", *option])
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
