@@ -5,25 +5,31 @@ Read from top to bottom: the backbone, what prepares its images, the classifier,
 a `keras_paca` model.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_paca.extras import install_command
+from keras_paca.naming import default_name
 
 try:
     import keras_hub
 except ImportError as error:
     raise ImportError(f"`keras_paca.hub` needs KerasHub: {install_command('hub')}") from error
 
+from keras_paca.backbones.arguments import check_class_names
+from keras_paca.backbones.base import add_exclusions, compile_with_exclusions
 from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
+from keras_paca.frozen import restore_trainable_state, trainable_state
 from keras_paca.layers.composite import quantized_layers, serialize_policy
 
 # What a classifier has and a backbone hasn't; `image_shape` stands for the shape of the input.
 _OF_THE_CLASSIFIER = (
+    "class_names",
     "classes",
     "classifier_activation",
-    "frozen",
+    "evaluation_transform",
     "include_preprocessing",
     "include_top",
     "input_name",
@@ -46,6 +52,8 @@ class PaCaBackbone(keras_hub.models.Backbone):
         name: name of the model.
         dtype: dtype or policy of every layer.
         trainable: whether the model trains at all.
+        frozen: paths of layers that don't train, as for `PaCaViT`.
+        thawed: paths of layers that train inside frozen ones.
         **options: other arguments of `keras_paca.PaCaViT` that define the network, such as
             `clustering`, `clusters`, `mlp_ratio` or `drop_path_rate`.
 
@@ -55,6 +63,8 @@ class PaCaBackbone(keras_hub.models.Backbone):
     Attributes:
         pyramid_outputs: {"P2": KerasTensor (batch, height / 4, width / 4, channels), ... "P5"}.
         pyramid_level_inputs: {"P2": name of the layer that ends the stage, ...}.
+        assignments: {"P2": [KerasTensor (batch, patches, clusters), one per block], ...}, which
+            `keras_paca.cluster_maps` reads.
         embedding_dims: channels per level.
         stage_names: the levels.
 
@@ -71,6 +81,8 @@ class PaCaBackbone(keras_hub.models.Backbone):
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
+        frozen: Sequence[str] = (),
+        thawed: Sequence[str] = (),
         **options: Any,
     ) -> None:
         refused = sorted(set(options) & {*_OF_THE_CLASSIFIER, "input_tensor"})
@@ -91,17 +103,23 @@ class PaCaBackbone(keras_hub.models.Backbone):
         )
         config = network.get_config()
         super().__init__(
-            inputs=network.input, outputs=network.output, name=name, dtype=network.dtype_policy
+            inputs=network.input,
+            outputs=network.output,
+            name=name or default_name(type(self)),
+            dtype=network.dtype_policy,
         )
         if not trainable:
             self.trainable = False
+        restore_trainable_state(self, frozen, thawed, must_exist=not options.get("fused"))
         self.pyramid_outputs = network.pyramid_outputs
         self.pyramid_level_inputs = network.pyramid_level_inputs
+        self.assignments = network.assignments
         self.hidden_dims = self.embedding_dims = network.hidden_dims
         self.image_shape = network.image_shape
         self.stage_names = list(LEVELS)
         self.data_format = "channels_last"
-        for key in (*_OF_THE_CLASSIFIER, "name", "dtype", "trainable", "hidden_dims"):
+        of_the_model = ("name", "dtype", "trainable", "frozen", "thawed", "hidden_dims")
+        for key in (*_OF_THE_CLASSIFIER, *of_the_model):
             del config[key]
         self.network_config = config
 
@@ -111,11 +129,20 @@ class PaCaBackbone(keras_hub.models.Backbone):
         return {
             "name": self.name,
             "trainable": self.trainable,
+            **trainable_state(self),
             "dtype": serialize_policy(self.dtype_policy, self.layers),
             **self.network_config,
             "hidden_dims": list(self.hidden_dims),
             "image_shape": self.image_shape,
         }
+
+    def get_compile_config(self) -> dict | None:
+        """Return the arguments of `compile`, and which weights the optimizer doesn't decay."""
+        return add_exclusions(self, super().get_compile_config())
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compile the model as the one that was saved."""
+        compile_with_exclusions(self, config)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -172,14 +199,27 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
 
     `from_model` makes one of a `keras_paca` model and its weights; `from_preset(FOLDER)` of what
     `save_to_preset(FOLDER)` wrote.
+
+    Attributes:
+        class_names: list of str, the name of each class, or `None`; saved with the model.
     """
 
     backbone_cls = PaCaBackbone
     preprocessor_cls = PaCaImageClassifierPreprocessor
 
+    @property
+    def class_names(self) -> list[str] | None:
+        """The name of each class, or `None`."""
+        names = getattr(self, "_class_names", None)
+        return None if names is None else list(names)
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = check_class_names(names, self.num_classes)
+
     def get_config(self) -> dict:
-        """Return the arguments of the constructor, and how the last layer is quantized."""
-        config = super().get_config()
+        """Return the arguments of the constructor, names, what doesn't train, what is quantized."""
+        config = {**super().get_config(), **trainable_state(self), "class_names": self.class_names}
         if self.output_dense.quantization_mode is not None:
             config["head_quantization"] = keras.saving.serialize_keras_object(
                 self.output_dense.quantization_config
@@ -191,11 +231,24 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         """Return the classifier of a configuration."""
         config = dict(config)
         quantization = config.pop("head_quantization", None)
+        state = config.pop("frozen", ()), config.pop("thawed", ())
+        names = config.pop("class_names", None)
         classifier = super().from_config(config)
+        if names is not None and len(names) == classifier.num_classes:
+            classifier.class_names = names
+        restore_trainable_state(classifier, *state, must_exist=False)
         if quantization is not None:
             quantization = keras.saving.deserialize_keras_object(quantization)
             classifier.output_dense.quantize(config=quantization)
         return classifier
+
+    def get_compile_config(self) -> dict | None:
+        """Return the arguments of `compile`, and which weights the optimizer doesn't decay."""
+        return add_exclusions(self, super().get_compile_config())
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compile the model as the one that was saved."""
+        compile_with_exclusions(self, config)
 
     @classmethod
     def from_model(
@@ -228,6 +281,7 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         shape = config["input_shape"]
         if image_size is None:
             image_size = shape[:2] if None not in shape[:2] else (224, 224)
+        state = config.pop("frozen"), config.pop("thawed")
         options = {key: config[key] for key in config if key not in _OF_THE_CLASSIFIER}
         backbone = PaCaBackbone(
             **{**options, "dtype": model.dtype_policy, "name": f"{model.name}_backbone"},
@@ -244,4 +298,7 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         for layer in backbone.layers:
             layer.set_weights(model.get_layer(layer.name).get_weights() if layer.weights else [])
         classifier.output_dense.set_weights(model.get_layer("predictions").get_weights())
+        restore_trainable_state(backbone, *state, must_exist=False)
+        classifier.output_dense.trainable = model.get_layer("predictions").trainable
+        classifier.class_names = model.class_names
         return classifier

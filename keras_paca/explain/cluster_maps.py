@@ -28,8 +28,8 @@ def cluster_maps(
     Args:
         model: keras.Model. A `PaCaViT`; a `Segmenter`, a `MaskRCNN` or another detector on one;
             or a functional or Sequential model that calls one, whose layers before it are applied.
-        images: array (batch, height, width, channels), what `model` takes; or that in a dict or a
-            list, as for `Model.predict`.
+        images: array (batch, height, width, channels), what `model.predict` takes; or that in a
+            dict or a list. A KerasHub model's preprocessor is applied, as its `predict` does.
         block: int or dict. Which block's assignment, by its index in each stage; by default the
             one that the stage computed last. {"P4": 2} selects levels too.
         batch_size: int. Images at a time.
@@ -60,13 +60,17 @@ def cluster_maps(
     check_batch_size(batch_size)
     if isinstance(model, keras.Sequential) and not model.built:
         model.build((None, *images.shape[1:]))
-    check_fit(images, model)
+    preprocessor = getattr(model, "preprocessor", None)  # of a KerasHub task, as in its `predict`
+    if preprocessor is None:
+        check_fit(images, model)
     steps, backbone = _way(model)
     outputs = _pick(backbone, block)
     assignments = _assignment_model(backbone)
     batches: dict[str, list[np.ndarray]] = {level: [] for level in outputs}
     for start in range(0, len(images), batch_size):
         x = images[start : start + batch_size]
+        if preprocessor is not None:
+            x = keras.ops.convert_to_numpy(preprocessor(x))
         for step in steps:
             x = step.predict_on_batch(x.astype(step.inputs[0].dtype))
         found = assignments.predict_on_batch(x.astype(assignments.inputs[0].dtype))

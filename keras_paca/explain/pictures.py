@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
+from keras import ops
 
 from keras_paca.extras import install_command
 
@@ -14,14 +14,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float, path: str | Path | None = None) -> "Figure":
     """Return an empty matplotlib figure, in inches, that a notebook shows as it is.
 
     A notebook shows matplotlib's own once `matplotlib.pyplot` is imported, which takes over the
     windows of a program.
 
+    Args:
+        width: float. In inches.
+        height: float. In inches.
+        path: str or Path. Where the figure will be saved, checked before anything is drawn.
+
     Raises:
-        ImportError: without matplotlib (the extra `plots`).
+        FileNotFoundError: If the folder of `path` is missing.
+        ImportError: Without matplotlib (the extra `plots`).
+        ValueError: If matplotlib has no such format.
     """
     try:
         from matplotlib.figure import Figure
@@ -34,7 +41,67 @@ def new_figure(width: float, height: float) -> "Figure":
             self.savefig(picture, format="png")
             return picture.getvalue()
 
-    return NotebookFigure(figsize=(width, height), layout="constrained")
+    figure = NotebookFigure(figsize=(width, height), layout="constrained")
+    if path is not None:
+        _check_path(Path(path), figure)
+    return figure
+
+
+def _check_path(path: Path, figure: "Figure") -> None:
+    """Refuse a path to which matplotlib can't save."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"`path` must be in a folder that exists. No such folder: {path.parent}"
+        )
+    formats = figure.canvas.get_supported_filetypes()
+    if path.is_dir() or (path.suffix and path.suffix[1:].lower() not in formats):
+        raise ValueError(
+            f"`path` must be a file that ends in one of {', '.join(sorted(formats))}. "
+            f"Received: path={str(path)!r}"
+        )
+
+
+def rgb_images(images: Any) -> np.ndarray:
+    """Return RGB images in 0..255 as uint8 (batch, height, width, 3).
+
+    Raises:
+        ValueError: If they have another shape, or seem to be in 0..1 or normalised.
+    """
+    array = ops.convert_to_numpy(images)
+    if array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
+        raise ValueError(
+            "`images` must have the shape (batch, height, width, 3). "
+            f"Received: images of shape {array.shape}"
+        )
+    if array.dtype.kind not in "iu":
+        array = array.astype("float32")
+        largest = np.abs(array).max()
+        # Images normalised with ImageNet's mean and deviation reach 2.7; NaN is refused as well.
+        if largest != 0 and not largest > 3:
+            raise ValueError(
+                "`images` must be RGB in 0..255. Received: values from "
+                f"{array.min():.3g} to {array.max():.3g}"
+            )
+    return np.clip(array, 0, 255).astype("uint8")
+
+
+def blend(image: np.ndarray, ids: np.ndarray, colours: np.ndarray, alpha: float) -> np.ndarray:
+    """Lay the colours of classes over images.
+
+    `keras.visualization.draw_segmentation_masks` needs a float for each pixel and class: gigabytes
+    for a photograph of 150 classes.
+
+    Args:
+        image: Array (..., height, width, 3) in 0..255.
+        ids: Array (..., height, width) of integers; pixels below 0 keep the image's colour.
+        colours: Array (classes, 3) in 0..255.
+        alpha: float. Opacity of the colours.
+
+    Returns:
+        uint8 (..., height, width, 3).
+    """
+    mixed = (1 - alpha) * image.astype("float32") + alpha * colours.astype("float32")[ids]
+    return np.clip(np.where(ids[..., None] >= 0, mixed, image), 0, 255).astype("uint8")
 
 
 def plot_cluster_maps(
@@ -59,8 +126,9 @@ def plot_cluster_maps(
         The matplotlib figure.
 
     Raises:
-        ValueError: if the shapes are others.
-        ImportError: without matplotlib (the extra `plots`).
+        FileNotFoundError: If the folder of `path` is missing.
+        ImportError: Without matplotlib (the extra `plots`).
+        ValueError: If the shapes are others, or matplotlib has no format of this suffix.
     """
     image = _rgb(image)
     height, width = image.shape[:2]
@@ -71,7 +139,7 @@ def plot_cluster_maps(
             f"Received: maps of the levels {list(maps)} and top={top}"
         )
 
-    figure = new_figure(1.9 * (top + 2), 2.1 * len(levels) * height / width + 0.3)
+    figure = new_figure(1.9 * (top + 2), 2.1 * len(levels) * height / width + 0.3, path)
     from matplotlib import colormaps
 
     axes = figure.subplots(len(levels), top + 2, squeeze=False)
@@ -79,22 +147,12 @@ def plot_cluster_maps(
         winner, order = _winners(grid)
         colours = colormaps["hsv"](np.linspace(0, 1, len(order), endpoint=False))[:, :3]
         # the strongest clusters get the colours that lie farthest apart
-        palette = {
-            int(cluster): (255 * colours[rank * 7919 % len(order)]).astype("uint8").tolist()
-            for rank, cluster in enumerate(order)
-        }
-        mask = _enlarge(winner, height, width)
-        drawn = keras.visualization.draw_segmentation_masks(
-            image[None],
-            mask[None, ..., None],
-            num_classes=len(order),
-            color_mapping=palette,
-            alpha=0.55,
-            data_format="channels_last",
-        )
+        palette = np.empty((len(order), 3))
+        palette[order] = 255 * colours[np.arange(len(order)) * 7919 % len(order)]
+        drawn = blend(image, _enlarge(winner, height, width), palette, alpha=0.55)
         row[0].imshow(image)
         row[0].set_title(level, fontsize=8)
-        row[1].imshow(np.asarray(drawn)[0].astype("uint8"))
+        row[1].imshow(drawn)
         row[1].set_title("winner per patch", fontsize=8)
         for axis, cluster in zip(row[2:], order, strict=False):
             heat = grid[..., cluster] / max(float(grid[..., cluster].max()), 1e-12)

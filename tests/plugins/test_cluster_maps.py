@@ -43,3 +43,14 @@ def test_maps_of_the_backbone_inside(make, small, images):
     assert list(found) == ["P2", "P3", "P4"]
     for level, maps in found.items():
         np.testing.assert_allclose(maps, expected[level], rtol=1e-5, atol=1e-7)
+
+
+def test_maps_of_a_model_that_prepares_its_images(small, images):
+    """`keras_paca.hub` normalises in a preprocessor what `PaCaViT` normalises itself."""
+    from keras_paca.hub import PaCaImageClassifier
+
+    model = small()
+    x = images(2, 48, 64, 3)
+    found = cluster_maps(PaCaImageClassifier.from_model(model, image_size=(48, 64)), x)
+    for level, maps in cluster_maps(model, x).items():
+        np.testing.assert_allclose(found[level], maps, rtol=1e-3, atol=1e-6)

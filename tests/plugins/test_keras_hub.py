@@ -6,6 +6,7 @@ import pytest
 
 import keras_paca
 from keras_paca import PaCaViT, detection, segmentation
+from keras_paca.frozen import layers_inside
 from tests.marks import slow_but_on_torch
 from tests.plugins.conftest import check, check_segmenter, sides
 
@@ -225,6 +226,36 @@ def test_fit_on_raw_images(ours, small, images, round_trip):
     raw = images(2, 48, 48, 3).astype("uint8")
     assert np.isfinite(model.fit(raw, np.array([0, 2]), verbose=0).history["loss"][0])
     round_trip(model, keras.ops.cast(raw, "float32"))
+
+
+@slow_but_on_torch
+def test_what_a_file_keeps(ours, small, images, tmp_path):
+    """Names, what is frozen, and what isn't decayed, as of `PaCaViT`."""
+    source = small(class_names=list("abcde"), classifier_activation=None)
+    source.get_layer("stem").trainable = False
+    source.get_layer("predictions").trainable = False
+    layers_inside(source)["stage1_block1/attention/query"].trainable = False
+    model = ours.PaCaImageClassifier.from_model(source, image_size=(48, 48))
+    optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma"])
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    raw = images(2, 48, 48, 3)
+    model.fit(raw, np.array([0, 2]), verbose=0)
+    model.save(tmp_path / "model.keras")
+    model.save_to_preset(str(tmp_path / "preset"))
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    preset = ours.PaCaImageClassifier.from_preset(str(tmp_path / "preset"))
+    shapes = sorted(w.path.split("/", 1)[1] for w in model.trainable_weights)
+    assert len(shapes) == len(source.trainable_weights)
+    for again in (loaded, preset):
+        assert again.class_names == list("abcde")
+        assert sorted(w.path.split("/", 1)[1] for w in again.trainable_weights) == shapes
+    for each in (model, loaded):
+        each.fit(raw, np.array([1, 3]), shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    other = ours.PaCaImageClassifier.from_preset(str(tmp_path / "preset"), num_classes=7)
+    assert other.class_names is None
 
 
 def test_lora(ours, small, images):
