@@ -1,6 +1,16 @@
 """Efficient, interpretable vision backbones for Keras 3 that load the released weights."""
 
-from keras_paca import detection, layers, segmentation
+from keras_paca import (
+    deploy,
+    detection,
+    explain,
+    labels,
+    layers,
+    preprocessing,
+    segmentation,
+    train,
+    weights,
+)
 from keras_paca._version import __version__
 from keras_paca.backbones import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
 from keras_paca.deploy import export, fuse, quantization_report
@@ -16,12 +26,18 @@ __all__ = [
     "cluster_maps",
     "cluster_statistics",
     "decode_predictions",
+    "deploy",
     "detection",
     "evaluation_transform",
+    "explain",
     "export",
     "fuse",
+    "labels",
     "layers",
     "plot_cluster_maps",
+    "preprocessing",
     "quantization_report",
     "segmentation",
+    "train",
+    "weights",
 ]

@@ -89,4 +89,6 @@ def test_scenes(monkeypatch):
 def test_notebook(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(EXAMPLES)
-    run_notebook(name)
+    names = run_notebook(name)
+    if name == "quickstart":
+        assert names["after"] > 0.85
