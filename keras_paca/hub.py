@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise ImportError(f"`keras_paca.hub` needs KerasHub: {install_command('hub')}") from error
 
-from keras_paca.backbones.arguments import check_class_names
+from keras_paca.arguments import check_class_names
 from keras_paca.backbones.base import add_exclusions, compile_with_exclusions
 from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
 from keras_paca.frozen import restore_trainable_state, trainable_state

@@ -46,6 +46,7 @@ def test_no_file_of_the_package_imports_a_backend_at_the_top():
 # What each part of the package imports of the others, those that import nothing first.
 ARROWS = {
     "_version": "",
+    "arguments": "",
     "confusion": "",
     "extras": "",
     "frozen": "",
@@ -55,13 +56,14 @@ ARROWS = {
     "layers": "frozen naming",
     "weights": "warn",
     "preprocessing": "extras labels",
-    "backbones": "frozen labels layers naming weights",
+    "backbones": "arguments frozen labels layers naming weights",
     "explain": "extras",
     "deploy": "_version extras layers",
-    "train": "confusion frozen preprocessing",
-    "segmentation": "backbones confusion explain labels layers preprocessing warn weights",
-    "detection": "backbones explain extras labels layers preprocessing warn weights",
-    "hub": "backbones extras frozen layers naming",
+    "train": "arguments confusion frozen preprocessing",
+    "segmentation": "arguments backbones confusion explain labels layers preprocessing warn "
+    "weights",
+    "detection": "arguments backbones explain extras labels layers preprocessing warn weights",
+    "hub": "arguments backbones extras frozen layers naming",
     "demo": "backbones explain extras",
     "commands": "backbones confusion detection explain labels layers preprocessing segmentation "
     "train weights",

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_paca.backbones.arguments import check_class_names, check_transform
+from keras_paca.arguments import check_class_names, check_transform
 from keras_paca.backbones.data import first_batch, is_stream, only_image
 from keras_paca.frozen import restore_trainable_state, trainable_state
 

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from keras_paca import layers, weights
-from keras_paca.backbones.arguments import check_boolean, check_rate, complete
+from keras_paca.arguments import check_boolean, check_positive, check_rate, complete
 from keras_paca.backbones.base import BaseModel
 from keras_paca.backbones.data import is_sparse, refuse_wrong_labels
 from keras_paca.backbones.pyramid import LEVELS
@@ -197,7 +197,7 @@ class PaCaViT(BaseModel):
             "input_shape": _input_shape(input_shape, include_preprocessing),
             "input_name": input_name,
             "pooling": pooling,
-            "classes": _positive_integer("classes", classes),
+            "classes": check_positive("classes", classes),
             "classifier_activation": keras.activations.serialize(
                 keras.activations.get(classifier_activation)
             ),
@@ -464,16 +464,6 @@ def _integers(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
     return numbers
 
 
-def _positive_integer(name: str, value: Any) -> int:
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-    return number
-
-
 def clusters_per_stage(clusters: Any, clustering: str) -> tuple[int, ...]:
     """Return the argument `clusters` with one entry per stage, `None` as the default."""
     if clusters is None:
@@ -484,14 +474,14 @@ def clusters_per_stage(clusters: Any, clustering: str) -> tuple[int, ...]:
 def cluster_every_per_stage(every: Any) -> tuple[int | None, ...]:
     """Return the argument `cluster_every` with one entry per stage."""
     every = (None,) * STAGES if every is None else _per_stage("cluster_every", every)
-    return tuple(None if n is None else _positive_integer("cluster_every", n) for n in every)
+    return tuple(None if n is None else check_positive("cluster_every", n) for n in every)
 
 
 def _position_embedding_size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     size = (size, size) if np.ndim(size) == 0 else tuple(size)
-    size = tuple(_positive_integer("position_embedding_size", side) for side in size)
+    size = tuple(check_positive("position_embedding_size", side) for side in size)
     if len(size) != 2 or min(size) < 32:
         raise ValueError(
             "`position_embedding_size` must be an image size (height, width), both from 32. "

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.backbones.arguments import check_boolean
+from keras_paca.arguments import check_boolean
 from keras_paca.backbones.base import BaseModel, GraphPart
 from keras_paca.backbones.data import only_image
 from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels

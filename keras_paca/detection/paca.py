@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_paca import weights
+from keras_paca.arguments import complete
 from keras_paca.backbones import paca_vit
-from keras_paca.backbones.arguments import complete
 from keras_paca.detection.mask_rcnn import MaskRCNN
 from keras_paca.labels import coco_classes
 

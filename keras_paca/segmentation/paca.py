@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from keras_paca import weights
+from keras_paca.arguments import complete
 from keras_paca.backbones import paca_vit
-from keras_paca.backbones.arguments import complete
 from keras_paca.labels import ade20k_classes
 from keras_paca.segmentation.heads import FCNHead, PaCaSegmentationHead, UPerHead
 from keras_paca.segmentation.segmenter import Segmenter

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_paca.backbones.arguments import check_boolean
+from keras_paca.arguments import check_boolean
 from keras_paca.backbones.base import BaseModel, GraphPart
 from keras_paca.backbones.data import as_numpy, only_image
 from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels

@@ -1,6 +1,5 @@
 """Images in folders, one folder per class, as a Keras data set for any backend."""
 
-import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.arguments import check_positive
 from keras_paca.preprocessing.pictures import read_picture
 from keras_paca.preprocessing.transform import CROP, check_size, transform_rgb
 
@@ -63,10 +63,10 @@ class ImageFolder(keras.utils.PyDataset):
     ) -> None:
         super().__init__(**kwargs)
         self.files = list(files)
-        self.classes = _check_positive("classes", classes)
+        self.classes = check_positive("classes", classes)
         self.image_size = image_size
         self._size, _ = check_size(image_size, CROP)
-        self.batch_size = _check_positive("batch_size", batch_size)
+        self.batch_size = check_positive("batch_size", batch_size)
         self.training = training
         self.seed = seed
         self.epoch = 0
@@ -115,14 +115,3 @@ def random_box(width: int, height: int, draw: np.random.Generator) -> tuple[floa
     left = draw.uniform(0, width - box_width)
     top = draw.uniform(0, height - box_height)
     return left, top, left + box_width, top + box_height
-
-
-def _check_positive(name: str, value: Any) -> int:
-    """Return a positive integer, or raise a ValueError."""
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-    return number

@@ -9,6 +9,7 @@ from keras_paca import layers
 from keras_paca.detection import MaskRCNN
 from keras_paca.frozen import layers_inside
 from keras_paca.segmentation import Segmenter, SemanticFPNHead
+from tests.data import Stream
 from tests.marks import slow_but_on_torch
 
 KINDS = ("classifier", "segmenter", "detector")
@@ -331,20 +332,6 @@ def test_several_inputs_are_refused(kind, make):
     images = np.zeros((1, 64, 64, 3), "float32")
     with pytest.raises(ValueError, match=r"Expected images alone|Missing data for input"):
         model({"a": images, "b": images})
-
-
-class Stream(keras.utils.PyDataset):
-    """Batches, from a data set."""
-
-    def __init__(self, *batches):
-        super().__init__()
-        self.batches = batches
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        return self.batches[index]
 
 
 def generate(batches):

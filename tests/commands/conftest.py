@@ -6,6 +6,7 @@ from PIL import Image
 from keras_paca import cli
 from keras_paca.detection import MaskRCNN
 from keras_paca.segmentation import Segmenter, SemanticFPNHead
+from tests.data import save_bright_and_dark
 
 
 @pytest.fixture
@@ -37,13 +38,7 @@ def photograph(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """Return a folder of two classes, bright and dark, six pictures each."""
-    draw = np.random.default_rng(0)
-    for name, level in (("bright", 200), ("dark", 50)):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(6):
-            pixels = draw.normal(level, 20, (40, 40, 3)).clip(0, 255).astype("uint8")
-            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
-    return tmp_path / "data"
+    return save_bright_and_dark(tmp_path / "data", 6)
 
 
 @pytest.fixture

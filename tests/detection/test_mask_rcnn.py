@@ -14,6 +14,7 @@ from keras_paca.detection import (
     coco_classes,
     plot_detections,
 )
+from tests.data import Stream
 from tests.marks import slow_but_on_torch
 
 
@@ -47,20 +48,6 @@ def scene(count, height, width, objects=3, seed=0):
             images[i, top:bottom, left:right, labels[i, j]] += 150
             masks[i, j, top:bottom, left:right] = True
     return images, {"boxes": boxes, "labels": labels, "masks": masks}
-
-
-class Stream(keras.utils.PyDataset):
-    """Batches, from a data set."""
-
-    def __init__(self, *batches):
-        super().__init__()
-        self.batches = batches
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        return self.batches[index]
 
 
 NAMES = {"rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss", "loss"}

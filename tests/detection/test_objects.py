@@ -7,6 +7,7 @@ import pytest
 from keras_paca.detection import MaskRCNN
 from keras_paca.detection.box_formats import BOX_FORMATS
 from keras_paca.detection.objects import check_objects
+from tests.data import Stream
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
@@ -39,20 +40,6 @@ def make(small):
         return model
 
     return build
-
-
-class Stream(keras.utils.PyDataset):
-    """Batches, from a data set."""
-
-    def __init__(self, *batches):
-        super().__init__()
-        self.batches = batches
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        return self.batches[index]
 
 
 def check(objects, size=SIZE, format="xyxy", is_first=False):

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_paca.segmentation import Segmenter, SemanticFPNHead
+from tests.data import Stream
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
@@ -33,20 +34,6 @@ def images():
 @pytest.fixture
 def masks():
     return np.random.default_rng(1).integers(0, 3, (4, 32, 48))
-
-
-class Stream(keras.utils.PyDataset):
-    """Batches, from a data set."""
-
-    def __init__(self, *batches):
-        super().__init__()
-        self.batches = batches
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        return self.batches[index]
 
 
 def entropies(model, images, masks):

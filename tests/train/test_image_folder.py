@@ -14,6 +14,7 @@ from PIL import Image
 from keras_paca import evaluation_transform
 from keras_paca.preprocessing.folders import find_images, list_images, split_files
 from keras_paca.train.image_folder import ImageFolder, random_box
+from tests.data import save_bright_and_dark
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
@@ -22,13 +23,7 @@ pytestmark = slow_but_on_torch
 @pytest.fixture
 def folder(tmp_path):
     """Two classes, dark and bright, ten pictures each."""
-    draw = np.random.default_rng(0)
-    for name, level in (("bright", 190), ("dark", 60)):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(10):
-            pixels = draw.normal(level, 25, (40 + i, 60, 3)).clip(0, 255).astype("uint8")
-            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
-    return tmp_path / "data"
+    return save_bright_and_dark(tmp_path / "data", 10, lambda i: (40 + i, 60))
 
 
 def picture(path, size=(8, 8)):

@@ -5,22 +5,16 @@ import csv
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 
 from keras_paca.train import ImageFolder, find_images, fine_tune, split_files
+from tests.data import save_bright_and_dark
 from tests.marks import slow_but_on_torch
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two classes, dark and bright, ten pictures each."""
-    draw = np.random.default_rng(0)
-    for name, level in (("bright", 190), ("dark", 60)):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for i in range(10):
-            pixels = draw.normal(level, 25, (40 + i, 60, 3)).clip(0, 255).astype("uint8")
-            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
-    return tmp_path / "data"
+    return save_bright_and_dark(tmp_path / "data", 10, lambda i: (40 + i, 60))
 
 
 def _data(folder):

@@ -1,5 +1,6 @@
-"""Checks of arguments that models have in common."""
+"""Checks of arguments that models and data have in common."""
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -27,6 +28,21 @@ def check_rate(name: str, value: Any) -> float:
     if not _is_real(value) or not 0 <= value < 1:
         raise ValueError(f"`{name}` must lie in [0, 1). Received: {name}={value!r}")
     return value
+
+
+def check_positive(name: str, value: Any) -> int:
+    """Return an argument that counts something.
+
+    Raises:
+        ValueError: If it is no integer from 1.
+    """
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return number
 
 
 def check_class_names(names: Any, count: int | None) -> tuple[str, ...] | None:
