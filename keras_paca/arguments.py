@@ -1,7 +1,8 @@
 """Checks of arguments that models and data have in common."""
 
+import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any
 
@@ -28,6 +29,17 @@ def check_rate(name: str, value: Any) -> float:
     if not _is_real(value) or not 0 <= value < 1:
         raise ValueError(f"`{name}` must lie in [0, 1). Received: {name}={value!r}")
     return value
+
+
+def check_factor(name: str, value: Any) -> float:
+    """Return an argument by which something is multiplied.
+
+    Raises:
+        ValueError: If it is no finite number from 0.
+    """
+    if not _is_real(value) or not 0 <= value < math.inf:
+        raise ValueError(f"`{name}` must be a finite number from 0. Received: {name}={value!r}")
+    return float(value)
 
 
 def check_positive(name: str, value: Any) -> int:
@@ -61,7 +73,8 @@ def check_class_names(names: Any, count: int | None) -> tuple[str, ...] | None:
         raise ValueError(
             "`class_names` is for models with classes. Received: class_names for a model without"
         )
-    listed = [] if isinstance(names, str | bytes) or not isinstance(names, Iterable) else [*names]
+    ordered = isinstance(names, Iterable) and not isinstance(names, str | bytes | Mapping | Set)
+    listed = [*names] if ordered else []
     if len(listed) != count or not all(isinstance(name, str) for name in listed):
         raise ValueError(
             f"`class_names` must hold one str for each of the {count} classes. "

@@ -27,6 +27,21 @@ def layers_inside(owner: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
     return {path: layer for path, layer, _ in _walk(owner, "", set())}
 
 
+def set_trainable(owner: keras.layers.Layer, trainable: bool) -> None:
+    """Set `trainable` of a layer or a model, and of all that is inside.
+
+    Keras's own assignment does nothing on TensorFlow where the value is the old one, and then
+    misses what is inside and variables made since.
+
+    Args:
+        owner: Layer or model.
+        trainable: bool. Whether it trains.
+    """
+    for layer in owner._flatten_layers():
+        layer.trainable = not trainable
+        layer.trainable = trainable
+
+
 def trainable_state(owner: keras.layers.Layer) -> dict[str, list[str]]:
     """Return which layers inside train or don't, where that differs from what is around them.
 
@@ -67,7 +82,7 @@ def restore_trainable_state(
     wanted = [(path, False) for path in frozen] + [(path, True) for path in thawed]
     for path, trainable in sorted(wanted, key=lambda each: each[0].count("/")):
         if path in layers:
-            layers[path].trainable = trainable
+            set_trainable(layers[path], trainable)
         elif must_exist:
             raise ValueError(
                 "`frozen` must hold paths of layers, such as "

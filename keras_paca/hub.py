@@ -21,7 +21,7 @@ except ImportError as error:
 from keras_paca.arguments import check_class_names
 from keras_paca.backbones.base import add_exclusions, compile_with_exclusions
 from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
-from keras_paca.frozen import restore_trainable_state, trainable_state
+from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 from keras_paca.layers.composite import quantized_layers, serialize_policy
 
 # What a classifier has and a backbone hasn't; `image_shape` stands for the shape of the input.
@@ -109,7 +109,7 @@ class PaCaBackbone(keras_hub.models.Backbone):
             dtype=network.dtype_policy,
         )
         if not trainable:
-            self.trainable = False
+            set_trainable(self, False)
         restore_trainable_state(self, frozen, thawed, must_exist=not options.get("fused"))
         self.pyramid_outputs = network.pyramid_outputs
         self.pyramid_level_inputs = network.pyramid_level_inputs

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 
 from keras_paca.arguments import check_class_names, check_transform
-from keras_paca.backbones.data import first_batch, is_stream, only_image
-from keras_paca.frozen import restore_trainable_state, trainable_state
+from keras_paca.backbones.data import first_batch, is_stream, only_image, refuse_16_bits
+from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 
 
 class BaseModel(keras.Model):
@@ -42,7 +42,7 @@ class BaseModel(keras.Model):
         self.class_names = class_names
         self.evaluation_transform = evaluation_transform
         if not trainable:  # set again, it reaches every variable, for models around this one
-            self.trainable = False
+            set_trainable(self, False)
         # A fused layer's weights are part of other layers', so its path may be gone.
         fused = any(getattr(layer, "fused", False) for layer in self._flatten_layers())
         restore_trainable_state(self, frozen, thawed, must_exist=not fused)
@@ -179,6 +179,20 @@ class BaseModel(keras.Model):
         given = _bind(keras.Model.test_on_batch, self, args, kwargs)
         return super().test_on_batch(**self._check_data(given))
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for images, as `keras.Model.predict` does.
+
+        Args:
+            x: Images, or batches of them.
+            *args: As for `keras.Model.predict`.
+            **kwargs: As for `keras.Model.predict`.
+
+        Raises:
+            ValueError: If they are images of 16 bits.
+        """
+        refuse_16_bits(x)
+        return super().predict(x, *args, **kwargs)
+
     def _prepare_fit(self, given: dict) -> dict:
         """Change the arguments of `fit` and `train_on_batch` where a model has a say in them."""
         return given
@@ -189,6 +203,7 @@ class BaseModel(keras.Model):
         A generator is replaced by one that yields the batch again that was looked at.
         """
         x = given.get("x")
+        refuse_16_bits(x)
         if not self._knows_targets():
             return given
         if not is_stream(x):
@@ -196,7 +211,9 @@ class BaseModel(keras.Model):
             return given
         batch, x = first_batch(x)
         if batch is not None:
-            self._check_targets(*keras.utils.unpack_x_y_sample_weight(batch), is_first=True)
+            unpacked = keras.utils.unpack_x_y_sample_weight(batch)
+            refuse_16_bits(unpacked[0])
+            self._check_targets(*unpacked, is_first=True)
         return {**given, "x": x}
 
     def _knows_targets(self) -> bool:
@@ -219,10 +236,11 @@ class BaseModel(keras.Model):
 
 def refuse_hdf5(path: Any) -> None:
     """Raise where a whole model is to be saved in Keras's legacy format."""
-    if str(path).endswith((".h5", ".hdf5")) and not str(path).endswith(".weights.h5"):
+    if str(path).lower().endswith((".h5", ".hdf5")):
         raise ValueError(
             "A whole model is saved in a file that ends in .keras; training can't be resumed from "
-            f"the legacy HDF5 format. Weights alone go to .weights.h5. Received: {str(path)!r}"
+            "the legacy HDF5 format. `save_weights` saves the weights alone, in .weights.h5. "
+            f"Received: {str(path)!r}"
         )
 
 

@@ -1,5 +1,6 @@
 """Data as Keras's methods take them: what is in them, and whether it fits a model."""
 
+import functools
 import itertools
 import sys
 import types
@@ -55,6 +56,8 @@ def first_batch(data: Any) -> tuple[Any, Any]:
         return (data[0] if data.num_batches != 0 else None), data
     if isinstance(data, Iterator) or not isinstance(data, Iterable) or _is_distributed(data):
         return None, data
+    if hasattr(data, "dataset") and not hasattr(data.dataset, "__len__"):
+        return None, data  # a DataLoader of a stream, from which a batch can be taken only once
     return next(iter(data), None), data
 
 
@@ -76,10 +79,50 @@ def as_numpy(array: Any) -> np.ndarray:
     return np.asarray(array)
 
 
+def only(value: Any) -> Any:
+    """Return what is in a list, tuple or dict of one, as Keras takes losses and targets."""
+    if isinstance(value, Mapping | list | tuple) and len(value) == 1:
+        return next(iter(value.values() if isinstance(value, Mapping) else value))
+    return value
+
+
 def is_sparse(loss: Any) -> bool:
     """Return whether a loss takes class indices, as `SparseCategoricalCrossentropy` does."""
+    loss = only(loss)
+    loss = loss.func if isinstance(loss, functools.partial) else loss
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        return True
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
     return name.lower().startswith("sparse")
+
+
+def has_rank(tensor: Any) -> bool:
+    """Return whether a tensor's number of axes is known.
+
+    TensorFlow gives it up in a compiled step that has seen several.
+    """
+    return getattr(tensor.shape, "rank", 0) is not None
+
+
+def refuse_16_bits(images: Any) -> None:
+    """Raise where images are integers above 255, which models would take for white.
+
+    Args:
+        images: Array or tensor of any shape, in a dict or list perhaps, or data in batches.
+
+    Raises:
+        ValueError: If they are.
+    """
+    images = only(images)
+    dtype = str(getattr(images, "dtype", "")).rpartition(".")[2]
+    if dtype not in ("uint16", "int16", "uint32", "int32", "uint64", "int64"):
+        return
+    largest = as_numpy(images).max(initial=0)
+    if largest > 255:
+        raise ValueError(
+            "Images must be RGB in 0..255; divide those of 16 bits by 257. "
+            f"Received: images of the dtype {dtype} with values up to {largest}"
+        )
 
 
 def refuse_wrong_labels(labels: Any, count: int, ignored: int | None = None) -> None:
@@ -93,6 +136,7 @@ def refuse_wrong_labels(labels: Any, count: int, ignored: int | None = None) -> 
     Raises:
         ValueError: If there are others.
     """
+    labels = only(labels)
     if labels is None or isinstance(labels, Mapping | list | tuple):
         return
     found = np.unique(as_numpy(labels))

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_paca.frozen import restore_trainable_state, trainable_state
+from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 from keras_paca.naming import default_name
 
 
@@ -33,7 +33,7 @@ class NestedLayer(keras.layers.Layer):
     def _post_build(self) -> None:
         super()._post_build()
         if not self.trainable:
-            self.trainable = False  # now that there are variables
+            set_trainable(self, False)  # now that there are variables
         restore_trainable_state(self, **self._given_state, must_exist=False)
 
     def get_config(self) -> dict:

@@ -363,7 +363,8 @@ def test_streams_are_used_from_their_first_batch(kind, stream, make, data):
     model = compile_model(make(kind), kind, keras.optimizers.SGD(0.0))
     seen = []
     step = model.train_step
-    model.train_step = lambda batch: seen.append(batch) or step(batch)
+    model.train_step = lambda *given: seen.append(given) or step(*given)
+    model.run_eagerly = True
     model.fit(STREAMS[stream]([batch] * 3), verbose=0, steps_per_epoch=3)
     assert len(seen) == 3
     fresh = STREAMS[stream]([batch] * 2)
