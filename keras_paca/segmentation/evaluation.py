@@ -4,7 +4,6 @@ Read from top to bottom: the files, a mask, the evaluation.
 """
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,9 +12,11 @@ import numpy as np
 from keras_paca.confusion import Confusion, count_pairs
 from keras_paca.preprocessing import list_images, load_image
 from keras_paca.preprocessing.formats import import_pillow
+from keras_paca.preprocessing.pictures import picture_sizes
 from keras_paca.segmentation.predict import segment
 from keras_paca.segmentation.segmenter import Segmenter
-from keras_paca.segmentation.targets import check_masks
+from keras_paca.segmentation.targets import check_ids
+from keras_paca.warn import warn_user
 
 SHOWN = 3  # files in a message
 
@@ -71,7 +72,9 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
         with import_pillow().open(path) as picture:
             picture.load()
             mode, array = picture.mode, np.asarray(picture)
-    except (OSError, ValueError, SyntaxError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of as many kinds as there are formats
         raise ValueError(f"Expected a mask that can be read. Received: {path} ({error})") from error
     if mode not in ("P", "L", "1", "I") and not mode.startswith("I;16"):
         raise ValueError(
@@ -106,50 +109,64 @@ def evaluate_segmenter(
         Confusion. Its `mean_iou`, `intersections_over_unions` and `accuracy` are the measures.
 
     Raises:
-        ValueError: If a mask holds other ids than those of the classes, or doesn't fit its picture.
+        ValueError: If masks or pictures can't be read or don't fit one another, or the masks hold
+            no class; all are looked at before the first is predicted.
     """
     classes, ignored = model.num_classes, model.ignore_class
+    sideways = _check_pairs(pairs, classes, ignored)
     counts = np.zeros((classes, classes), "int64")
-    sideways, unknown = [], set()
     for done, (path, mask_path) in enumerate(pairs, 1):
         mask = read_mask(mask_path)
-        image, turned = _open_picture(path, mask.shape)
-        if turned:
-            sideways.append(path)
-        if done == 1:
-            check_masks(mask[None], mask.shape, classes, ignored, one_hot=False, is_first=True)
+        image = np.asarray(load_image(path, exif_transpose=path in sideways))
         known = (mask >= 0) & (mask < classes) & (mask != ignored)
-        unknown |= set(np.unique(mask[~known & (mask != ignored)]).tolist())
         if known.any():
             found = segment(model, image, short_side, long_side)
             counts += count_pairs(mask[known], found[known], classes)
         if progress is not None:
             progress(done, len(pairs))
-    if sideways:
-        warnings.warn(
-            f"The masks of {len(sideways)} of {len(pairs)} pictures fit only when the picture is "
-            "turned upright by its EXIF orientation, and these pictures were turned; first "
-            f"{sideways[0]}",
-            stacklevel=2,
-        )
-    if unknown:
-        warnings.warn(
-            f"Pixels with the ids {sorted(unknown)[:5]}, which have no class, didn't count.",
-            stacklevel=2,
-        )
     names = model.class_names or [f"class {number}" for number in range(classes)]
     return Confusion(counts, names)
 
 
-def _open_picture(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, bool]:
-    """Return a picture of the size of its mask, and whether it had to be turned upright."""
-    image = np.asarray(load_image(path))
-    if image.shape[:2] == size:
-        return image, False
-    upright = np.asarray(load_image(path, exif_transpose=True))
-    if upright.shape[:2] == size:
-        return upright, True
-    raise ValueError(
-        f"Expected a picture of the size of its mask, {size[0]} x {size[1]} pixels. "
-        f"Received: {path}, {image.shape[0]} x {image.shape[1]}"
-    )
+def _check_pairs(pairs: Sequence[tuple[Path, Path]], classes: int, ignored: int) -> set[Path]:
+    """Return the pictures to turn upright, once all masks are found to fit the model and them.
+
+    Raises:
+        ValueError: If any can't be read or doesn't fit.
+    """
+    problems, sideways, ids = [], [], set()
+    for path, mask_path in pairs:
+        try:
+            mask = read_mask(mask_path)
+            size, upright = picture_sizes(path, mask.shape)
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+            continue
+        ids |= set(np.unique(mask).tolist())
+        if size != mask.shape and upright == mask.shape:
+            sideways.append(path)
+        elif size != mask.shape:
+            problems.append(
+                f"{path} has {size[0]} x {size[1]} pixels (height x width), and {mask_path} "
+                f"{mask.shape[0]} x {mask.shape[1]}"
+            )
+    if problems:
+        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise ValueError(
+            "Expected pictures and masks that can be read, each picture of the size of its mask. "
+            f"Received: {len(problems)} of {len(pairs)} that don't fit: "
+            f"{'; '.join(problems[:SHOWN])}{more}"
+        )
+    if not any(0 <= i < classes and i != ignored for i in ids):
+        raise ValueError(
+            f"Expected masks with ids from 0 to {classes - 1}. Received: {len(pairs)} masks with "
+            f"the ids {sorted(ids)[:5]} alone"
+        )
+    check_ids(sorted(ids), classes, ignored, is_first=True)
+    if sideways:
+        warn_user(
+            f"The masks of {len(sideways)} of {len(pairs)} pictures fit only when the picture is "
+            "turned upright by its EXIF orientation, and these pictures were turned; first "
+            f"{sideways[0]}"
+        )
+    return set(sideways)

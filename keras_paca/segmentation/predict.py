@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 
 from keras_paca.backbones.paca_vit import MEAN, STD
-from keras_paca.preprocessing.whole import interpolate, resize_bilinear, resized_size
+from keras_paca.preprocessing.whole import (
+    interpolate,
+    read_array,
+    resize_bilinear,
+    resized_size,
+)
 from keras_paca.segmentation.segmenter import Segmenter
 
 CHUNK = 2**24  # logits at a time: those of a whole photograph may fill the memory
@@ -22,13 +27,19 @@ def segment(
 
     Args:
         model: Segmenter. One that doesn't normalise its images gets them normalised.
-        image: Array (height, width, 3), RGB in 0..255.
+        image: uint8 or uint16 array (height, width, 3) in RGB or (height, width) in grey, 0..255
+            or 0..65535.
         short_side: int. Least side of the resized picture.
         long_side: int. Limit of its other side.
 
     Returns:
         Array (height, width) of class ids.
+
+    Raises:
+        ImportError: Without Pillow (the extra `images`).
+        ValueError: If the image isn't such an array.
     """
+    image = read_array(image)
     fixed = model.inputs[0].shape[1:3]
     size = resized_size(*image.shape[:2], short_side, long_side)
     size = tuple(side or known for side, known in zip(fixed, size, strict=True))

@@ -1,14 +1,15 @@
 """A pyramid backbone and a head: images in, class logits per pixel out."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_paca.arguments import check_boolean
+from keras_paca.arguments import check_boolean, check_factor, check_positive
 from keras_paca.backbones.base import BaseModel, GraphPart
-from keras_paca.backbones.data import as_numpy, only_image
+from keras_paca.backbones.data import as_numpy, only, only_image
 from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels
 from keras_paca.layers.maps import resize_like
 from keras_paca.segmentation.heads import (
@@ -131,6 +132,8 @@ class Segmenter(BaseModel):
         trainable: bool = True,
     ) -> None:
         check_boolean("trainable", trainable)
+        num_classes = _check_class_count(num_classes)
+        auxiliary_weight = check_factor("auxiliary_weight", auxiliary_weight)
         backbone = as_pyramid(backbone)
         levels = pyramid_levels(backbone)
         policy = keras.dtype_policies.get(dtype or backbone.dtype_policy)
@@ -143,10 +146,11 @@ class Segmenter(BaseModel):
                     f"`num_classes` must be that of the head {part.name!r}. "
                     f"Received: num_classes={num_classes} and {part.num_classes}"
                 )
-        if 0 <= ignore_class < num_classes:
+        is_integer = isinstance(ignore_class, Integral) and not isinstance(ignore_class, bool)
+        if not is_integer or 0 <= ignore_class < num_classes:
             raise ValueError(
-                "`ignore_class` must not be one of the classes. "
-                f"Received: ignore_class={ignore_class}, num_classes={num_classes}"
+                "`ignore_class` must be an integer that is none of the classes. "
+                f"Received: ignore_class={ignore_class!r}, num_classes={num_classes}"
             )
         outputs = decode_head(levels)
         logits, *auxiliary = outputs if isinstance(outputs, (list, tuple)) else (outputs,)
@@ -164,7 +168,7 @@ class Segmenter(BaseModel):
         self._inference = GraphPart(images, logits)  # without the auxiliary head
         self.backbone, self.decode_head = backbone, decode_head
         self.auxiliary_head = auxiliary_head
-        self.num_classes, self.ignore_class = num_classes, ignore_class
+        self.num_classes, self.ignore_class = num_classes, int(ignore_class)
         self.auxiliary_weight = auxiliary_weight
         self.dtype_policy = policy
         self._loss_kind: LossKind | None = None
@@ -206,7 +210,8 @@ class Segmenter(BaseModel):
         Args:
             optimizer: "auto" is the official AdamW, learning rate 6e-5, weight decay 0.01 but for
                 norms and biases.
-            loss: "auto" is cross-entropy without the ignored pixels. Keras's losses of one-hot
+            loss: "auto" is cross-entropy without the ignored pixels, as is
+                `SparseCategoricalCrossentropy(from_logits=True)`. Keras's losses of one-hot
                 targets (`CategoricalFocalCrossentropy`, `Dice`, `Tversky`, ...) take masks of ids
                 too, and leave out the ignored pixels; `Dice` and `Tversky` get the softmax of the
                 logits. Any other callable gets the masks and the logits.
@@ -215,7 +220,8 @@ class Segmenter(BaseModel):
             **kwargs: As in `keras.Model.compile`.
 
         Raises:
-            ValueError: If the loss expects probabilities where it could take logits.
+            ValueError: If the loss expects probabilities where it could take logits, or leaves out
+                another class than `ignore_class`.
         """
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(6e-5, weight_decay=0.01)
@@ -224,7 +230,13 @@ class Segmenter(BaseModel):
             loss = keras.losses.SparseCategoricalCrossentropy(
                 from_logits=True, ignore_class=self.ignore_class
             )
-        self._loss_kind = LossKind(keras.losses.get(loss) if isinstance(loss, str) else loss)
+        loss = only(loss)
+        if isinstance(loss, Mapping | list | tuple):
+            raise ValueError(
+                f"A Segmenter has one output and takes one loss. Received: loss={loss!r}"
+            )
+        loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+        self._loss_kind = None if loss is None else LossKind(loss, self.ignore_class)
         if metrics == "auto":
             metrics = [
                 MeanIoU(
@@ -241,7 +253,7 @@ class Segmenter(BaseModel):
         *state, data = args
         if self._class_weight is not None:
             x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-            ids = self._ids(y)
+            ids = self._ids(y, only_image(x, self.inputs[0].name))
             weights = pixel_weights(weights, ids)
             data = x, y, weigh_classes(ids, self._class_weight, weights)
         return super().train_step(*state, data)
@@ -256,7 +268,7 @@ class Segmenter(BaseModel):
     ) -> Any:
         """Return the loss of the logits and, in training, of the auxiliary ones."""
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
-        ids = self._ids(y)
+        ids = self._ids(y, logits)
         weights = pixel_weights(sample_weight, ids)
 
         def prepare(predicted: Any) -> tuple[Any, Any, Any]:
@@ -273,14 +285,29 @@ class Segmenter(BaseModel):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Update the metrics with the logits."""
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
-        ids = self._ids(y)
+        ids = self._ids(y, logits)
         weights = pixel_weights(sample_weight, ids)
         masks = y if is_one_hot(y, self.num_classes) else ids
         return super().compute_metrics(x, masks, logits, weights)
 
-    def _ids(self, masks: Any) -> Any:
-        """Return masks (b, h, w) in which every id is a class or `ignore_class`."""
-        return mask_ids(masks, self.num_classes, self.ignore_class)
+    def _ids(self, masks: Any, images: Any) -> Any:
+        """Return masks (b, h, w) in which every id is a class or `ignore_class`.
+
+        Args:
+            masks: Tensor. As they were given.
+            images: Tensor (b, h, w, any) of their size, images or logits.
+        """
+        return mask_ids(
+            masks,
+            images,
+            self.num_classes,
+            self.ignore_class,
+            self._takes_one_hot(),
+        )
+
+    def _takes_one_hot(self) -> bool:
+        kind = self._loss_kind
+        return kind is not None and (kind.one_hot or kind.takes_any)
 
     def _prepare_fit(self, given: dict) -> dict:
         """Take `class_weight`, which Keras would apply to whole images."""
@@ -304,15 +331,19 @@ class Segmenter(BaseModel):
                 f"Received: {type(y).__name__} of {list(y) if isinstance(y, Mapping) else len(y)}"
             )
         images = only_image(x, self.inputs[0].name)
-        kind = self._loss_kind
         check_masks(
             y,
             tuple(np.shape(images)[1:3]) if len(np.shape(images)) == 4 else (None, None),
             self.num_classes,
             self.ignore_class,
-            one_hot=kind is not None and (kind.one_hot or kind.takes_any),
+            one_hot=self._takes_one_hot(),
             is_first=is_first,
         )
+        if isinstance(sample_weight, Mapping | list | tuple):
+            raise ValueError(
+                "`sample_weight` must be one array of weights. "
+                f"Received: sample_weight={type(sample_weight).__name__}"
+            )
         if sample_weight is not None:
             check_weights(tuple(np.shape(sample_weight)), tuple(np.shape(y)[1:3]))
 
@@ -387,6 +418,15 @@ class Segmenter(BaseModel):
             for name in ("backbone", "head", "auxiliary_head")
         }
         return cls(**{**config, **parts, "dtype": keras.dtype_policies.get(config["dtype"])})
+
+
+def _check_class_count(num_classes: Any) -> int:
+    num_classes = check_positive("num_classes", num_classes)
+    if num_classes == 1:
+        raise ValueError(
+            "`num_classes` must be 2 or more, as background is a class too. Received: num_classes=1"
+        )
+    return num_classes
 
 
 def _head(head: Any, num_classes: int, policy: Any) -> SegmentationHead:

@@ -4,8 +4,9 @@ Read from top to bottom: what is checked on the host before the training, what a
 targets and weights of a step.
 """
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.backbones.data import as_numpy
+from keras_paca.backbones.data import as_numpy, has_rank
 from keras_paca.warn import warn_user
 
 # --- On the host ------------------------------------------------------------------------------
@@ -42,51 +43,97 @@ def check_masks(
     Raises:
         ValueError: If the shape is another one, or an id that has no class is among the masks.
     """
-    shape = tuple(np.shape(masks)) if not hasattr(masks, "shape") else tuple(masks.shape)
-    wanted = ", ".join("height" if n is None else str(n) for n in image_size[:1])
-    wanted += ", " + ", ".join("width" if n is None else str(n) for n in image_size[1:])
-    expected = (
-        f"Masks must have the shape (batch, {wanted}) of the images and hold integer ids from 0 to "
-        f"{num_classes - 1}, or {ignore_class} where there is no class."
-    )
-    fits = len(shape) in (3, 4) and all(
-        side is None or side == found for side, found in zip(image_size, shape[1:3], strict=False)
-    )
-    if not fits:
-        raise ValueError(f"{expected} Received: masks of shape {shape}")
+    shape = tuple(masks.shape) if hasattr(masks, "shape") else tuple(np.shape(masks))
+    expected = _expected(image_size, num_classes, ignore_class)
+    check_mask_shape(shape, image_size, num_classes, ignore_class, one_hot)
     if len(shape) == 4 and shape[3] != 1:
-        _check_one_hot(masks, shape, num_classes, one_hot, expected)
+        _check_one_hot(masks, shape, expected)
         return
     array = as_numpy(masks)
     if array.dtype.kind not in "buif":
         raise ValueError(f"{expected} Received: masks of the dtype {array.dtype}")
     found = _find_ids(array)
-    if all(float(number).is_integer() for number in found):
-        found = [int(number) for number in found]
-    else:
+    if not all(float(number).is_integer() for number in found):
         raise ValueError(f"{expected} Received: masks with the values {found[:5]}")
+    check_ids([int(number) for number in found], num_classes, ignore_class, is_first, expected)
+
+
+def check_ids(
+    found: Sequence[int],
+    num_classes: int,
+    ignore_class: int,
+    is_first: bool,
+    expected: str = "",
+) -> None:
+    """Raise where ids have no class, and warn where they hardly can be meant.
+
+    Args:
+        found: Sequence of int. The ids in masks, sorted.
+        num_classes: int. Number of classes.
+        ignore_class: int. Id of the pixels that have no class.
+        is_first: bool. Whether there are more masks, or other ids are to be ignored.
+        expected: str. A sentence that says what masks must be.
+
+    Raises:
+        ValueError: If there are ids without a class and `is_first` is `False`, or they seem to
+            count from 1.
+    """
+    expected = expected or f"Masks must hold integer ids from 0 to {num_classes - 1}."
     wrong = [i for i in found if not 0 <= i < num_classes and i != ignore_class]
     known = [i for i in found if i not in wrong and i != ignore_class]
-    if wrong and (not is_first or (wrong == [num_classes] and 0 not in known)):
-        hint = ""
-        if wrong == [num_classes] and 0 not in known:
-            hint = " They seem to count from 1: subtract 1."
-        raise ValueError(
-            f"{expected} Received: masks of shape {shape} with the ids {wrong[:5]}.{hint}"
-        )
+    from_one = wrong == [num_classes] and 0 not in known
+    if from_one or (wrong and not is_first):
+        hint = " They seem to count from 1: subtract 1." if from_one else ""
+        raise ValueError(f"{expected} Received: masks with the ids {wrong[:5]}.{hint}")
     if wrong:
         warn_user(f"Pixels with the ids {wrong[:5]}, which have no class, are ignored.")
-    if found == [0, ignore_class] and ignore_class == 255 and num_classes > 1:
+    if list(found) == [0, ignore_class] and ignore_class == 255 and num_classes > 1:
         warn_user(
             "The masks hold 0 and 255 alone, and pixels of 255 are ignored. If these are black and "
             "white pictures, divide them by 255, so that white is class 1."
         )
 
 
-def _check_one_hot(
-    masks: Any, shape: tuple, num_classes: int, one_hot: bool, expected: str
+def _expected(
+    image_size: tuple[int | None, int | None], num_classes: int, ignore_class: int
+) -> str:
+    sides = [
+        n if s is None else str(s) for n, s in zip(("height", "width"), image_size, strict=True)
+    ]
+    return (
+        f"Masks must have the shape (batch, {', '.join(sides)}) of the images and hold integer ids "
+        f"from 0 to {num_classes - 1}, or {ignore_class} where there is no class."
+    )
+
+
+def check_mask_shape(
+    shape: tuple,
+    image_size: tuple[int | None, int | None],
+    num_classes: int,
+    ignore_class: int,
+    one_hot: bool,
 ) -> None:
-    """Raise where masks of several channels aren't one-hot, or the loss takes none."""
+    """Raise where masks have another shape than the images, as far as both are known.
+
+    Args:
+        shape: tuple. The masks'.
+        image_size: (height, width) of the images, `None` where unknown.
+        num_classes: int. Number of classes.
+        ignore_class: int. Id of the pixels that have no class.
+        one_hot: bool. Whether the loss can take one-hot masks.
+
+    Raises:
+        ValueError: If the shape is another one.
+    """
+    expected = _expected(image_size, num_classes, ignore_class)
+    fits = len(shape) in (3, 4) and all(
+        None in (side, found) or side == found
+        for side, found in zip(image_size, shape[1:3], strict=False)
+    )
+    if not fits:
+        raise ValueError(f"{expected} Received: masks of shape {shape}")
+    if len(shape) == 3 or shape[3] == 1:
+        return
     if shape[3] != num_classes:
         raise ValueError(
             f"{expected} Colours must be replaced by ids first. Received: masks of shape {shape}"
@@ -96,11 +143,21 @@ def _check_one_hot(
             f"{expected} One-hot masks become ids by `masks.argmax(axis=-1)`. "
             f"Received: masks of shape {shape}"
         )
+
+
+def _check_one_hot(masks: Any, shape: tuple, expected: str) -> None:
+    """Raise where masks of a channel for each class aren't one-hot."""
     array = as_numpy(masks)
     if array.size and not (array.min() >= 0 and array.max() <= 1):
         raise ValueError(
             f"{expected} One-hot masks hold numbers from 0 to 1. Received: masks of shape {shape} "
             f"with numbers from {array.min()} to {array.max()}"
+        )
+    largest = array.sum(axis=-1, dtype="float32").max(initial=0)
+    if largest > 1.01:  # rounded probabilities may add up to a little more
+        raise ValueError(
+            f"{expected} The classes of a pixel of one-hot masks add up to 1. Received: masks of "
+            f"shape {shape} where they add up to {largest:g}"
         )
 
 
@@ -146,35 +203,67 @@ class LossKind:
     """What a loss expects of a segmenter, which returns logits.
 
     Args:
-        loss: Keras's loss, or any callable of (masks, logits). Those that aren't Keras's get the
-            masks as they are.
+        loss: Keras's loss or one derived from it, or any callable of (masks, logits). Those that
+            aren't Keras's get the masks as they are.
+        ignore_class: int. The segmenter's id of pixels without a class.
+
+    Attributes:
+        name: str. Keras's name of the loss, in lower case.
+        takes_any: bool. Whether it isn't Keras's.
+        one_hot: bool. Whether it compares with one-hot targets.
+        of_probabilities: bool. Whether it compares with probabilities.
+        whole: bool. Whether it is one number for all pixels.
+        ignores: bool. Whether it leaves out the pixels without a class by itself.
 
     Raises:
-        ValueError: If it is a loss of probabilities that could take logits.
+        ValueError: If it is a loss of probabilities that could take logits, or leaves out another
+            class than the segmenter.
     """
 
-    def __init__(self, loss: Any) -> None:
-        name = getattr(loss, "__name__", type(loss).__name__).lower().replace("_", "")
-        module = getattr(loss, "__module__", None) or type(loss).__module__
-        is_of_keras = module.partition(".")[0] == "keras"
-        self.name = name
-        self.takes_any = not is_of_keras
-        self.one_hot = is_of_keras and not name.startswith("sparse")
-        self.of_probabilities = is_of_keras and name in OF_PROBABILITIES
-        self.whole = is_of_keras and name in WHOLE
-        if is_of_keras and _from_logits(loss) is False:
+    def __init__(self, loss: Any, ignore_class: int) -> None:
+        function = loss.func if isinstance(loss, functools.partial) else loss
+        found = _keras_name(function)
+        self.name = (found or getattr(function, "__name__", type(function).__name__)).lower()
+        self.name = self.name.replace("_", "")
+        self.takes_any = found is None
+        self.one_hot = found is not None and not self.name.startswith(("sparse", "circle"))
+        self.of_probabilities = found is not None and self.name in OF_PROBABILITIES
+        self.whole = found is not None and self.name in WHOLE
+        if found is not None and _option(loss, "from_logits") is False:
             raise ValueError(
                 "A Segmenter returns logits: pass a loss with `from_logits=True`, such as "
                 "keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255). "
                 f"Received: loss={loss!r}"
             )
+        ignored = None if found is None else _option(loss, "ignore_class")
+        if ignored not in (None, ignore_class):
+            raise ValueError(
+                f"The `ignore_class` of the loss must be the Segmenter's own, {ignore_class}. "
+                f"Received: ignore_class={ignored!r} in {loss!r}"
+            )
+        self.ignores = ignored is not None
 
 
-def _from_logits(loss: Any) -> bool | None:
-    """Return whether a loss takes logits, `None` where it doesn't say."""
-    if hasattr(loss, "get_config"):
-        return loss.get_config().get("from_logits")
-    parameter = inspect.signature(loss).parameters.get("from_logits")
+def _keras_name(loss: Any) -> str | None:
+    """Return the name of Keras's function or class that a loss is or derives from, or `None`."""
+    if not isinstance(loss, keras.losses.Loss):
+        is_of_keras = (getattr(loss, "__module__", None) or "").partition(".")[0] == "keras"
+        return loss.__name__ if is_of_keras and hasattr(loss, "__name__") else None
+    for cls in type(loss).__mro__:
+        if cls.__name__ in ("Loss", "LossFunctionWrapper"):
+            break
+        if cls.__module__.partition(".")[0] == "keras":
+            return cls.__name__
+    return None
+
+
+def _option(loss: Any, name: str) -> Any:
+    """Return an option of a loss, `None` where it has no such."""
+    if isinstance(loss, functools.partial):
+        return loss.keywords.get(name, _option(loss.func, name))
+    if isinstance(loss, keras.losses.Loss):
+        return loss.get_config().get(name)
+    parameter = inspect.signature(loss).parameters.get(name)
     return None if parameter is None else parameter.default
 
 
@@ -183,35 +272,41 @@ def _from_logits(loss: Any) -> bool | None:
 
 def is_one_hot(masks: Any, num_classes: int) -> bool:
     """Return whether masks are one-hot by their shape."""
-    return len(masks.shape) == 4 and masks.shape[3] == num_classes != 1
+    return has_rank(masks) and len(masks.shape) == 4 and masks.shape[3] == num_classes
 
 
-def mask_ids(masks: Any, num_classes: int, ignore_class: int) -> Any:
+def mask_ids(masks: Any, images: Any, num_classes: int, ignore_class: int, one_hot: bool) -> Any:
     """Return masks as ids (batch, height, width), each a class or `ignore_class`.
 
     Args:
         masks: Tensor (batch, height, width), (batch, height, width, 1), or one-hot (batch, height,
             width, num_classes).
+        images: Tensor (batch, height, width, any) of their size.
         num_classes: int. Number of classes.
         ignore_class: int. Id of pixels without a class.
+        one_hot: bool. Whether the loss can take one-hot masks.
+
+    Raises:
+        ValueError: If there are no masks, or of another shape than the images.
     """
+    if masks is None:
+        raise ValueError("A Segmenter needs masks beside the images. Received: y=None")
+    if not has_rank(masks):
+        masks = ops.reshape(masks, ops.shape(images)[:3])
+    size = tuple(images.shape[1:3])
+    check_mask_shape(tuple(masks.shape), size, num_classes, ignore_class, one_hot)
     if is_one_hot(masks, num_classes):
         known = ops.any(masks > 0, axis=-1)
         return ops.where(known, ops.cast(ops.argmax(masks, axis=-1), "int32"), ignore_class)
-    if len(masks.shape) == 4 and masks.shape[3] == 1:
+    if len(masks.shape) == 4:
         masks = ops.squeeze(masks, axis=3)
-    if len(masks.shape) != 3:
-        raise ValueError(
-            "Masks must hold integer ids and have the shape (batch, height, width). "
-            f"Received: masks of shape {tuple(masks.shape)}"
-        )
     masks = ops.cast(masks, "int32")
     known = ops.logical_and(masks >= 0, masks < num_classes)
     return ops.where(known, masks, ignore_class)
 
 
-def check_weights(shape: tuple, image_size: tuple[int | None, int | None]) -> bool:
-    """Return whether weights of a shape are those of pixels; else they are those of images.
+def check_weights(shape: tuple, image_size: tuple[int | None, int | None]) -> None:
+    """Raise where weights are neither those of images nor those of their pixels.
 
     Args:
         shape: tuple. (batch,) or (batch, 1), one weight for each image; or (batch, height, width),
@@ -221,19 +316,15 @@ def check_weights(shape: tuple, image_size: tuple[int | None, int | None]) -> bo
     Raises:
         ValueError: If the shape is another one.
     """
-    sides = shape[1:3]
-    if all(side == 1 for side in shape[1:]):
-        return False
-    fits = len(sides) == 2 and shape[3:] in ((), (1,))
-    fits = fits and all(
-        None in pair or pair[0] == pair[1] for pair in zip(sides, image_size, strict=True)
-    )
+    fits = len(shape) > 0 and all(side == 1 for side in shape[1:])
+    if not fits and len(shape) in (3, 4) and shape[3:] in ((), (1,)):
+        pairs = zip(shape[1:3], image_size, strict=True)
+        fits = all(None in pair or pair[0] == pair[1] for pair in pairs)
     if not fits:
         raise ValueError(
             "`sample_weight` must have the shape (batch,), one weight for each image, or (batch, "
             f"height, width), one for each pixel. Received: sample_weight of shape {shape}"
         )
-    return True
 
 
 def pixel_weights(sample_weight: Any, ids: Any) -> Any:
@@ -248,11 +339,14 @@ def pixel_weights(sample_weight: Any, ids: Any) -> Any:
     """
     if sample_weight is None:
         return None
-    weights = ops.convert_to_tensor(sample_weight)
-    if not check_weights(tuple(weights.shape), tuple(ids.shape[1:])):
-        # a whole array, because Keras multiplies weights in place
-        return ops.reshape(weights, (-1, 1, 1)) * ops.ones_like(ids, dtype=weights.dtype)
-    return ops.squeeze(weights, axis=3) if len(weights.shape) == 4 else weights
+    weights = ops.cast(sample_weight, keras.config.floatx())
+    if has_rank(weights):
+        check_weights(tuple(weights.shape), tuple(ids.shape[1:]))
+    batch, height, width = ops.shape(ids)
+    # a whole array, because Keras multiplies weights in place
+    every_pixel = ops.ones((batch, height * width), dtype=weights.dtype)
+    weights = ops.reshape(weights, (batch, -1)) * every_pixel
+    return ops.reshape(weights, (batch, height, width))
 
 
 def weigh_classes(ids: Any, table: tuple[float, ...], weights: Any) -> Any:
@@ -278,13 +372,15 @@ def prepare_for_loss(
     """
     num_classes = logits.shape[-1]
     given_one_hot = is_one_hot(masks, num_classes)
-    if not kind.one_hot:
+    if kind.takes_any or kind.ignores:
         return (masks if kind.takes_any and given_one_hot else ids), logits, weights
     known = ids != ignore_class
-    targets = masks if given_one_hot else ops.one_hot(ops.where(known, ids, 0), num_classes)
-    targets = ops.cast(targets, logits.dtype)
+    targets = ops.where(known, ids, 0)
+    if kind.one_hot:
+        targets = masks if given_one_hot else ops.one_hot(targets, num_classes)
+        targets = ops.cast(targets, logits.dtype)
     known = ops.cast(known, logits.dtype)
-    if not given_one_hot:
+    if kind.one_hot and not given_one_hot:
         targets = targets * ops.expand_dims(known, -1)
     predictions = ops.softmax(logits, axis=-1) if kind.of_probabilities else logits
     if kind.whole:

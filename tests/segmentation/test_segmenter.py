@@ -188,6 +188,19 @@ def test_masks_that_are_wrong(change, message, segmenter):
             call()
 
 
+def test_masks_and_weights_of_several_forms_on_one_model(segmenter):
+    """TensorFlow gives up the number of axes of what a compiled step has seen several of."""
+    model = segmenter("fpn")
+    model.compile("sgd")
+    images, masks = scene(4, 32, 32)
+    expected = model.test_on_batch(images, masks)[0]
+    for shape in ((4,), (4, 32, 32)):
+        weights = np.full(shape, 2.0, "float32")
+        for given in (masks, masks[..., None]):
+            found = model.test_on_batch(images, given, weights)[0]
+            assert found == pytest.approx(2 * expected, rel=1e-5)
+
+
 @slow_but_on_torch
 def test_unknown_ids_in_a_stream_are_ignored(segmenter):
     images, masks = scene(2, 32, 32)

@@ -1,5 +1,7 @@
 """Masks, weights and losses of a segmenter."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -253,7 +255,7 @@ def test_a_loss_of_ones_own_gets_the_masks(make, images, masks):
 
     for targets in (masks, np.eye(3, dtype="float32")[masks]):
         make(loss).fit(images, targets, verbose=0)
-        assert seen[-1] == targets.shape
+        assert seen[-1][1:] == targets.shape[1:]
 
 
 # --- Numbers that float16 lacks ------------------------------------------------------------------
@@ -274,3 +276,118 @@ def test_large_scores_in_half_precision(factor, small, images):
     models[1].set_weights(models[0].get_weights())
     for model in models:
         assert np.isfinite(model.predict(images, verbose=0)).all()
+
+
+class Sparse(keras.losses.SparseCategoricalCrossentropy):
+    """A class that derives from Keras's."""
+
+
+def focal(**options):
+    return functools.partial(
+        keras.losses.categorical_focal_crossentropy, from_logits=True, **options
+    )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        lambda: [keras.losses.SparseCategoricalCrossentropy(from_logits=True)],
+        lambda: {"logits": Sparse(from_logits=True)},
+        lambda: Sparse(from_logits=True, ignore_class=255),
+        lambda: functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True),
+    ],
+)
+def test_losses_of_ids_leave_out_the_ignored_pixels(loss, make, images, masks):
+    masks[:, :9] = 255
+    weights = np.arange(4, dtype="float32")
+    expected = (entropies(make(), images, masks) * weights[:, None, None]).sum() / (masks < 3).sum()
+    found = make(loss()).test_on_batch(images, masks, weights)[0]
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_losses_that_leave_out_another_class(make):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    with pytest.raises(ValueError, match=r"must be the Segmenter's own, 255.*ignore_class=-1"):
+        make(loss)
+    make(loss, ignore_class=-1)
+
+
+def test_losses_that_derive_from_keras_or_are_parts_of_it(make, images, masks):
+    class MyDice(keras.losses.Dice):
+        pass
+
+    masks[:, :9] = 255
+    for own, plain in (
+        (MyDice(), keras.losses.Dice()),
+        ([keras.losses.Dice()], keras.losses.Dice()),
+        (focal(), keras.losses.CategoricalFocalCrossentropy(from_logits=True)),
+    ):
+        found, expected = (make(each).test_on_batch(images, masks)[0] for each in (own, plain))
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ["sparse_categorical_crossentropy"],
+        {"logits": Sparse()},
+        functools.partial(keras.losses.categorical_crossentropy),
+    ],
+)
+def test_losses_in_a_list_or_dict_are_looked_at(loss, make):
+    with pytest.raises(ValueError, match="A Segmenter returns logits"):
+        make(loss)
+    with pytest.raises(ValueError, match="takes one loss"):
+        make([loss, loss])
+
+
+@pytest.mark.parametrize("kind", ["turned", "half", "colours", "one-hot", "none"])
+def test_later_batches_of_another_shape(kind, make, images, masks):
+    later = {
+        "turned": masks.transpose(0, 2, 1),
+        "half": masks[:, ::2, ::2],
+        "colours": np.stack([masks] * 4, axis=-1),
+        "one-hot": np.eye(3, dtype="int64")[masks],
+        "none": None,
+    }[kind]
+    batches = [(images, masks), (images,) if later is None else (images, later)]
+    with pytest.raises(ValueError, match=r"Received: (masks of shape|y=None)"):
+        make().fit(Stream(*batches), verbose=0)
+
+
+def test_masks_that_are_not_one_hot(make, images, masks):
+    model = make(keras.losses.Dice())
+    for wrong in (np.ones((4, 32, 48, 3)), np.stack([masks > 1] * 3, axis=-1)):
+        with pytest.raises(ValueError, match="classes of a pixel of one-hot masks add up to 1"):
+            model.fit(images, wrong, verbose=0)
+
+
+def test_weights_in_a_dict(make, images, masks):
+    with pytest.raises(ValueError, match=r"one array of weights\. Received: sample_weight=dict"):
+        make().fit(images, masks, sample_weight={"logits": np.ones(4)}, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_classes": 1}, "background is a class too"),
+        ({"num_classes": "3"}, "`num_classes` must be a positive integer"),
+        ({"num_classes": True}, "`num_classes` must be a positive integer"),
+        ({"ignore_class": None}, "`ignore_class` must be an integer"),
+        ({"ignore_class": "255"}, "`ignore_class` must be an integer"),
+        ({"ignore_class": 2}, "none of the classes"),
+        ({"auxiliary_weight": "0.4"}, "`auxiliary_weight` must be a finite number"),
+        ({"auxiliary_weight": float("nan")}, "`auxiliary_weight` must be a finite number"),
+        ({"class_names": {"a", "b", "c"}}, "`class_names` must hold one str"),
+    ],
+)
+def test_arguments_that_are_refused(options, words, small):
+    with pytest.raises(ValueError, match=words):
+        Segmenter(small(include_top=False), "fpn", **{"num_classes": 3, **options})
+
+
+def test_numbers_of_numpy(small, masks):
+    model = Segmenter(small(include_top=False), "fpn", masks.max() + 1, ignore_class=np.uint8(255))
+    assert model.num_classes == 3
+    assert isinstance(model.get_config()["num_classes"], int)
