@@ -1,5 +1,6 @@
 """What the models around a pyramid backbone ask of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -68,10 +69,13 @@ def pyramid_levels(backbone: Any) -> list[keras.KerasTensor]:
     Raises:
         ValueError: If it has no such levels.
     """
-    levels = getattr(backbone, "pyramid_outputs", None) or {}
-    if not set(LEVELS) <= set(levels):
+    levels = getattr(backbone, "pyramid_outputs", None)
+    given = levels if isinstance(levels, Mapping) else {}
+    if not all(isinstance(given.get(level), keras.KerasTensor) for level in LEVELS):
+        kinds = {name: type(level).__name__ for name, level in given.items()}
         raise ValueError(
-            f"`backbone` must have `pyramid_outputs` with the levels {LEVELS}, as a PaCaViT has. "
-            f"Received: {backbone!r} with {list(levels)}"
+            f"`backbone` must have `pyramid_outputs` with the levels {LEVELS}, each a KerasTensor, "
+            f"as a PaCaViT has. Received: {backbone!r} with pyramid_outputs of "
+            f"{kinds if given else type(levels).__name__}"
         )
     return [levels[level] for level in LEVELS]

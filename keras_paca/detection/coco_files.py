@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.detection.coco_segmentations import segmentation_fault, whole_segmentation
+from keras_paca.detection.coco_segmentations import FAR, segmentation_fault, whole_segmentation
 from keras_paca.detection.json_values import is_number, is_whole, show
 
 SHOWN = 3  # wrong entries in a message
@@ -267,16 +267,22 @@ def _annotation_faults(
         elif entry[field] not in known:
             kind = field.removesuffix("_id")
             yield f"`{field}` names the unknown {kind} {show(entry[field])}"
+    size = sizes.get(entry.get("image_id")) if is_whole(entry.get("image_id")) else None
+    sides = [side for side in size or () if is_whole(side) and side > 0]
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         yield _wrong(entry, "bbox", "four numbers: left, top, width, height")
     elif box[2] < 0 or box[3] < 0:
         yield _wrong(entry, "bbox", "four numbers with a width and a height of 0 or more")
+    elif sides and max(map(abs, box)) > FAR * max(sides):
+        yield (
+            f"`bbox` is far outside the image with id {show(entry['image_id'])}, {size[0]} x "
+            f"{size[1]} (height x width): {show(box)}"
+        )
     if not is_number(entry.get("area")) or entry["area"] < 0:
         yield _wrong(entry, "area", "a number of 0 or more")
     if entry.get("iscrowd") not in (None, 0, 1):  # False and True are equal to 0 and 1
         yield _wrong(entry, "iscrowd", "0 or 1")
-    size = sizes.get(entry.get("image_id")) if is_whole(entry.get("image_id")) else None
     fault = segmentation_fault(entry.get("segmentation"), size)
     if fault is not None:
         yield f"`segmentation` {fault}"

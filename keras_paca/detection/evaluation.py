@@ -6,7 +6,7 @@ Read from top to bottom: the images, the evaluation, the checks before it.
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from keras_paca.detection.coco_metrics import (
 from keras_paca.detection.metric_data import check_count
 from keras_paca.detection.predict import detect
 from keras_paca.preprocessing import load_image
-from keras_paca.preprocessing.formats import import_pillow
+from keras_paca.preprocessing.pictures import picture_sizes
+from keras_paca.warn import warn_user
 
 SHOWN = 3  # images in a message
-ORIENTATION = 0x0112  # EXIF's number of the tag
-SIDEWAYS = (5, 6, 7, 8)  # the orientations that exchange height and width
+FIRST = 5  # names in a message
 
 # --- The images -----------------------------------------------------------------------------
 
@@ -53,7 +53,7 @@ def find_sideways(dataset: COCODataset) -> set[int]:
     for entry, path in zip(dataset.content["images"], dataset.paths, strict=True):
         expected = (entry["height"], entry["width"])
         try:
-            size, upright = _sizes(path, expected)
+            size, upright = picture_sizes(path, expected)
         except (OSError, ValueError) as error:
             faults.append(f"the image with id {entry['id']} can't be opened ({error})")
             continue
@@ -79,21 +79,6 @@ def find_sideways(dataset: COCODataset) -> set[int]:
             stacklevel=3,
         )
     return {number for number, _ in sideways}
-
-
-def _sizes(path: Path, expected: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return an image's (height, width) as stored and turned upright.
-
-    No pixels are read, and no EXIF data where the stored size is the expected one.
-    """
-    try:
-        with import_pillow().open(path) as image:
-            size = (image.height, image.width)
-            turned = size != expected and image.getexif().get(ORIENTATION) in SIDEWAYS
-    except Exception:  # `load_image` reads more kinds of files, and says why it can't read others
-        image = load_image(path)
-        return (image.height, image.width), (image.height, image.width)
-    return size, size[::-1] if turned else size
 
 
 def _open_image(entry: Mapping[str, Any], path: Path, upright: bool) -> np.ndarray:
@@ -162,8 +147,9 @@ def evaluate_coco(
         FileNotFoundError: If the folder of `output` is missing.
         ImportError: Without pycocotools (the extra `coco`) or Pillow (the extra `images`).
         OSError: If `output` can't be written.
-        ValueError: If the model isn't a detector of as many classes as there are categories, takes
-            no images of these sizes, or an image isn't of the size that the annotations say.
+        ValueError: If the model isn't a detector of as many classes as there are categories, its
+            `class_names` are others or in another order, it takes no images of these sizes, or an
+            image isn't of the size that the annotations say.
 
     Source: MMDetection's test pipeline for Mask R-CNN, which PaCa-ViT's detectors use; it cuts
     boxes off at the padding's edge before it suppresses rivals, this after.
@@ -222,6 +208,41 @@ def _check_fit(model: Any, dataset: Any) -> None:
             f"Expected annotations of {model.num_classes} categories, the model's classes. "
             f"Received: {len(categories)} categories{hint}"
         )
+    _check_names(getattr(model, "class_names", None) or [], dataset)
+
+
+def _check_names(known: Sequence[str], dataset: COCODataset) -> None:
+    """Refuse categories that are others than the model's classes, or in another order."""
+    categories = sorted(dataset.content["categories"], key=lambda category: category["id"])
+    names = [category.get("name") for category in categories]
+    if len(known) != len(names) or not all(isinstance(name, str) for name in [*known, *names]):
+        return
+    ours, theirs = ([_plain(name) for name in listed] for listed in (known, names))
+    different = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b]
+    moved = any(ours[i] in theirs or theirs[i] in ours for i in different)
+    if moved or (different and len(different) == len(names)):
+        raise ValueError(
+            "Expected the categories, in the order of their ids, to be the model's `class_names`, "
+            f"{_listed(known)}. Received: {_listed(names)}; the first difference is label "
+            f"{different[0]}, {known[different[0]]!r} and {names[different[0]]!r}. If these "
+            "are the same classes under other names, set `model.class_names = None`"
+        )
+    if different:
+        pairs = [f"{known[i]!r} and {names[i]!r}" for i in different[:SHOWN]]
+        more = ", ..." if len(different) > SHOWN else ""
+        warn_user(
+            f"{len(different)} of {len(names)} categories have other names than the model's "
+            f"classes: {', '.join(pairs)}{more}. They are taken for the same."
+        )
+
+
+def _plain(name: str) -> str:
+    """Return a name without what tools write differently: case, spaces, underscores, hyphens."""
+    return name.casefold().translate(str.maketrans("", "", " _-"))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"[{', '.join(map(repr, names[:FIRST]))}{', ...' * (len(names) > FIRST)}]"
 
 
 def _check_sizes(model: Any, short_side: int, long_side: int, pad_to: int | None) -> None:

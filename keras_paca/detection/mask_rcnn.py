@@ -1,5 +1,6 @@
 """Mask R-CNN on any pyramid backbone: images in; boxes, scores, labels and masks out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -8,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.arguments import check_boolean
+from keras_paca.arguments import check_boolean, check_positive
 from keras_paca.backbones.base import BaseModel, GraphPart
-from keras_paca.backbones.data import only_image
-from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels
+from keras_paca.backbones.data import has_rank, only_image
+from keras_paca.backbones.pyramid import LEVELS, as_pyramid, pyramid_levels
 from keras_paca.detection.box_formats import check_box_format
 from keras_paca.detection.boxes import clip_boxes, encode_boxes
 from keras_paca.detection.feature_pyramid import FeaturePyramid
@@ -32,6 +33,7 @@ from keras_paca.warn import warn_user
 
 BOX_BINS, MASK_BINS = 7, 14
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
+SAMPLE_SIDE = 256  # of the images by which the levels of a backbone for any size are checked
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -54,8 +56,8 @@ class MaskRCNN(BaseModel):
 
     Args:
         backbone: keras.Model. Functional model with `pyramid_outputs` {"P2": KerasTensor, ...
-            "P5"}. Its layers are shared, not copied. A plain `keras.Model` becomes a model of a
-            class that keeps its levels when it is saved.
+            "P5"} of the strides 4, 8, 16 and 32. Its layers are shared, not copied. A plain
+            `keras.Model` becomes a model of a class that keeps its levels when it is saved.
         num_classes: int. Number of classes, without the background.
         bounding_box_format: str. Format of the boxes in and out, as `keras.utils.bounding_boxes`
             names it: "xyxy" (pixels), "yxyx", "xywh", "center_xywh", "rel_xyxy", ...
@@ -120,11 +122,19 @@ class MaskRCNN(BaseModel):
         trainable: bool = True,
     ) -> None:
         check_boolean("trainable", trainable)
+        num_classes = check_positive("num_classes", num_classes)
         bounding_box_format = check_box_format(bounding_box_format)
+        channels = check_positive("channels", channels)
+        max_detections = check_positive("max_detections", max_detections)
+        score_threshold = _check_threshold("score_threshold", score_threshold)
+        iou_threshold = _check_threshold("iou_threshold", iou_threshold)
+        proposals = check_positive("proposals", proposals)
+        candidates = check_positive("candidates", candidates)
         backbone = as_pyramid(backbone)
         pyramid = pyramid_levels(backbone)
+        _check_strides(backbone.inputs[0], pyramid)
         most = (len(STRIDES) * candidates, proposals * num_classes)
-        if not (1 <= proposals <= most[0] and 1 <= max_detections <= most[1]):
+        if proposals > most[0] or max_detections > most[1]:
             raise ValueError(
                 f"`proposals` must be at most {len(STRIDES)} x `candidates`, `max_detections` at "
                 f"most `proposals` x `num_classes`. Received: candidates={candidates}, proposals="
@@ -230,8 +240,13 @@ class MaskRCNN(BaseModel):
         Raises:
             ValueError: If there is a loss or metric of one's own, or a factor of another name.
         """
-        if any(kwargs.get(name) is not None for name in ("loss", "metrics", "weighted_metrics")):
-            raise ValueError("MaskRCNN has its own losses and metrics and takes no others.")
+        # `pop`: of an empty list Keras makes a metric that it wants to compute
+        others = {name: kwargs.pop(name, None) for name in ("loss", "metrics", "weighted_metrics")}
+        if any(others.values()):
+            raise ValueError(
+                "MaskRCNN has its own losses and metrics and takes no others. Received: "
+                f"{', '.join(f'{name}={value!r}' for name, value in others.items() if value)}"
+            )
         self._factors = _check_loss_weights(loss_weights)
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.05)
@@ -397,15 +412,56 @@ class MaskRCNN(BaseModel):
         return cls(**{**config, "backbone": backbone, "dtype": dtype})
 
 
+def _check_threshold(name: str, value: Any) -> float:
+    """Return an argument that is a real number in [0, 1].
+
+    Raises:
+        ValueError: If it isn't.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}")
+    return float(value)
+
+
+def _check_strides(images: Any, levels: Sequence[Any]) -> None:
+    """Raise where the levels' sizes show other strides than those of anchors and regions.
+
+    Sizes may differ by what rounding and convolutions without padding change.
+
+    Raises:
+        ValueError: If a size is another one.
+    """
+    size = tuple(SAMPLE_SIDE if side is None else side for side in images.shape[1:3])
+    shapes = [level.shape for level in levels]
+    if None in images.shape[1:3]:
+        try:
+            shapes = keras.Function(images, list(levels)).compute_output_shape(
+                (images.shape[0], *size, *images.shape[3:])
+            )
+        except Exception:  # the model may not take images of this size, so the strides stay unknown
+            return
+    found = {name: tuple(shape[1:3]) for name, shape in zip(LEVELS, shapes, strict=True)}
+    for (name, sides), stride in zip(found.items(), STRIDES[:4], strict=True):
+        for side, whole in zip(sides, size, strict=True):
+            if side is not None and abs(side - whole / stride) > 1 + whole / stride / 4:
+                raise ValueError(
+                    "`backbone` must have levels P2 to P5 with the strides 4, 8, 16 and 32. "
+                    f"Received: {name} of {sides[0]} x {sides[1]} where {stride} is the stride "
+                    f"and the images have {size[0]} x {size[1]}; all levels: {found}"
+                )
+
+
 def _check_loss_weights(loss_weights: Any) -> tuple[float, ...]:
     """Return the factor of each loss, by their order in `LOSSES`."""
     given = {} if loss_weights is None else loss_weights
     good = isinstance(given, Mapping) and set(given) <= set(LOSSES)
-    good = good and all(isinstance(value, Real) and value >= 0 for value in given.values())
+    good = good and all(
+        isinstance(value, Real) and 0 <= value < math.inf for value in given.values()
+    )
     if not good:
         raise ValueError(
-            f"`loss_weights` must be a dict with some of the names {', '.join(LOSSES)} and numbers "
-            f"from 0. Received: loss_weights={loss_weights!r}"
+            f"`loss_weights` must be a dict with some of the names {', '.join(LOSSES)} and "
+            f"finite numbers from 0. Received: loss_weights={loss_weights!r}"
         )
     return tuple(float(given.get(name, 1.0)) for name in LOSSES)
 
@@ -425,7 +481,8 @@ def _image_weights(sample_weight: Any, images: Any) -> Any:
     if sample_weight is None:
         return ops.ones((ops.shape(images)[0], 1), keras.config.floatx())
     weights = keras.tree.flatten(sample_weight)[0]  # Keras repeats them for each target
-    _check_weights_shape(weights)
+    if has_rank(weights):
+        _check_weights_shape(weights)
     return ops.cast(ops.reshape(weights, (-1, 1)), keras.config.floatx())
 
 

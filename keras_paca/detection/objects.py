@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_paca.backbones.data import as_numpy
+from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.warn import warn_user
 
 NAMES = ("boxes", "labels", "classes", "masks")
@@ -13,6 +14,8 @@ EXPECTED = (
     'Targets must be a dict of "boxes" (batch, n, 4), integer "labels" (batch, n), -1 where there '
     'is no object, and perhaps "masks" (batch, n, height, width) or (batch, height, width).'
 )
+
+LOOKED_THROUGH = 32  # images whose masks are searched for pixels, to stay fast on large arrays
 
 
 def check_objects(
@@ -33,7 +36,7 @@ def check_objects(
             ignored then, with a warning.
 
     Raises:
-        ValueError: If a name or a shape is another one, or boxes or labels can't be true.
+        ValueError: If a name or a shape is another one, or boxes, labels or masks can't be true.
     """
     check_shapes(objects, image_size)
     labels = as_numpy(objects["labels" if "labels" in objects else "classes"])
@@ -43,7 +46,10 @@ def check_objects(
     _check_labels(labels, num_classes, is_first)
     present = (labels >= 0) & (labels < num_classes)
     if present.any():
-        _check_boxes(boxes[present].astype("float64"), bounding_box_format, image_size)
+        found = boxes[present].astype("float64")
+        present[present] = _check_boxes(found, bounding_box_format, image_size, is_first)
+    if "masks" in objects:
+        _check_masks(as_numpy(objects["masks"]), present)
 
 
 def check_shapes(objects: Any, image_size: tuple[int | None, int | None]) -> None:
@@ -58,6 +64,12 @@ def check_shapes(objects: Any, image_size: tuple[int | None, int | None]) -> Non
     """
     if not isinstance(objects, Mapping):
         raise ValueError(f"{EXPECTED} Received: {type(objects).__name__}")
+    for name, array in objects.items():
+        if hasattr(array, "to_tensor") and hasattr(array, "row_splits"):  # of TensorFlow
+            padding = "-1" if name in ("labels", "classes") else ""
+            raise ValueError(
+                f"{EXPECTED} Received: ragged {name}; `{name}.to_tensor({padding})` pads them"
+            )
     shapes = {name: tuple(np.shape(array)) for name, array in objects.items()}
     labels = [name for name in ("labels", "classes") if name in shapes]
     fits = "boxes" in shapes and len(labels) == 1 and set(shapes) <= set(NAMES)
@@ -95,8 +107,14 @@ def _check_labels(labels: np.ndarray, num_classes: int, is_first: bool) -> None:
         warn_user(f"Objects with the labels {wrong[:5]}, which are no classes, are ignored.")
 
 
-def _check_boxes(boxes: np.ndarray, format: str, image_size: tuple) -> None:
-    """Raise where the boxes (n, 4) of objects can't be of a format."""
+def _check_boxes(boxes: np.ndarray, format: str, image_size: tuple, is_first: bool) -> np.ndarray:
+    """Raise where the boxes (n, 4) of objects can't be of a format, or none is in the image.
+
+    In a first batch of more, cropped at random perhaps, none may be, which only gives a warning.
+
+    Returns:
+        Booleans (n,): which have an area inside the image, as the others are no objects.
+    """
     received = f"Received: bounding_box_format={format!r} and boxes such as {boxes[0].tolist()}"
     if not np.isfinite(boxes).all():
         raise ValueError(f"The boxes of objects must be finite numbers. {received}")
@@ -107,5 +125,70 @@ def _check_boxes(boxes: np.ndarray, format: str, image_size: tuple) -> None:
         raise ValueError(
             f"Boxes in pixels are larger than that; those of 0..1 are relative. {received}"
         )
-    if "xywh" not in format and "yxhw" not in format and not (boxes[:, 2:] > boxes[:, :2]).any():
+    size = tuple(np.inf if side is None else side for side in image_size)
+    if relative:  # independent of the size
+        size = (1, 1)
+    edges = to_xyxy(boxes, format, size)
+    has_area = (edges[:, 2:] > edges[:, :2]).all(axis=1)
+    if not has_area.any():
         raise ValueError(f"No box ends to the right of and below where it begins. {received}")
+    edges = np.clip(edges, 0, [size[1], size[0]] * 2)
+    inside = has_area & (edges[:, 2:] > edges[:, :2]).all(axis=1)
+    sides = " x ".join("any" if side is None else str(side) for side in image_size)
+    if has_area.all() and not inside.any() and not is_first:
+        raise ValueError(
+            f"All objects lie outside the images of {sides} (height x width). Boxes must be in "
+            f"pixels of the images that the model gets, or relative to them. {received}"
+        )
+    if not inside.all():
+        warn_user(
+            f"{np.count_nonzero(~inside)} of {len(boxes)} objects have no area inside the images "
+            f"of {sides} (height x width), and are ignored; first the box "
+            f"{boxes[np.argmin(inside)].tolist()} ({format})."
+        )
+    return inside
+
+
+def _check_masks(masks: np.ndarray, present: np.ndarray) -> None:
+    """Raise where masks have wrong values, and warn where an object has no pixel.
+
+    Args:
+        masks: (batch, n, height, width), or instance maps (batch, height, width).
+        present: (batch, n), booleans: which objects are real.
+    """
+    count, kind = present.shape[1], masks.dtype.kind
+    if masks.ndim == 3:
+        kinds, most = "iuf", count
+        expected = (
+            f"Instance maps (batch, height, width) must hold integers from 0 to {count}, the "
+            "number of objects: i + 1 where object i is, and 0 elsewhere"
+        )
+    else:
+        kinds, most = "biuf", np.inf
+        expected = (
+            "Masks (batch, n, height, width) must be booleans or 0 outside the object and a "
+            "positive integer such as 1 inside; `masks > 0.5` makes them of probabilities"
+        )
+    if kind not in kinds:
+        raise ValueError(f"{expected}. Received: masks of {masks.dtype}")
+    for image in masks if masks.ndim == 3 or kind in "if" else ():
+        good = kind != "f" or np.array_equal(image, np.floor(image))
+        if not (good and image.min(initial=0) >= 0 and image.max(initial=0) <= most):
+            found = np.unique(image)
+            wrong = found[~((found >= 0) & (found <= most) & (found == np.floor(found)))]
+            raise ValueError(f"{expected}. Received: masks with {wrong[:5].tolist()}")
+    empty = []
+    for number, (image, real) in enumerate(
+        zip(masks[:LOOKED_THROUGH], present[:LOOKED_THROUGH], strict=True)
+    ):
+        if masks.ndim == 3:
+            pixels = np.bincount(image.ravel().astype("int64"), minlength=count + 1)[1:]
+        else:
+            pixels = image.any(axis=(1, 2))
+        empty += [(number, int(i)) for i in np.flatnonzero(real & (pixels == 0))]
+    if empty:
+        warn_user(
+            f"{len(empty)} of {np.count_nonzero(present[:LOOKED_THROUGH])} objects in the first "
+            f"images have no pixel in their masks; first object {empty[0][1]} of image "
+            f"{empty[0][0]}, both counted from 0."
+        )

@@ -8,7 +8,7 @@ import numpy as np
 from keras_paca.backbones.paca_vit import MEAN, STD
 from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.detection.metric_data import read_detections
-from keras_paca.preprocessing.whole import resize_bilinear, resized_size
+from keras_paca.preprocessing.whole import read_array, resize_bilinear, resized_size
 
 MULTIPLE = 32  # of the padded sides
 
@@ -30,7 +30,8 @@ def detect(
         model: A `MaskRCNN`, or another object with `predict_on_batch`, `bounding_box_format` and
             `num_classes` that returns detections as `MaskRCNN` does. One that doesn't normalise
             its images gets them normalised.
-        image: Array (height, width, 3), RGB in 0..255.
+        image: uint8 or uint16 array (height, width, 3) in RGB or (height, width) in grey, 0..255
+            or 0..65535.
         short_side: int. Least side of the resized picture.
         long_side: int. Limit of its other side.
         pad_to: int. Side of the square to which it is padded; by default the next multiple of 32
@@ -42,8 +43,10 @@ def detect(
         where the model has masks.
 
     Raises:
-        ValueError: If the model returns something else.
+        ImportError: Without Pillow (the extra `images`).
+        ValueError: If the image isn't such an array, or the model returns something else.
     """
+    image = read_array(image)
     size = image.shape[:2]
     resized = resized_size(*size, short_side, long_side)
     canvas = None if pad_to is None else (pad_to, pad_to)

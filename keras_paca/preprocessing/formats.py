@@ -85,7 +85,10 @@ def why_unidentified(stream: BinaryIO) -> str | None:
         kind, suffix = BRANDS[brand]
         return f"a {kind} picture: {READERS[suffix]}"
     for kind, (factory, accepts) in list(import_pillow().OPEN.items()):
-        answer = accepts(start) if accepts is not None else False
+        try:
+            answer = accepts(start) if accepts is not None else False
+        except Exception:  # of a file shorter than what the format looks at
+            answer = False
         if isinstance(answer, str):
             return f"a {kind} picture: {answer}"
         if answer:

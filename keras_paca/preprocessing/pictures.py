@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ORIENTATION = 0x0112  # a tag of EXIF
+SIDEWAYS = (5, 6, 7, 8)  # the orientations that exchange height and width
 APP1, START_OF_SCAN = 0xE1, 0xDA  # markers of JPEG; EXIF data are in APP1
 
 
@@ -90,6 +91,31 @@ def check_exif_transpose(exif_transpose: Any) -> None:
         )
 
 
+def picture_sizes(
+    path: "str | os.PathLike", expected: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return a picture's (height, width) as stored and turned upright.
+
+    No pixels are read, and no EXIF data where the stored size is the expected one.
+
+    Args:
+        path: str or os.PathLike. The file.
+        expected: tuple of int. The size that is hoped for.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it can't be read.
+    """
+    try:
+        with import_pillow().open(path) as image:
+            size = (image.height, image.width)
+            turned = size != expected and image.getexif().get(ORIENTATION) in SIDEWAYS
+    except Exception:  # `load_image` reads more kinds of files, and says why it can't read others
+        image = load_image(path)
+        return (image.height, image.width), (image.height, image.width)
+    return size, size[::-1] if turned else size
+
+
 def turn_upright(rgb: "Image.Image", source: "Image.Image") -> "Image.Image":
     """Turn an image as the EXIF data of `source` say, the loaded image that it was made from."""
     if source.format == "TIFF":  # Pillow turned it when it loaded it
@@ -139,7 +165,7 @@ def _open_without_exif(stream: BinaryIO) -> "Image.Image | None":
     if kept != b"\xff\xd8":
         return None
     data = kept + stream.read()
-    while data[start : start + 1] == b"\xff":
+    while data[start : start + 1] == b"\xff" and start + 4 <= len(data):
         end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
         if data[start + 1] == START_OF_SCAN or end > len(data):
             break

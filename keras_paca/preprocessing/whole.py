@@ -1,8 +1,33 @@
 """Whole images at the size that segmenters and detectors take, without a crop."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
+
+from keras_paca.preprocessing.colours import array_to_rgb
+
+
+def read_array(image: np.ndarray) -> np.ndarray:
+    """Return an array as RGB of 8 bits, as `evaluation_transform` reads it.
+
+    Args:
+        image: uint8 or uint16 array (height, width, 3) in RGB or (height, width) in grey.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: If it isn't an array, or has another dtype or shape.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ValueError(
+            f"`image` must be a uint8 or uint16 NumPy array. Received: {type(image).__name__}"
+        )
+    rgb, note = array_to_rgb(image)
+    if note is not None:
+        warnings.warn(note, stacklevel=3)
+    return np.asarray(rgb)
 
 
 def resized_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:

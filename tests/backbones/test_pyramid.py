@@ -104,6 +104,43 @@ def test_backbones_that_are_refused(small):
                 make(task, backbone)
 
 
+def test_levels_that_are_no_tensors():
+    backbone = own()
+    backbone.pyramid_outputs = {**backbone.pyramid_outputs, "P2": None}
+    for task in ("segmenter", "detector"):
+        with pytest.raises(ValueError, match=r"each a KerasTensor.*'P2': 'NoneType'"):
+            make(task, backbone)
+    backbone.pyramid_outputs = list(own().pyramid_outputs.values())
+    with pytest.raises(ValueError, match="with pyramid_outputs of TrackedList"):
+        make("detector", backbone)
+
+
+@pytest.mark.parametrize("size", [(None, None), (64, 64), (32, None), (97, 130)])
+def test_strides(size):
+    """Anchors and regions have strides of 4 to 32; a segmenter takes others."""
+    make("detector", own(size=size))
+    backbone = own(size=size)
+    levels = list(backbone.pyramid_outputs.values())
+    backbone.pyramid_outputs = dict(zip(("P2", "P3", "P4", "P5"), levels, strict=False))
+    with pytest.raises(ValueError, match=r"the strides 4, 8, 16 and 32\. Received: P2 of") as error:
+        make("detector", backbone)
+    assert len(str(error.value).splitlines()) == 1
+    make("segmenter", backbone)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("side", [64, 65, 95, 127, 300, None])
+def test_strides_of_odd_sides(side, padding):
+    """Rounding up, down and borders without padding are no other strides."""
+    inputs = x = keras.Input((side, side, 3))
+    levels = {}
+    for i in range(1, 6):
+        x = levels[f"P{i}"] = keras.layers.Conv2D(4, 2, 2, padding=padding)(x)
+    backbone = keras.Model(inputs, x)
+    backbone.pyramid_outputs = levels
+    make("detector", backbone)
+
+
 class Watched(keras.layers.Layer):
     """Remembers how it was called."""
 

@@ -122,6 +122,17 @@ def test_wrong_annotations(field, values, tmp_path):
         assert "\n" not in str(refusal.value)
 
 
+def test_boxes_far_outside_the_image(tmp_path):
+    """Of one with a side of 1e200, the area is infinite and every metric NaN."""
+    for box in ([5, 5, 1e200, 1e200], [-1e200, 5, 30, 30], [5, 5, 30, 961]):
+        files = write(tmp_path, annotations=[OBJECT, {**OBJECT, "id": 77, "bbox": box}])
+        words = r"annotation with id 77: `bbox` is far outside the image with id 4711, 64 x 96"
+        with pytest.raises(ValueError, match=words) as refusal:
+            read_coco(*files)
+        assert "\n" not in str(refusal.value)
+    read_coco(*write(tmp_path, annotations=[{**OBJECT, "bbox": [5, 5, 30, 960]}]))
+
+
 def test_wrong_categories_and_entries_that_are_no_objects(tmp_path):
     for change, words in (
         ({"categories": [{"id": 1}, {"id": "2"}]}, 'category with id "2"'),
@@ -615,7 +626,7 @@ def test_models_that_are_no_detectors(small, tmp_path):
         (tmp_path, "the path"),
         (small(), "a classifier, a PaCaViT"),
         (backbone, "a backbone, a PaCaViT"),
-        (Segmenter(backbone, "fpn", num_classes=1), "a segmenter, a Segmenter"),
+        (Segmenter(backbone, "fpn", num_classes=2), "a segmenter, a Segmenter"),
         (keras.Sequential(), "a Sequential"),
         (None, "NoneType"),
         (MaskRCNN, "Expected a detector"),
@@ -625,6 +636,48 @@ def test_models_that_are_no_detectors(small, tmp_path):
         refusal.match(words)
         with pytest.raises(ValueError, match=words):
             keras_paca.detection.coco_metrics(model, [])
+
+
+def evaluate_names(known, names, folder):
+    """Evaluate a model of classes with names on categories with names, in reverse in the file."""
+    categories = [{"id": 3 * i + 1, "name": name} for i, name in enumerate(names)][::-1]
+    model = Blind(len(names))
+    model.class_names = known
+    return evaluate_coco(model, read_coco(*write(folder, categories=categories)), None, 64, 96)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["dog", "cat", "traffic light"],
+        ["cat", "traffic light", "bird"],
+        ["bird", "cat", "dog"],
+        ["apple", "pear", "plum"],
+    ],
+)
+def test_categories_that_are_not_the_classes(names, tmp_path):
+    listed = ", ".join(map(repr, names))
+    with pytest.raises(ValueError, match=r"\['cat', 'dog', 'traffic light'\]") as refusal:
+        evaluate_names(["cat", "dog", "traffic light"], names, tmp_path)
+    refusal.match(rf"Received: \[{listed}\]; the first difference is label \d")
+    assert "\n" not in str(refusal.value)
+
+
+def test_categories_with_other_names_for_some_classes(tmp_path):
+    with pytest.warns(UserWarning, match="1 of 3 categories.*'tv' and 'television'"):
+        evaluate_names(["cat", "dog", "tv"], ["cat", "dog", "television"], tmp_path)
+
+
+def test_categories_that_are_the_classes(tmp_path):
+    """Also where tools write a name differently, or know none."""
+    coco = list(keras_paca.detection.coco_classes())
+    for known, names in (
+        (coco, coco),
+        (coco, [name.title().replace(" ", "_") for name in coco]),
+        (["a", "b"], ["b", None]),
+        (None, ["b", "a"]),
+    ):
+        evaluate_names(known, names, tmp_path)
 
 
 def test_other_arguments(tmp_path):

@@ -117,7 +117,10 @@ def test_boxes_outside_the_image_and_unknown_labels_are_no_objects(detector):
     model.compile(keras.optimizers.SGD(0.0))
     with pytest.raises(ValueError, match=r"labels with \[7\]"):
         model.fit(images, objects, verbose=0)
-    with pytest.warns(UserWarning, match=r"labels \[7\].* are ignored"):
+    with (
+        pytest.warns(UserWarning, match=r"labels \[7\].* are ignored"),
+        pytest.warns(UserWarning, match="2 of 2 objects have no area inside"),
+    ):
         history = model.fit(Stream((images, objects)), verbose=0).history
     assert history["box_loss"] == history["mask_loss"] == [0.0]
     assert np.isfinite(history["loss"][0])
@@ -197,6 +200,18 @@ def test_mixed_precision(policy, detector):
 def test_own_losses_only(detector):
     with pytest.raises(ValueError, match="own losses"):
         detector().compile(loss="mse")
+    with pytest.raises(ValueError, match=r"Received: metrics=\['accuracy'\]"):
+        detector().compile(metrics=["accuracy"])
+
+
+def test_no_losses_and_metrics_of_ones_own(detector, tmp_path):
+    model = detector()
+    model.compile("sgd", loss=None, metrics=[], weighted_metrics={})
+    images, objects = scene(1, 48, 48)
+    model.fit(images, objects, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert set(again.evaluate(images, objects, verbose=0, return_dict=True)) == NAMES
 
 
 @slow_but_on_torch
@@ -217,6 +232,33 @@ def test_pictures(detector, tmp_path):
 def test_numbers_that_do_not_fit(options, detector):
     with pytest.raises(ValueError, match="`proposals` must be"):
         detector(**options)
+
+
+COUNTS = {"num_classes": 3, "channels": 8, "proposals": 20, "max_detections": 4, "candidates": 20}
+
+
+def test_numpy_numbers(small, tmp_path):
+    counts = {name: np.int64(value) for name, value in COUNTS.items()}
+    thresholds = {"score_threshold": np.float32(0.5), "iou_threshold": 1}
+    model = MaskRCNN(small(include_top=False), **counts, **thresholds)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert {name: again.get_config()[name] for name in COUNTS} == COUNTS
+    assert again.get_config()["score_threshold"] == 0.5
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_that_are_refused(name, small):
+    for value in ("3", True, 0, -1, 3.0, None):
+        with pytest.raises(ValueError, match=f"`{name}` must be a positive integer.*{name}="):
+            MaskRCNN(small(include_top=False), **{**COUNTS, name: value})
+
+
+@pytest.mark.parametrize("name", ["score_threshold", "iou_threshold"])
+def test_thresholds_that_are_refused(name, small):
+    for value in ("0.5", 2, 50, -1, np.nan, True, None):
+        with pytest.raises(ValueError, match=f"`{name}` must be a number from 0 to 1.*{name}="):
+            MaskRCNN(small(include_top=False), **COUNTS, **{name: value})
 
 
 def test_classes_of_coco():

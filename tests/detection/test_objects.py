@@ -111,11 +111,112 @@ def test_boxes_that_end_before_they_begin(objects):
         check({**objects, "boxes": boxes})
     check({**objects, "boxes": boxes}, format="xywh")
     boxes[0, 0] = [0, 0, 9, 9]
-    check({**objects, "boxes": boxes})
+    with pytest.warns(UserWarning, match="3 of 4 objects have no area inside the images"):
+        check({**objects, "boxes": boxes})
     boxes[0, 1, 0] = np.nan
     with pytest.raises(ValueError, match="finite"):
         check({**objects, "boxes": boxes})
-    check({**objects, "boxes": boxes, "labels": np.array([[0, -1], [0, 0]])})
+    check({**objects, "boxes": boxes, "labels": np.array([[0, -1], [-1, -1]])})
+
+
+@pytest.mark.parametrize("name", BOX_FORMATS)
+def test_boxes_outside_the_images(name, objects):
+    """All of them are a mistake, such as boxes that weren't resized with the images.
+
+    Those of a first batch may have been cropped away.
+    """
+    convert = keras.utils.bounding_boxes.convert_format
+    boxes = objects["boxes"] + np.array([0, 48, 0, 48], "float32")
+    outside = np.asarray(convert(boxes, "xyxy", name, *SIZE))
+    with pytest.raises(ValueError, match=f"All objects.* 48 x 64.*_format='{name}'") as error:
+        check({**objects, "boxes": outside}, format=name)
+    assert len(str(error.value).splitlines()) == 1
+    with pytest.warns(UserWarning, match="4 of 4 objects have no area inside the images of 48 x"):
+        check({**objects, "boxes": outside}, format=name, is_first=True)
+    boxes[0, 0] -= [0, 48, 0, 48]
+    some = np.asarray(convert(boxes, "xyxy", name, *SIZE))
+    with pytest.warns(UserWarning, match="3 of 4 objects have no area inside the images of 48 x"):
+        check({**objects, "boxes": some}, format=name)
+    check({**objects, "boxes": some, "labels": np.array([[0, -1], [-1, -1]])}, format=name)
+
+
+@pytest.mark.parametrize("name", ["xywh", "rel_center_xywh"])
+def test_boxes_without_area(name, objects):
+    size = 1 if name.startswith("rel_") else 20
+    boxes = np.full((2, 2, 4), size / 2, "float32")
+    boxes[..., 2] = 0
+    with pytest.raises(ValueError, match="No box ends to the right"):
+        check({**objects, "boxes": boxes}, format=name)
+
+
+# A change of the two images of 0, 0/1 masks, or of their map that holds 1 and 2 -> what is found
+WRONG_STACKS = {
+    "-1 and 1": (lambda masks: 2 * masks.astype("int8") - 1, r"\[-1\]"),
+    "probabilities": (lambda masks: masks * np.float32(0.8) + np.float32(0.1), r"\[0.1"),
+    "NaN": (lambda masks: np.where(masks, 1, np.nan), r"\[nan\]"),
+    "text": (lambda masks: masks.astype(str), "<U"),
+    "objects": (lambda masks: masks.astype(object), "object"),
+}
+WRONG_MAPS = {
+    "background -1": (lambda map: map.astype("int16") - 1, r"\[-1\]"),
+    "background 255": (lambda map: map - np.uint8(1), r"\[255\]"),
+    "panoptic": (lambda map: 10 * map, r"\[10, 20\]"),
+    "halved": (lambda map: map * 0.5, r"\[0.5\]"),
+    "NaN": (lambda map: np.where(map, map, np.nan), r"\[nan\]"),
+    "booleans": (lambda map: map > 0, "bool"),
+    "text": (lambda map: map.astype(str), "<U"),
+}
+
+
+def as_map(masks):
+    return np.maximum(masks[:, 0], 2 * masks[:, 1])
+
+
+@pytest.mark.parametrize("change", WRONG_STACKS)
+def test_values_of_masks_that_are_refused(change, objects):
+    convert, found = WRONG_STACKS[change]
+    with pytest.raises(ValueError, match=f"must be booleans or 0 .*masks (with|of) {found}") as e:
+        check({**objects, "masks": convert(objects["masks"])})
+    assert len(str(e.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("change", WRONG_MAPS)
+def test_values_of_instance_maps_that_are_refused(change, objects):
+    convert, found = WRONG_MAPS[change]
+    with pytest.raises(ValueError, match=f"integers from 0 to 2,.*masks (with|of) {found}") as e:
+        check({**objects, "masks": convert(as_map(objects["masks"]))})
+    assert len(str(e.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32", "float16"])
+def test_values_of_masks_that_are_accepted(dtype, objects):
+    check({**objects, "masks": objects["masks"].astype(dtype)})
+    check({**objects, "masks": (255 * objects["masks"]).astype(dtype)})
+    if dtype != "bool":
+        check({**objects, "masks": as_map(objects["masks"]).astype(dtype)})
+
+
+@pytest.mark.parametrize("kind", ["stack", "map"])
+def test_objects_without_a_pixel(kind, objects):
+    objects["masks"][1, 1] = 0
+    given = {**objects, "masks": as_map(objects["masks"]) if kind == "map" else objects["masks"]}
+    words = "1 of 4 objects in the first images have no pixel .* object 1 of image 1"
+    with pytest.warns(UserWarning, match=words):
+        check(given)
+    check({**given, "labels": np.array([[0, 1], [0, -1]])})
+
+
+class Ragged:
+    """What tells TensorFlow's ragged tensors from others."""
+
+    shape, row_splits, to_tensor = (2, None), None, None
+
+
+def test_ragged_objects(objects):
+    with pytest.raises(ValueError, match=r"ragged labels; `labels.to_tensor\(-1\)` pads them"):
+        check({**objects, "labels": Ragged()})
+    with pytest.raises(ValueError, match=r"ragged boxes; `boxes.to_tensor\(\)` pads them"):
+        check({**objects, "boxes": Ragged()})
 
 
 def test_labels(objects):
@@ -148,7 +249,16 @@ def test_weights_that_are_refused(options, words, make, images, objects):
 
 
 @pytest.mark.parametrize(
-    "weights", [{"mask": 1.0}, {"mask_loss": -1.0}, {"mask_loss": "1"}, [1.0] * 5, 2.0]
+    "weights",
+    [
+        {"mask": 1.0},
+        {"mask_loss": -1.0},
+        {"mask_loss": "1"},
+        {"mask_loss": np.inf},
+        {"mask_loss": np.nan},
+        [1.0] * 5,
+        2.0,
+    ],
 )
 def test_loss_weights_that_are_refused(weights, make):
     with pytest.raises(ValueError, match="`loss_weights` must be a dict"):

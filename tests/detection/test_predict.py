@@ -1,0 +1,74 @@
+"""Pictures as arrays, for detectors and segmenters: of the types of `evaluation_transform`."""
+
+import numpy as np
+import pytest
+
+from keras_paca.detection.predict import detect
+from keras_paca.segmentation.predict import segment
+from tests.marks import slow_but_on_torch
+
+pytestmark = slow_but_on_torch  # NumPy, the same on all backends
+
+
+class Sees:
+    """A detector and a segmenter that keeps the images that it gets."""
+
+    bounding_box_format, num_classes, include_preprocessing = "xyxy", 3, True
+
+    def predict_on_batch(self, images):
+        self.images = images
+        return self.outputs()
+
+
+class Detector(Sees):
+    input_shape = (None, None, None, 3)
+
+    def outputs(self):
+        labels = np.full((1, 1), -1)
+        return {"boxes": np.zeros((1, 1, 4)), "scores": np.zeros((1, 1)), "labels": labels}
+
+
+class Segmenter(Sees):
+    inputs = (np.zeros((1, 64, 96, 3)),)
+
+    def outputs(self):
+        return np.zeros((1, 16, 24, 3))
+
+
+TASKS = [(detect, Detector), (segment, Segmenter)]
+
+
+def seen(task, model, image):
+    """Return the images that a model gets for a picture."""
+    model = model()
+    task(model, image, 64, 96)
+    return model.images
+
+
+@pytest.mark.parametrize(("task", "model"), TASKS)
+def test_types_of_arrays(task, model):
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), "uint8")
+    expected = seen(task, model, image)
+    np.testing.assert_array_equal(expected[0], image)
+    np.testing.assert_array_equal(seen(task, model, image.astype("uint16") * 257), expected)
+    grey = np.repeat(image[..., :1], 3, axis=-1)
+    np.testing.assert_array_equal(seen(task, model, image[..., 0])[0], grey)
+    with pytest.warns(UserWarning, match="lowest sixteenth") as found:
+        seen(task, model, image.astype("uint16"))
+    assert found[0].filename == __file__
+
+
+@pytest.mark.parametrize(("task", "model"), TASKS)
+def test_arrays_that_are_refused(task, model):
+    image = np.zeros((64, 96, 3), "uint8")
+    for wrong, words in (
+        (image / 255, r"float64.*array \* 255"),
+        (image.astype("int32"), "int32"),
+        (np.zeros((64, 96, 4), "uint8"), r"\(64, 96, 4\)"),
+        (image[None], "without a batch axis"),
+        (image[:0], "at least 1 x 1 pixels"),
+        (image.tolist(), "uint8 or uint16 NumPy array. Received: list"),
+    ):
+        with pytest.raises(ValueError, match=words) as refusal:
+            task(model(), wrong)
+        assert len(str(refusal.value).splitlines()) == 1
