@@ -1,11 +1,13 @@
 """`keras-paca train`: fine-tune a classifier on a folder that has one folder per class."""
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ import keras
 
 from keras_paca.backbones import PaCaViT
 from keras_paca.backbones.paca_vit import load_weights
-from keras_paca.commands.models import FRESH, build_model, is_file
+from keras_paca.commands.models import FRESH, SIZES, build_model, is_file
 from keras_paca.layers.composite import quantized_layers
 from keras_paca.train import ImageFolder, best_accuracy, find_images, fine_tune, split_files
 from keras_paca.train.fine_tune import epochs_done
 from keras_paca.weights import open_checkpoint, read_keras_config
 
-DEFAULT_SIDE, CROP = 224, 0.9
+DEFAULT_SIDE, DEFAULT_CROP = 224, 0.9
+LARGEST_SEED = 2**32 - 1  # that Keras takes
 SETTINGS = (  # what a run must have in common with the one that it goes on with
     *("model", "clustering", "clusters", "blockwise", "weights", "image_size", "head_epochs"),
     *("batch_size", "learning_rate", "drop_path_rate", "validation_split", "seed"),
@@ -28,17 +31,20 @@ SETTINGS = (  # what a run must have in common with the one that it goes on with
 
 def run(options: argparse.Namespace) -> int:
     """Train, or go on with a run that was stopped or is to have more epochs."""
-    output = Path(options.output)
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output must be a folder. Received a file: {output}")
-    from_file = is_file(options)
-    options.image_size = options.image_size or DEFAULT_SIDE
+    output, folder = Path(options.output), Path(options.folder)
+    config = _read_config(Path(options.model)) if is_file(options) else None
+    _check_options(options)
+    _check_output(output, folder, [options.model, options.weights])
+    _check_class_names(folder)
+    image_size = options.image_size or _image_size_in(config or {})
+    crop = ((config or {}).get("evaluation_transform") or {}).get("crop", DEFAULT_CROP)
     files, classes = find_images(
-        options.folder, image_size=options.image_size, progress=_progress("images checked")
+        folder, image_size=image_size, progress=_progress("images checked")
     )
     settings = {name: str(getattr(options, name)) for name in SETTINGS}
-    settings |= {"folder": str(Path(options.folder).resolve()), "classes": classes}
-    settings |= {"images": len(files), "image_size": options.image_size}
+    settings |= {name: _resolved(settings[name]) for name in ("model", "weights")}
+    settings |= {"folder": str(folder.resolve()), "classes": classes}
+    settings |= {"images": len(files), "image_size": image_size}
     _check_same_run(output / "settings.json", settings)
     done = {phase: epochs_done(output, phase) for phase in ("head", "whole")}
     if done["whole"] >= options.epochs:
@@ -49,10 +55,10 @@ def run(options: argparse.Namespace) -> int:
     keras.utils.set_random_seed(options.seed)
     information = {
         "class_names": classes,
-        "evaluation_transform": {"image_size": options.image_size, "crop": CROP},
+        "evaluation_transform": {"image_size": image_size, "crop": crop},
     }
-    if from_file:
-        model = _open_classifier(options, information)
+    if config is not None:
+        model = _open_classifier(options, config, information)
     else:
         model = build_model(
             options,
@@ -62,11 +68,16 @@ def run(options: argparse.Namespace) -> int:
             **information,
         )
     output.mkdir(parents=True, exist_ok=True)
-    (output / "settings.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    (output / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+
+    def begin(phase: str, done: int, count: int) -> None:
+        # not before: a run that can't begin has no settings to go on with
+        (output / "settings.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        (output / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+        _say_phase(phase, done, count)
+
     common = {
         "classes": len(classes),
-        "image_size": options.image_size,
+        "image_size": image_size,
         "batch_size": options.batch_size,
         "seed": options.seed,
     }
@@ -74,12 +85,12 @@ def run(options: argparse.Namespace) -> int:
         fine_tune(
             model,
             ImageFolder(training, training=True, **common),
-            ImageFolder(validation, **common),
+            ImageFolder(validation, crop=crop, **common),
             output,
             head_epochs=options.head_epochs,
             epochs=options.epochs,
             learning_rate=options.learning_rate,
-            on_phase=_say_phase,
+            on_phase=begin,
         )
     except KeyboardInterrupt:
         _say_how_to_go_on(output)
@@ -88,7 +99,75 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+# --- What can be refused before the images are read -------------------------------------------
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options that nothing can be trained with."""
+    if options.seed > LARGEST_SEED:
+        raise ValueError(
+            f"--seed must be from 0 to {LARGEST_SEED}. Received: --seed {options.seed}"
+        )
+    weights = options.weights
+    if weights not in (None, "imagenet", "none") and not Path(weights).exists():
+        raise FileNotFoundError(
+            f"--weights must be imagenet, none or a file. There is no file at {weights!r}"
+        )
+    if options.model not in SIZES and not is_file(options):
+        build_model(options, "classification")  # says what --model must be
+
+
+def _check_output(output: Path, folder: Path, sources: Sequence[str | None]) -> None:
+    """Refuse an output that can't be written, or that would change what is trained on or from."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output must be a folder. Received a file: {output}")
+    if folder.resolve() in output.resolve().parents:
+        raise ValueError(
+            f"--output must not lie in FOLDER, {folder}, whose folders are the classes. "
+            f"Received: --output {output}"
+        )
+    best = output / "best.keras"
+    for source in sources:
+        if source is not None and best.exists() and Path(source).exists() and best.samefile(source):
+            raise ValueError(
+                f"The results would overwrite {source}, which is trained from. Choose another "
+                f"--output. Received: --output {output}"
+            )
+    made = [path for path in (output, *output.parents) if not path.exists()]
+    try:  # only trying tells: permissions don't say it all
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--output must be a folder that can be made and written. "
+            f"Received: --output {output} ({error.strerror})"
+        ) from error
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # wasn't made, or another process uses it
+                path.rmdir()
+
+
+def _check_class_names(folder: Path) -> None:
+    """Refuse folders whose names no text file can hold."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            if path.is_dir():
+                raise ValueError(
+                    "The folders of FOLDER must have names of valid UTF-8, as they name the "
+                    f"classes. Received: {path.name!r} in {folder}"
+                ) from None
+
+
 # --- The run ----------------------------------------------------------------------------------
+
+
+def _resolved(value: str) -> str:
+    """Return the whole path of a file, however it was typed, and any other text as it is."""
+    return str(Path(value).resolve()) if Path(value).is_file() else value
 
 
 def _check_same_run(path: Path, settings: dict[str, Any]) -> None:
@@ -101,6 +180,8 @@ def _check_same_run(path: Path, settings: dict[str, Any]) -> None:
         kept = None
     if not isinstance(kept, dict):
         raise ValueError(f"{path} can't be read. Choose another --output, or delete that folder.")
+    for name in ("model", "weights"):  # earlier versions kept these as they were typed
+        kept[name] = _resolved(str(kept.get(name)))
     differ = [name for name in settings if kept.get(name) != settings[name]]
     if differ:
         told = {name: f"--{name.replace('_', '-')}" for name in SETTINGS}
@@ -171,12 +252,8 @@ def _progress(what: str) -> Callable[[int, int], None]:
 # --- A model that was trained before ----------------------------------------------------------
 
 
-def _open_classifier(options: argparse.Namespace, information: dict[str, Any]) -> PaCaViT:
-    """Return the `PaCaViT` of a file as a classifier of the folder's classes.
-
-    Its head stays where the file names the same classes, and starts fresh else.
-    """
-    path = Path(options.model)
+def _read_config(path: Path) -> dict[str, Any]:
+    """Return the configuration of the `PaCaViT` in a file."""
     if not path.exists():
         raise FileNotFoundError(f"No such model: {path}")
     config = read_keras_config(path)
@@ -185,6 +262,25 @@ def _open_classifier(options: argparse.Namespace, information: dict[str, Any]) -
             f"--model must be the file of a PaCaViT, to train it on images of classes. "
             f"Received: {path}"
         )
+    return config
+
+
+def _image_size_in(config: dict[str, Any]) -> int | list[int]:
+    """Return the side of a model's images, or their [height, width] where these differ."""
+    sides = list(config.get("input_shape") or (None,))[:2]
+    if None in sides:
+        sides = (config.get("evaluation_transform") or {}).get("image_size") or [DEFAULT_SIDE]
+    return sides[0] if len(set(sides)) == 1 else list(sides)
+
+
+def _open_classifier(
+    options: argparse.Namespace, config: dict[str, Any], information: dict[str, Any]
+) -> PaCaViT:
+    """Return the `PaCaViT` of a file as a classifier of the folder's classes.
+
+    Its head stays where the file names the same classes, and starts fresh else.
+    """
+    path = Path(options.model)
     classes = information["class_names"]
     same = config.get("class_names") == classes and config["include_top"]
     changes = {
@@ -203,6 +299,11 @@ def _open_classifier(options: argparse.Namespace, information: dict[str, Any]) -
         raise ValueError(f"A quantized model can't be trained. Received: {path}")
     checkpoint = open_checkpoint(path)
     head = model.layers[-1]
+    if options.head_epochs and not (model.trainable and head.trainable):
+        raise ValueError(
+            f"The last layer of {path}, {head.name!r}, is frozen and can't learn first. Pass "
+            f"--head-epochs 0. Received: --head-epochs {options.head_epochs}"
+        )
     fresh = head.get_weights()
     tensors = dict(checkpoint.tensors)
     if not config["include_top"]:

@@ -29,7 +29,8 @@ def evaluate_classifier(
         Confusion. Its `accuracy`, `class_accuracies` and `counts` are the measures.
 
     Raises:
-        ValueError: If the outputs or the labels aren't those of a classifier.
+        ValueError: If the outputs or the labels aren't those of a classifier, or are of different
+            numbers of classes.
 
     Example:
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Softmax()])
@@ -69,6 +70,11 @@ def _indices(labels: Any, classes: int) -> np.ndarray:
     labels = keras.ops.convert_to_numpy(labels)
     if labels.ndim == 2 and labels.shape[1] == classes:
         return labels.argmax(axis=1)
+    if labels.ndim != 1 and labels.shape[1:] != (1,):
+        raise ValueError(
+            f"Labels must be one-hot (batch, {classes}), for the model's {classes} classes, or "
+            f"integers (batch,). Received: labels of shape {labels.shape}"
+        )
     labels = labels.reshape(-1).astype("int64")
     if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(

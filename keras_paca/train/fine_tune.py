@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_paca.frozen import restore_trainable_state, trainable_state
+from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 
 
 def fine_tune(
@@ -30,13 +31,14 @@ def fine_tune(
     First the last layer learns alone for `head_epochs` at ten times the rate. Then the whole model
     learns for `epochs`, with AdamW under a cosine that warms up over its first tenth. Layers that
     are frozen when this is called stay frozen. After every epoch `output/best.keras` is the model
-    with the highest validation accuracy so far, not compiled, and `output/log.csv` has a line more.
-    The run goes on from there if it is started again; an epoch that was stopped while it was being
-    saved runs, and is logged, again.
+    with the highest validation accuracy so far, not compiled, and `output/log.csv` has a line more;
+    if the model was moved away, the best is that of the epochs since. The run goes on from there if
+    it is started again; an epoch that was stopped while it was being saved runs, and is logged,
+    again.
 
     Args:
-        model: keras.Model. Classifier whose last layer is the head, a `Dense` layer that gives
-            probabilities or logits.
+        model: keras.Model. Classifier that can be copied from its configuration, and whose last
+            layer is the head, a `Dense` layer that gives probabilities or logits.
         training: Data set for `fit`, with a length, giving (images, one-hot labels).
         validation: The same for `evaluate`.
         output: str or Path. Folder for the results; made where it is missing.
@@ -53,47 +55,59 @@ def fine_tune(
         float. The highest validation accuracy, of `output/best.keras`.
 
     Raises:
-        ValueError: If a number is out of its range, `output` is a file, or the last layer can't
-            learn.
+        ValueError: If a number is out of its range, `output` is a file or holds a run that can't be
+            read, `model` is no classifier or can't be copied, its last layer can't learn, or the
+            data don't give one-hot labels of its classes; also if the loss becomes NaN or infinite.
+            Then training stops, what was kept before stays, and the weights of `model` are of no
+            use any more.
 
     Source: the second phase is PaCa-ViT's recipe (AdamW, cosine, weight decay 0.05, label
     smoothing 0.1), shortened.
     """
     _check_numbers(head_epochs, epochs, learning_rate, weight_decay, label_smoothing)
+    classes = _check_classifier(model)
     head = _check_head(model, head_epochs)
+    _check_copy(model)
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise ValueError(f"`output` must be a folder. Received a file: {output}")
+    best_accuracy(output)  # refuses a log that can't be read
+    for name, data in (("training", training), ("validation", validation)):
+        _check_data(name, data, classes)
     output.mkdir(parents=True, exist_ok=True)
     frozen = model.trainable, trainable_state(model)
     phases = (("head", head_epochs, 10 * learning_rate), ("whole", epochs, learning_rate))
     before = 0  # epochs of the phases before
-    for phase, count, rate in phases:
+    try:
+        for phase, count, rate in phases:
+            _set_trainable(model, *frozen)
+            if phase == "head":
+                for layer in model.layers:
+                    layer.trainable = layer.trainable and layer is head
+            if count > 0:
+                steps = count * len(training)
+                _compile(model, rate, steps, weight_decay, label_smoothing, _gives_logits(head))
+                done = _restore(model, output, phase)
+                if on_phase is not None:
+                    on_phase(phase, done, count)
+                if done < count:
+                    model.fit(
+                        training,
+                        validation_data=validation,
+                        initial_epoch=done,
+                        epochs=count,
+                        callbacks=[
+                            _StopOnNaN(output, phase),  # first: nothing of such an epoch is kept
+                            # the best before the state: an epoch that is done is kept
+                            _KeepBest(output, phase, frozen),
+                            _KeepState(output, phase),
+                            _SetEpoch(training, before),
+                        ],
+                        verbose=verbose,
+                    )
+            before += count
+    finally:
         _set_trainable(model, *frozen)
-        if phase == "head":
-            for layer in model.layers:
-                layer.trainable = layer.trainable and layer is head
-        if count > 0:
-            steps = count * len(training)
-            _compile(model, rate, steps, weight_decay, label_smoothing, _gives_logits(head))
-            done = _restore(model, output, phase)
-            if on_phase is not None:
-                on_phase(phase, done, count)
-            if done < count:
-                model.fit(
-                    training,
-                    validation_data=validation,
-                    initial_epoch=done,
-                    epochs=count,
-                    callbacks=[  # the best before the state: an epoch that is done is kept
-                        _KeepBest(output, phase, frozen),
-                        _KeepState(output, phase),
-                        _SetEpoch(training, before),
-                    ],
-                    verbose=verbose,
-                )
-        before += count
-    _set_trainable(model, *frozen)
     return best_accuracy(output)
 
 
@@ -113,6 +127,63 @@ def _check_numbers(
             expected = "in [0, 1)" if name == "label_smoothing" else "a finite number above 0"
             expected = "a finite number from 0" if name == "weight_decay" else expected
             raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+
+
+def _check_classifier(model: keras.Model) -> int | None:
+    """Return the number of classes, `None` of a model that doesn't tell its outputs."""
+    outputs = getattr(model, "outputs", None)  # a subclassed model has none
+    if outputs is None:
+        return None
+    shapes = [tuple(output.shape) for output in outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2:
+        raise ValueError(
+            "`model` must be a classifier, whose outputs are (batch, classes). "
+            f"Received: outputs of the shapes {shapes}"
+        )
+    return shapes[0][1]
+
+
+def _check_copy(model: keras.Model) -> None:
+    """Raise where the best model couldn't be copied."""
+    try:
+        _copy(model)
+    except Exception as error:  # of every kind, by what the model's class does
+        raise ValueError(
+            "`model` must be copied from its configuration to be kept, as functional and "
+            f"Sequential models can be. Received: {model!r}, for which this fails: {error}"
+        ) from error
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    copy = model.__class__.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _check_data(name: str, data: Any, classes: int | None) -> None:
+    """Raise where data aren't batches with one-hot labels of the model's classes."""
+    try:
+        # `fit` takes lists and the like for arrays, not for batches.
+        batches = 0 if isinstance(data, str | list | tuple | dict) else len(data)
+    except TypeError:  # such as of a generator
+        batches = 0
+    if not batches:
+        raise ValueError(
+            f"`{name}` must be a data set of one batch or more and with a length, such as "
+            f"`ImageFolder`. Received: {name}={data!r}"
+        )
+    batch = data[0] if isinstance(data, keras.utils.PyDataset) else next(iter(data))
+    if not isinstance(batch, tuple | list) or len(batch) < 2:
+        raise ValueError(
+            f"`{name}` must give batches (images, one-hot labels). "
+            f"Received: a batch that is {type(batch).__name__}"
+        )
+    shape = tuple(np.shape(batch[1]))
+    if len(shape) != 2 or classes not in (None, shape[1]):
+        raise ValueError(
+            f"`{name}` must give one-hot labels (batch, {classes or 'classes'}), for each of the "
+            f"model's classes. Received: labels of shape {shape}"
+        )
 
 
 def _check_head(model: keras.Model, head_epochs: int) -> keras.layers.Layer:
@@ -137,17 +208,42 @@ def _gives_logits(head: keras.layers.Layer) -> bool:
 
 def _set_trainable(model: keras.Model, trainable: bool, state: dict[str, list[str]]) -> None:
     """Freeze a model's layers as they were."""
-    model.trainable = trainable
+    set_trainable(model, trainable)
     restore_trainable_state(model, **state)
 
 
 def best_accuracy(output: str | Path) -> float:
-    """Return the highest validation accuracy in `output/log.csv`, -1 before the first epoch."""
-    log = Path(output) / "log.csv"
+    """Return the validation accuracy of the model kept last, by `output/log.csv`.
+
+    Args:
+        output: str or Path. Folder of the results.
+
+    Returns:
+        float. The accuracy, -1 before the first epoch.
+
+    Raises:
+        ValueError: If the log can't be read.
+    """
+    lines = _log_lines(Path(output))
+    try:
+        rows = [(row.get("kept"), float(row["val_accuracy"])) for row in csv.DictReader(lines)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{Path(output) / 'log.csv'} must hold a number as val_accuracy in every line. "
+            f"Received: {error}. Choose another folder for the results, or delete that file."
+        ) from error
+    kept = [accuracy for told, accuracy in rows if told == "True"]
+    # logs of earlier versions don't tell what was kept
+    return kept[-1] if kept else max((accuracy for _, accuracy in rows), default=-1.0)
+
+
+def _log_lines(output: Path) -> list[str]:
+    """Return the whole lines of the log, without the half that a killed run may have left."""
+    log = output / "log.csv"
     if not log.exists():
-        return -1.0
+        return []
     with log.open(newline="", encoding="utf-8") as lines:
-        return max((float(row["val_accuracy"]) for row in csv.DictReader(lines)), default=-1.0)
+        return [line for line in lines if line.endswith("\n")]
 
 
 def epochs_done(output: str | Path, phase: str) -> int:
@@ -190,8 +286,51 @@ def _restore(model: keras.Model, output: Path, phase: str) -> int:
         return 0
     done, path = states[-1]
     model.optimizer.build(model.trainable_variables)
-    model.load_weights(path)
+    try:
+        model.load_weights(path)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"The state to go on from, {path}, can't be loaded into the model: {error}. Delete "
+            "that file to go on from the state before it, or choose another folder for the results."
+        ) from error
     return done
+
+
+class _StopOnNaN(keras.callbacks.Callback):
+    """Raise where training diverged.
+
+    Keras's `TerminateOnNaN` only stops the phase: the state would be kept, and the next phase
+    would begin.
+    """
+
+    def __init__(self, output: Path, phase: str) -> None:
+        super().__init__()
+        self.output = output
+        self.phase = phase
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remember the epoch, which batches don't tell."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Check the loss."""
+        self._check((logs or {}).get("loss", 0.0))
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Check the validation's loss, which alone shows what the last step of an epoch did."""
+        self._check((logs or {}).get("val_loss", 0.0))
+
+    def _check(self, loss: Any) -> None:
+        if math.isfinite(loss):
+            return
+        best = self.output / "best.keras"
+        kept = f"the best model before is kept in {best}" if best.exists() else "no model was kept"
+        what = {"head": "the head alone", "whole": "the whole model"}[self.phase]
+        raise ValueError(
+            f"Training {what} diverged: the loss became {float(loss)} in epoch {self.epoch + 1}, "
+            f"and {kept}. Choose a smaller learning rate and start again from a fresh model."
+        )
 
 
 class _KeepState(keras.callbacks.Callback):
@@ -241,20 +380,27 @@ class _KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save where the epoch was better than all before."""
         logs = logs or {}
-        if logs["val_accuracy"] > best_accuracy(self.output):
+        path = self.output / "best.keras"
+        kept = logs["val_accuracy"] > (best_accuracy(self.output) if path.exists() else -1.0)
+        if kept:
             # A copy, without the optimizer's state and frozen as the model was before the phases;
             # saved beside, then renamed: a run that is killed meanwhile leaves the old one whole.
-            best = self.model.__class__.from_config(self.model.get_config())
-            best.set_weights(self.model.get_weights())
+            best = _copy(self.model)
             _set_trainable(best, *self.frozen)
             partial = self.output / "partial.keras"
             best.save(partial)
-            partial.replace(self.output / "best.keras")
-        log = self.output / "log.csv"
-        row = {"phase": self.phase, "epoch": epoch + 1, **logs}
-        new = not log.exists()
-        with log.open("a", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, sorted(row))
-            if new:
+            partial.replace(path)
+        self._log({"phase": self.phase, "epoch": epoch + 1, "kept": kept, **logs})
+
+    def _log(self, row: dict) -> None:
+        """Add a line to the log, in place of half a line where there is one."""
+        lines = _log_lines(self.output)
+        partial = self.output / "partial.csv"
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            file.writelines(lines)
+            columns = next(csv.reader(lines), sorted(row))
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            if not lines:
                 writer.writeheader()
             writer.writerow(row)
+        partial.replace(self.output / "log.csv")

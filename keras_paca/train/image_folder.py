@@ -17,7 +17,7 @@ class ImageFolder(keras.utils.PyDataset):
 
     For training each image is a random crop of 35 to 100 % of the picture's area, flipped half
     of the time, and the order changes with every epoch; else it is the official evaluation
-    transform. What is drawn depends on `seed`, epoch and index alone.
+    transform with the given `crop`. What is drawn depends on `seed`, epoch and index alone.
 
     A photograph that its camera marked as turned (EXIF orientation) is shown upright, in training
     and in validation. 16-bit pictures and transparency are treated as in
@@ -34,11 +34,13 @@ class ImageFolder(keras.utils.PyDataset):
         batch_size: int. Images per batch; the last batch may be smaller.
         training: bool. Whether to draw crops and the order.
         seed: int. Seed of what is drawn.
+        crop: float. `image_size` over the resized short side, in validation; 0 < crop <= 1.
         **kwargs: Passed on to `keras.utils.PyDataset`, such as `workers`.
 
     Raises:
-        ValueError: If there are no files, a class index isn't below `classes`, or a size is not
-            positive; when a batch is made, if a file can't be read any more.
+        ValueError: If there are no files, a class index isn't below `classes`, a size is not
+            positive, or `crop` is out of its range; when a batch is made, if a file can't be read
+            any more.
 
     Example:
     >>> import os, tempfile
@@ -59,13 +61,15 @@ class ImageFolder(keras.utils.PyDataset):
         batch_size: int,
         training: bool = False,
         seed: int = 0,
+        *,
+        crop: float = CROP,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.files = list(files)
         self.classes = check_positive("classes", classes)
         self.image_size = image_size
-        self._size, _ = check_size(image_size, CROP)
+        self._size, self.crop = check_size(image_size, crop)
         self.batch_size = check_positive("batch_size", batch_size)
         self.training = training
         self.seed = seed
@@ -99,7 +103,7 @@ class ImageFolder(keras.utils.PyDataset):
     def _image(self, path: Path, draw: np.random.Generator) -> np.ndarray:
         image, _ = read_picture(path, exif_transpose=True)
         if not self.training:
-            return transform_rgb(image, str(path), self._size, CROP)
+            return transform_rgb(image, str(path), self._size, self.crop)
         height, width = self._size
         box = random_box(image.width, image.height, draw)
         image = np.asarray(image.resize((width, height), resample=3, box=box))  # bicubic

@@ -1,7 +1,10 @@
 """`keras-paca train`: runs that go on, what they keep, models that are trained further."""
 
+import csv
 import json
+import os
 import shutil
+import sys
 
 import keras
 import numpy as np
@@ -222,3 +225,168 @@ def test_options_are_checked_by_their_names(option, words, capsys):
         cli.main(["train", "folder", *option])
     assert stop.value.code == 2
     assert words in capsys.readouterr().err
+
+
+# --- What is refused before a picture is read -------------------------------------------------
+
+
+@pytest.fixture
+def refused(train, monkeypatch, tmp_path):
+    """Return a function that trains and returns the error; no picture may have been read."""
+
+    def call(*options, **more):
+        monkeypatch.setattr(
+            "keras_paca.commands.train.find_images", lambda *a, **k: pytest.fail("read pictures")
+        )
+        status, _, err = train(*options, **more)
+        assert status == 1
+        assert len(err.splitlines()) == 1
+        assert not (tmp_path / "run").exists()
+        return err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--model", "none.keras"), "No such model: none.keras"),
+        (("--model", "none.pth"), "--model must be tiny, small, base or the path of a"),
+        (
+            ("--model", "tiny", "--weights", "none.pth"),
+            "--weights must be imagenet, none or a file",
+        ),
+        (
+            ("--seed", "1000000000000"),
+            "--seed must be from 0 to 4294967295. Received: --seed 10000",
+        ),
+    ],
+)
+def test_options_that_nothing_can_be_trained_with(options, words, refused):
+    assert words in refused(*options)
+
+
+def test_other_models_are_refused_at_once(refused, model_file):
+    path = model_file("segmenter", "other.keras")
+    err = refused("--model", path)
+    assert "--model must be the file of a PaCaViT" in err
+    assert f"Received: {path}" in err
+
+
+def test_outputs_that_can_not_be_made(refused, tmp_path):
+    (tmp_path / "a.png").touch()
+    err = refused(output="a.png/x")
+    assert "--output must be a folder that can be made and written" in err
+    assert f"Received: --output {tmp_path / 'a.png' / 'x'}" in err
+    if sys.platform == "linux":
+        assert "--output must be a folder that can be made" in refused("--output", "/proc/r")
+
+
+def test_output_among_the_classes(refused, folder, monkeypatch, tmp_path):
+    words = "--output must not lie in FOLDER"
+    assert words in refused(output="data/run")
+    assert words in refused(output="data/dark/more/run")
+    monkeypatch.chdir(folder)
+    assert words in refused("--output", "run", data=".")
+    assert sorted(path.name for path in folder.iterdir()) == ["bright", "dark"]
+
+
+@pytest.mark.parametrize("option", ["--model", "--weights"])
+def test_the_source_is_not_overwritten(option, train, tmp_path, monkeypatch):
+    source = tmp_path / "run" / "best.keras"
+    source.parent.mkdir()
+    source.write_bytes((tmp_path / "start.keras").read_bytes())
+    before = source.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    options = ("--model", "tiny") if option == "--weights" else ()
+    status, _, err = train(*options, option, "run/best.keras")
+    assert status == 1
+    assert "would overwrite run/best.keras, which is trained from. Choose another --output" in err
+    assert source.read_bytes() == before
+    assert os.listdir(source.parent) == ["best.keras"]
+
+
+def test_classes_whose_names_are_no_text(refused, folder):
+    path = folder / os.fsdecode(b"caf\xe9")
+    try:
+        shutil.copytree(folder / "dark", path)
+    except OSError:
+        pytest.skip("this file system takes only names of valid UTF-8")
+    assert "must have names of valid UTF-8, as they name the classes. Received: 'caf\\udce9'" in (
+        refused()
+    )
+
+
+# --- What a model's file says -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "size", "crop"),
+    [
+        ("classifier", {"evaluation_transform": {"image_size": 40, "crop": 0.8}}, 40, 0.8),
+        ("classifier", {"evaluation_transform": {"image_size": (32, 48)}}, [32, 48], 0.9),
+        ("features", {"input_shape": (64, 64, 3)}, 64, 0.9),
+        ("features", {}, 224, 0.9),
+    ],
+)
+def test_size_and_crop_are_those_of_the_file(
+    kind, options, size, crop, run, folder, model_file, tmp_path, monkeypatch
+):
+    seen = {}
+
+    def fine_tune(model, training, validation, output, **more):
+        seen.update(model=model, training=training, validation=validation)
+
+    monkeypatch.setattr("keras_paca.commands.train.fine_tune", fine_tune)
+    path = model_file(kind, "own.keras", **options)
+    run("train", folder, "--model", path, "--output", tmp_path / "run")
+    assert seen["training"].image_size == seen["validation"].image_size == size
+    assert seen["validation"].crop == crop
+    sides = size if isinstance(size, list) else [size, size]
+    assert seen["model"].evaluation_transform == {"image_size": sides, "crop": crop}
+
+
+def test_the_same_file_typed_otherwise_is_the_same_run(train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train("--model", "start.keras")[0] == 0
+    status, _, err = train("--model", "./start.keras", "--epochs", "2")
+    assert status == 0, err
+    path = tmp_path / "run" / "settings.json"
+    settings = json.loads(path.read_text())
+    assert settings["model"] == str(tmp_path / "start.keras")
+    path.write_text(json.dumps({**settings, "model": "start.keras"}))  # as it was written once
+    status, out, err = train("--epochs", "2")
+    assert status == 0, err
+    assert "already finished" in out
+
+
+def test_a_frozen_head_is_refused_in_the_words_of_the_options(train, small, tmp_path):
+    model = small(classes=2)
+    model.get_layer("predictions").trainable = False
+    model.save(tmp_path / "frozen.keras")
+    status, _, err = train("--model", tmp_path / "frozen.keras", "--head-epochs", "1")
+    assert status == 1
+    assert "Pass --head-epochs 0. Received: --head-epochs 1" in err
+    status, _, err = train("--model", tmp_path / "frozen.keras")
+    assert status == 0, err
+
+
+def test_a_run_that_can_not_begin_leaves_no_settings(train, tmp_path, monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise ValueError("refused")
+
+    monkeypatch.setattr("keras_paca.commands.train.fine_tune", refuse)
+    assert train()[0] == 1
+    assert os.listdir(tmp_path / "run") == []
+
+
+def test_a_best_model_that_was_moved_away_is_kept_anew(train, tmp_path):
+    assert train()[0] == 0
+    best = tmp_path / "run" / "best.keras"
+    best.unlink()
+    status, out, err = train("--epochs", "2")
+    assert status == 0, err
+    assert best.exists()
+    with (tmp_path / "run" / "log.csv").open(newline="") as lines:
+        last = float(list(csv.DictReader(lines))[-1]["val_accuracy"])
+    assert f"best validation accuracy {last:.2%}, model in {best}" in out

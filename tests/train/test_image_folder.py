@@ -345,6 +345,14 @@ def test_validation_images_are_the_official_transform(folder):
     np.testing.assert_array_equal(images[0], evaluation_transform(files[16][0], 32))
 
 
+def test_validation_images_are_cut_as_asked(folder):
+    files, _ = find_images(folder)
+    data = ImageFolder(files, classes=2, image_size=32, batch_size=8, crop=0.5)
+    expected = evaluation_transform(files[16][0], 32, crop=0.5)
+    np.testing.assert_array_equal(data[2][0][0], expected)
+    assert (expected != evaluation_transform(files[16][0], 32)).any()
+
+
 def test_training_images_are_drawn_anew_each_epoch(folder):
     files, _ = find_images(folder)
     data = ImageFolder(files, classes=2, image_size=32, batch_size=20, training=True, seed=3)
@@ -412,6 +420,8 @@ def test_can_be_sent_to_other_processes(folder):
         ({"batch_size": 0}, "`batch_size` must be a positive integer. Received: batch_size=0"),
         ({"batch_size": 1.5}, "Received: batch_size=1.5"),
         ({"batch_size": True}, "Received: batch_size=True"),
+        ({"crop": 0}, r"`crop` must lie in \(0, 1\]. Received: crop=0"),
+        ({"crop": "0.9"}, "Received: crop='0.9'"),
     ],
 )
 def test_wrong_arguments(options, message):
