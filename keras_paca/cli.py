@@ -1,11 +1,13 @@
 """The `keras-paca` command: a thin face on the library."""
 
 import argparse
+import contextlib
 import logging
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,32 +68,46 @@ def _demo(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from keras_paca.commands.models import open_model
     from keras_paca.deploy import export
+    from keras_paca.deploy.arguments import check_model
+    from keras_paca.deploy.exports import check_quantization, check_target
+    from keras_paca.deploy.formats import check_installed
+    from keras_paca.preprocessing import list_images
 
+    with _words_of_options():  # before the model, which may be a download
+        _, format = check_target(options.target, options.format)
+        check_quantization(format, options.quantize, options.representative)
+        size = _image_size(options)
+        files = list_images(options.representative) if options.representative is not None else []
+        check_installed(format, check=not options.no_check)
     model = open_model(options)
-    export(
-        model,
-        Path(options.target),
-        options.format,
-        image_size=_image_size(options),
-        batch_size=options.batch_size,
-        quantize=options.quantize,
-        representative_data=_representative_data(model, options),
-        check=not options.no_check,
-        fuse=not options.no_fuse,
-    )
+    with _words_of_options():
+        check_model(model)
+        if format == "litert":  # others may be of any size
+            size = size or _own_size(model)
+        export(
+            model,
+            options.target,
+            options.format,
+            image_size=size,
+            batch_size=options.batch_size,
+            quantize=options.quantize,
+            representative_data=_representative_data(model, files, size),
+            check=not options.no_check,
+            fuse=not options.no_fuse,
+        )
 
 
-def _representative_data(model: Any, options: argparse.Namespace) -> Any:
-    """Return up to a hundred images of a folder, at the file's size."""
-    if options.representative is None:
+def _representative_data(model: Any, files: Sequence[Path], size: Any) -> Any:
+    """Return up to a hundred of the images, at the file's size."""
+    if not files:
         return None
     import numpy as np
 
     from keras_paca.commands.models import normalise
-    from keras_paca.preprocessing import evaluation_transform, list_images
+    from keras_paca.deploy.arguments import input_shape
+    from keras_paca.preprocessing import evaluation_transform
 
-    files = list_images(options.representative)
-    size = _image_size(options) or tuple(model.inputs[0].shape[1:3])
+    size = input_shape(model, size)[1:3]
     if None in size:
         raise ValueError("--representative needs --image-size for a model of any size.")
     files = files[:: -(-len(files) // 100)]
@@ -108,12 +124,49 @@ def _image_size(options: argparse.Namespace) -> tuple[int, int] | None:
     return (size[0], size[-1])
 
 
+def _own_size(model: Any) -> Any:
+    """Return the size that a model of any size is evaluated at, where it says one."""
+    is_any = tuple(model.inputs[0].shape[1:3]) == (None, None)
+    known = getattr(model, "evaluation_transform", None) or {}
+    return known.get("image_size") if is_any else None
+
+
 def _benchmark(options: argparse.Namespace) -> None:
-    from keras_paca.commands.models import open_model
+    from keras_paca.commands.models import check_images, open_model
     from keras_paca.deploy import benchmark
 
+    size = _image_size(options)
     model = open_model(options)
-    benchmark(model, image_size=_image_size(options), batch_size=options.batch_size)
+    check_images(model, options)
+    with _words_of_options():
+        benchmark(model, image_size=size or _own_size(model), batch_size=options.batch_size)
+
+
+@contextlib.contextmanager
+def _words_of_options() -> Iterator[None]:
+    """Put errors of the library, which name its arguments, in the words of the options."""
+    typed = {
+        "path": "OUT",
+        "model": "MODEL",
+        "format": "--format",
+        "image_size": "--image-size",
+        "batch_size": "--batch-size",
+        "quantize": "--quantize",
+        "representative_data": "--representative",
+    }
+    names = "|".join(typed)
+    try:
+        yield
+    except ValueError as error:
+        words = str(error).replace("`check_data`, or `check=False`", "--no-check")
+        words = re.sub(rf"`({names})`", lambda found: typed[found[1]], words)
+        words = re.sub(rf"\b({names})=None", lambda found: f"no {typed[found[1]]}", words)
+        words = re.sub(
+            rf"\b({names})=(['\"]?)(.*?)\2(?=[\s,.;]|$)",
+            lambda found: f"{typed[found[1]]} {found[3]}",
+            words,
+        )
+        raise ValueError(words) from error
 
 
 def _weights(options: argparse.Namespace) -> None:

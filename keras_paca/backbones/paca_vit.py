@@ -880,6 +880,8 @@ def convert(source: str | Path, target: str | Path) -> None:
         ValueError: if the source is not such a file, or the target has another suffix.
     """
     source, target = Path(source), Path(target)
+    if not source.exists():
+        raise FileNotFoundError(f"No such file: {source}")
     if not target.name.endswith((".safetensors", ".weights.h5", ".keras")):
         raise ValueError(
             f"The target must end in .safetensors, .weights.h5 or .keras. Received: {str(target)!r}"
@@ -958,8 +960,8 @@ def _infer_config(checkpoint: weights.Checkpoint) -> dict:
                 "name": f"paca_{size}",
             }
     raise ValueError(
-        f"{checkpoint.name} holds no PaCa-ViT of the sizes {list(VARIANTS)}: found channels {dims} "
-        f"and depths {depths}."
+        f"{checkpoint.name} holds no PaCa-ViT of the sizes tiny, small and base; only those are "
+        f"converted. Received: channels {dims} and depths {depths}"
     )
 
 

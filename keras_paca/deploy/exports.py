@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,25 @@ from keras_paca.deploy.failures import quiet, sentence
 from keras_paca.deploy.formats import SUFFIXES, check_installed, resolve_format
 from keras_paca.deploy.fuse import fuse as fuse_model
 from keras_paca.deploy.images import given_images, received
-from keras_paca.deploy.metadata import write_metadata
+from keras_paca.deploy.metadata import FOLDER, JSON, LABELS, write_metadata
 from keras_paca.deploy.processes import NAMES, modules_of, run_on
 from keras_paca.deploy.rebuild import float32_copy, in_float32, precision_of
 from keras_paca.deploy.write import QUANTIZED, write
 from keras_paca.layers import PaCaBlock
 from keras_paca.layers.composite import quantized_layers
+
+# What stands in the folder of a SavedModel: TensorFlow's and Keras's files, and our metadata.
+SAVED_MODEL = (
+    "saved_model.pb",
+    "fingerprint.pb",
+    "keras_metadata.pb",
+    "variables",
+    "variables/variables.*",
+    "assets",
+    FOLDER,
+    f"{FOLDER}/{JSON}",
+    f"{FOLDER}/{LABELS}",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +112,10 @@ def export(
     Args:
         model: keras.Model. A model of one image input: a classifier, backbone, segmenter, Mask
             R-CNN, or the user's own.
-        path: str or Path. File ending in ".tflite", ".onnx" or ".xml" (the weights go to ".bin"
-            beside it), or folder of a SavedModel. A file, or a SavedModel, that exists is replaced
-            when the new one is complete. "~" isn't expanded.
+        path: str or Path. File ending in ".tflite", ".onnx" or ".xml", in capitals or not (the
+            weights of the last go to ".bin" beside it), or folder of a SavedModel. A file that
+            exists is replaced when the new one is complete, and so is a SavedModel with no other
+            files in its folder. "~" isn't expanded.
         format: str. "tf_saved_model" (or "saved_model"), "litert" (or "tflite"), "onnx" or
             "openvino", in capitals or not; by default what the path's suffix says, a SavedModel
             where it has none.
@@ -123,7 +138,8 @@ def export(
         Exported. What was written.
 
     Raises:
-        ValueError: If an argument doesn't fit, or the file differs by more than its bound.
+        ValueError: If an argument doesn't fit, the format can't hold the model, or the file
+            differs by more than its bound.
         ImportError: If what writes or runs the format is missing; it names the extra.
         FileNotFoundError: If the path's folder doesn't exist.
         OSError: If the path can't be written, or is a folder with something else in it; nothing
@@ -135,8 +151,9 @@ def export(
     >>> exported = keras_paca.export(model, "model.tflite", image_size=224)  # doctest: +SKIP
     """
     check_model(model)
-    path, format = _check_target(path, format)
-    _check_quantization(model, format, quantize, representative_data)
+    path, format = check_target(path, format)
+    check_quantization(format, quantize, representative_data)
+    _check_format_of_model(model, format, quantize)
     shape = _file_shape(model, format, image_size, batch_size)
     check_installed(format, check)
     if representative_data is not None:
@@ -145,12 +162,13 @@ def export(
     metadata = describe(model)
     modules = [] if keras.backend.backend() == "tensorflow" else modules_of(model)
 
+    suffix = SUFFIXES[format]  # as the converters expect it, where the user's is in capitals
     source = float32_copy(model) if precision_of(model) != "float32" else model
     reference = source
     if fuse and _fusible(source):
         source = _fuse_and_centre(source)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        beside = Path(folder) / path.name
+        beside = Path(folder) / (f"{path.stem}{suffix}" if suffix else path.name)
         arguments = format, shape, quantize, representative_data, source is not reference
         _write(source, beside, arguments, modules, verbose)
         write_metadata(beside, format, metadata, model.name)
@@ -178,35 +196,79 @@ def export(
 # --- What is asked for ------------------------------------------------------------------------
 
 
-def _check_target(path: Any, format: str | None) -> tuple[Path, str]:
-    """Return the path and the format's name, where a file of that format can be written there."""
+def check_target(path: Any, format: str | None) -> tuple[Path, str]:
+    """Return the path and the format's name, where a file of that format can be written there.
+
+    Args:
+        path: str or Path. What the user gave as `path`.
+        format: str. What the user gave as `format`.
+
+    Returns:
+        tuple. The path, and a key of `SUFFIXES`.
+
+    Raises:
+        ValueError: If there is no such format, or the path has another suffix.
+        OSError: If nothing can be written there, or something else would be replaced.
+    """
     path = named_path(path)
     name = resolve_format(path, format)
-    suffixes = [SUFFIXES[name], ".bin" if name == "openvino" else ""]
+    suffixes = [path.suffix if SUFFIXES[name] else "", ".bin" if name == "openvino" else ""]
     check_folder(path, list(filter(None, suffixes)))
-    if name == "tf_saved_model" and path.exists() and not _may_be_replaced(path):
-        raise FileExistsError(f"{path} exists and is no SavedModel, which a new one may replace")
+    if name == "tf_saved_model":
+        _check_replaced(path)
     return path, name
 
 
-def _may_be_replaced(folder: Path) -> bool:
-    """Return whether a folder is empty or a SavedModel."""
-    return folder.is_dir() and ((folder / "saved_model.pb").exists() or not any(folder.iterdir()))
+def _check_replaced(folder: Path) -> None:
+    """Raise an error where a SavedModel would replace more than an empty folder or another one."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "saved_model.pb").is_file():
+        raise FileExistsError(f"{folder} exists and is no SavedModel, which a new one may replace")
+    found = [file for part in (".", "variables", FOLDER) for file in (folder / part).glob("*")]
+    names = sorted(file.relative_to(folder).as_posix() for file in found)
+    others = [name for name in names if not any(fnmatchcase(name, own) for own in SAVED_MODEL)]
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise FileExistsError(
+            f"{folder} holds other files than those of a SavedModel, which a new one would "
+            f"replace: {', '.join(others[:3])}{more}"
+        )
 
 
-def _check_quantization(
-    model: keras.Model, format: str, quantize: str | None, representative_data: Any
-) -> None:
+def check_quantization(format: str, quantize: Any, representative_data: Any) -> None:
+    """Raise an error unless a format has a precision, and its images come with it.
+
+    Args:
+        format: str. A key of `SUFFIXES`.
+        quantize: Any. What the user gave as `quantize`.
+        representative_data: Any. What the user gave as `representative_data`.
+
+    Raises:
+        ValueError: If they don't go together.
+    """
     if quantize not in (None, *QUANTIZED) or (quantize is not None and format != "litert"):
         raise ValueError(
-            f"`quantize` must be None, or for LiteRT one of {QUANTIZED}. "
-            f"Received: quantize={quantize!r}, format={format!r}"
+            f"`quantize` must be one of {QUANTIZED}, for LiteRT alone. "
+            f"Received: quantize={quantize!r}, for {format}"
         )
     if (quantize == "int8") != (representative_data is not None):
         raise ValueError(
-            '`representative_data`, images (n, height, width, channels), and quantize="int8" go '
-            f"together. Received: quantize={quantize!r}, representative_data="
-            f"{received(representative_data)}"
+            '`representative_data` and quantize="int8" go together. Received: '
+            f"quantize={quantize!r}, representative_data={received(representative_data)}"
+        )
+
+
+def _check_format_of_model(model: keras.Model, format: str, quantize: str | None) -> None:
+    """Raise an error where a format or its precision can't hold such a model."""
+    if _detects(model) and format == "openvino":
+        raise ValueError(
+            "A Mask R-CNN can be exported as tf_saved_model, litert or onnx. Received: openvino"
+        )
+    if _detects(model) and quantize == "int8":  # TensorFlow's calibration ends the process
+        raise ValueError(
+            'A Mask R-CNN can\'t be written in int8; leave out `quantize`, or pass "float16". '
+            f"Received: quantize={quantize!r}"
         )
     modes = {layer.quantization_mode for layer in quantized_layers(model)}
     if modes and format == "litert":
@@ -214,6 +276,15 @@ def _check_quantization(
             "LiteRT's converter doesn't take Keras's quantized layers; export the float model with "
             f"`quantize`. Received: a model quantized to {', '.join(sorted(modes))}"
         )
+
+
+def _detects(model: keras.Model) -> bool:
+    """Return whether a model is or holds a detector of this library."""
+    return any(
+        keras.saving.get_registered_name(type(layer)).startswith(PACKAGE)
+        and hasattr(layer, "bounding_box_format")
+        for layer in model._flatten_layers()
+    )
 
 
 def _file_shape(model: keras.Model, format: str, image_size: Any, batch_size: Any) -> tuple:
@@ -347,6 +418,7 @@ def _measure(
 def _move(source: Path, target: Path) -> None:
     """Put what is whole where it belongs, in place of what is there."""
     if source.is_dir():
+        _check_replaced(target)  # again: the work took a while, and a rejected one goes elsewhere
         old = source.with_name("old")
         if target.exists():
             target.replace(old)  # within the folder that is deleted afterwards
@@ -360,7 +432,7 @@ def _move(source: Path, target: Path) -> None:
 
 def _size(path: Path) -> int:
     """Return the bytes of what was written."""
-    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files if file.exists())

@@ -34,7 +34,7 @@ def resolve_format(path: Path, format: str | None = None) -> str:
     """Return the name of the format that a file is to have.
 
     Args:
-        path: Path. The file, or the folder of a SavedModel.
+        path: Path. The file, whose suffix may be in capitals, or the folder of a SavedModel.
         format: str. A format's name or alias in any spelling; by default the path's suffix decides.
 
     Returns:
@@ -50,12 +50,16 @@ def resolve_format(path: Path, format: str | None = None) -> str:
     'tf_saved_model'
     """
     name = _by_suffix(path) if format is None else _by_name(format)
-    expected = SUFFIXES[name]
+    expected, suffix = SUFFIXES[name], path.suffix.lower()
     others = (*OTHER_FILES, *filter(None, SUFFIXES.values()))
-    if path.suffix != expected and (expected or path.suffix.lower() in others):
-        wanted = f"must end in {expected!r}" if expected else "is a folder's and has no suffix"
+    if suffix != expected and (expected or suffix in others):
+        wanted = (
+            f"end in {expected!r}"
+            if expected
+            else "be the name of a folder, without a file's suffix,"
+        )
         raise ValueError(
-            f"The path of {name} {wanted}. Received: path={str(path)!r}, format={format!r}"
+            f"`path` must {wanted} for {name}. Received: path={str(path)!r}, format={format!r}"
         )
     return name
 
@@ -63,8 +67,8 @@ def resolve_format(path: Path, format: str | None = None) -> str:
 def _by_suffix(path: Path) -> str:
     """Return the format whose suffix a path has."""
     found = {suffix: name for name, suffix in SUFFIXES.items()}
-    if path.suffix in found and path.name not in found:  # ".onnx" is no name
-        return found[path.suffix]
+    if path.suffix.lower() in found and path.name not in found:  # ".onnx" is no name
+        return found[path.suffix.lower()]
     known = ", ".join(f"{suffix!r} ({name})" for name, suffix in SUFFIXES.items() if suffix)
     raise ValueError(
         f"`path` must end in {known} or have no suffix (tf_saved_model) where `format` isn't "

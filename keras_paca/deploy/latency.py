@@ -41,7 +41,8 @@ def benchmark(
     """Measure a model on each backend that is installed and in each runtime, one after the other.
 
     Each runs alone, in a process of its own, on photographs: the first call, which compiles, then
-    the median of at least five. Formats whose packages are missing are left out.
+    the median of at least five. Formats whose packages are missing, or that can't hold the model,
+    are left out, and a line says why.
 
     Args:
         model: keras.Model. A model of RGB images.
@@ -94,7 +95,7 @@ def benchmark(
                     representative_data=data if quantize == "int8" else None,
                     verbose=False,
                 )
-            except ImportError as error:
+            except (ImportError, RuntimeError, ValueError) as error:
                 if verbose:
                     print(error, file=sys.stderr)
                 continue

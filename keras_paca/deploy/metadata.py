@@ -80,7 +80,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         ".xml": _read_openvino,
         ".keras": _read_keras,
     }
-    read = _read_saved_model if path.is_dir() else readers.get(path.suffix)
+    read = _read_saved_model if path.is_dir() else readers.get(path.suffix.lower())
     if read is None:
         raise ValueError(
             f"`path` must end in one of {list(readers)}, or be the folder of a SavedModel. "

@@ -235,17 +235,27 @@ def test_other_models(format, options, small, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", ["tf_saved_model", "onnx"])
-def test_mask_rcnn(format, small, tmp_path):
+@pytest.mark.parametrize(
+    ("format", "sides", "options"),
+    [
+        ("tf_saved_model", (96, 128), {"batch_size": 1}),
+        ("onnx", (96, 128), {"batch_size": 1}),
+        ("tf_saved_model", (None, None), {}),
+        ("onnx", (None, None), {}),
+        ("litert", (96, 128), {}),
+        ("litert", (None, None), {"image_size": 64}),
+    ],
+)
+def test_mask_rcnn(format, sides, options, small, tmp_path):
     model = detection.MaskRCNN(
-        small(include_top=False, input_shape=(96, 128, 3)),
+        small(include_top=False, input_shape=(*sides, 3)),
         num_classes=3,
         channels=16,
         proposals=20,
         max_detections=5,
         score_threshold=0.0,
     )
-    exported = keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}", format, batch_size=1)
+    exported = keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}", format, **options)
     assert exported.measures["detections"]["unmatched"] <= 0.02
 
 
@@ -504,7 +514,7 @@ def test_compare():
         ({"image_size": (64, 64, 3)}, "`image_size` must be a height and a width"),
         ({"batch_size": 0}, "`batch_size` must be a positive integer.*batch_size=0"),
         ({"check_data": (image for image in ())}, "`check_data` must be an array.*a generator"),
-        ({"quantize": "int4"}, "`quantize` must be None, or for LiteRT one of"),
+        ({"quantize": "int4"}, "`quantize` must be one of .*for LiteRT alone.*quantize='int4'"),
         ({"quantize": "int8"}, "`representative_data`.*representative_data=None"),
         (
             {"representative_data": 4 * [np.ones((64, 64, 3))]},
@@ -537,10 +547,42 @@ def test_the_format_follows_the_suffix(tmp_path):
     names = {file.name for file in tmp_path.iterdir()}
     assert names == {"model", "model.tflite", "model.onnx", "model.xml", "model.bin"}
     assert (tmp_path / "model" / "saved_model.pb").exists()
-    for name in ("model.pb", "model.keras", "model.TFLITE", "model-0.3", ".onnx"):
+    for name in ("model.pb", "model.keras", "model-0.3", ".onnx"):
         with pytest.raises(ValueError, match=rf"'\.onnx' \(onnx\).*no suffix.*{name}'"):
             keras_paca.export(model, tmp_path / name, check=False)
     assert {file.name for file in tmp_path.iterdir()} == names
+
+
+@slow_but_on_tensorflow
+@pytest.mark.parametrize("format", ["litert", "openvino"])
+def test_suffixes_in_capitals(format, tmp_path):
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3)])
+    path = tmp_path / f"Model{SUFFIXES[format].upper()}"
+    exported = keras_paca.export(model, path, check=False)
+    weights = ["Model.bin"] if format == "openvino" else []
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([path.name, *weights])
+    assert exported.size == sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert keras_paca.deploy.read_metadata(path)["keras_paca_version"] == keras_paca.__version__
+    run, _ = OPENERS[format](str(path))
+    assert run(np.zeros((1, 32, 32, 3), "float32"))
+
+
+@slow_but_on_tensorflow
+@pytest.mark.parametrize("around", [False, True])
+def test_what_can_t_hold_a_detector(around, small, images, tmp_path, monkeypatch):
+    """Before the work; TensorFlow's calibration of one ends the process."""
+    monkeypatch.setattr(exports, "_write", None)
+    backbone = small(include_top=False, input_shape=(64, 64, 3))
+    model = detection.MaskRCNN(backbone, 3, channels=16, proposals=20, max_detections=5)
+    if around:
+        inputs = keras.Input((64, 64, 3))
+        model = keras.Model(inputs, model(inputs)["scores"])
+    with pytest.raises(ValueError, match=r"Mask R-CNN .*litert or onnx\. Received: openvino"):
+        keras_paca.export(model, tmp_path / "model.xml")
+    data = {"quantize": "int8", "representative_data": images(2, 64, 64, 3)}
+    with pytest.raises(ValueError, match=r"Mask R-CNN can't be written in int8.*quantize='int8'"):
+        keras_paca.export(model, tmp_path / "model.tflite", **data)
+    assert not list(tmp_path.iterdir())
 
 
 @slow_but_on_tensorflow
@@ -582,6 +624,40 @@ def test_bad_paths(classifier, tmp_path):
     (tmp_path / "empty").mkdir()
     keras_paca.export(classifier, tmp_path / "empty", "saved_model", check=False)
     assert (tmp_path / "empty" / "saved_model.pb").exists()
+
+
+@slow_but_on_tensorflow
+def test_a_saved_model_with_a_user_s_files_stays(tmp_path, monkeypatch):
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3)])
+    model.class_names = ["a", "b"]
+    folder = tmp_path / "model"
+    for _ in range(2):  # the second replaces all that the first wrote
+        keras_paca.export(model, folder, check=False, verbose=False)
+    (folder / "assets" / "words.txt").write_text("a SavedModel's own")
+    keras_paca.export(model, folder, check=False, verbose=False)
+    files = ["notes.txt", "run/best.keras", "variables/mine", "assets.extra/more.json"]
+    for name in files:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("somebody's")
+    words = r"model holds other files .*: assets\.extra/more\.json, notes\.txt, run and 1 more$"
+    write = exports._write
+    monkeypatch.setattr(exports, "_write", None)  # refused before the work
+    with pytest.raises(FileExistsError, match=words):
+        keras_paca.export(model, folder, check=False)
+    monkeypatch.undo()
+    assert all((folder / name).exists() for name in files)
+    # or else at its end
+    keras_paca.export(model, tmp_path / "late", check=False, verbose=False)
+
+    def write_for_long(*arguments):
+        write(*arguments)
+        (tmp_path / "late" / "notes.txt").write_text("somebody's")
+
+    monkeypatch.setattr(exports, "_write", write_for_long)
+    with pytest.raises(FileExistsError, match=r"notes\.txt$"):
+        keras_paca.export(model, tmp_path / "late", check=False)
+    assert (tmp_path / "late" / "notes.txt").exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["late", "model"]
 
 
 @slow_but_on_tensorflow
@@ -694,9 +770,37 @@ def test_export_command(classifier, tmp_path, capsys):
     assert "difference" in capsys.readouterr().out
     assert target.exists()
     assert main(["export", model, str(target)]) == 1
-    assert "image_size=224" in capsys.readouterr().err
-    assert main(["export", model, str(target), "--representative", str(tmp_path)]) == 1
-    assert "with none, only 1 .keras, 1 .tflite" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "pass --image-size, such as --image-size 224. Received: no --image-size" in message
+
+
+@slow_but_on_tensorflow
+def test_command_takes_the_size_that_the_model_says(small, tmp_path, capsys, monkeypatch):
+    from keras_paca import deploy
+    from keras_paca.cli import main
+
+    transform = {"image_size": [64, 48], "crop": 1.0}
+    small(input_shape=(None, None, 3), evaluation_transform=transform).save(tmp_path / "m.keras")
+    given = []
+    monkeypatch.setattr(deploy, "export", lambda *arguments, **options: given.append(options))
+    monkeypatch.setattr(deploy, "benchmark", lambda *arguments, **options: given.append(options))
+    model = str(tmp_path / "m.keras")
+    for command in (
+        ["export", model, "m.TFLITE"],
+        ["export", model, "m.onnx"],
+        ["benchmark", model],
+    ):
+        assert main(command) == 0
+        assert main([*command, "--image-size", "32"]) == 0
+    sizes = [options["image_size"] for options in given]
+    # ONNX holds a model of any size
+    assert sizes == [[64, 48], (32, 32), None, (32, 32), [64, 48], (32, 32)]
+    capsys.readouterr()
+    small(input_shape=(64, 64, 3), evaluation_transform=transform).save(tmp_path / "m.keras")
+    monkeypatch.undo()
+    for command in (["export", model, str(tmp_path / "m.onnx")], ["benchmark", model]):
+        assert main([*command, "--image-size", "32"]) == 1
+        assert "--image-size must be the model's own, (64, 64)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ pytestmark = slow_but_on_torch
         ("m", "SavedModel", "tf_saved_model"),
         ("m", "saved-model", "tf_saved_model"),
         ("m-0.3", "saved_model", "tf_saved_model"),
+        ("m.TFLITE", None, "litert"),
+        ("m.Onnx", "onnx", "onnx"),
     ],
 )
 def test_formats(name, format, expected):
@@ -33,7 +35,7 @@ def test_formats(name, format, expected):
 
 
 @pytest.mark.parametrize(
-    "name", ["m.pb", "m.h5", "m.keras", "m.pt", "m.mlmodel", "m.json", "m.TFLITE", "v0.3", ".onnx"]
+    "name", ["m.pb", "m.h5", "m.keras", "m.pt", "m.mlmodel", "m.json", "v0.3", ".onnx"]
 )
 def test_unknown_suffixes(name):
     with pytest.raises(ValueError, match=r"^`path` must end in '\.tflite' \(litert\), .*") as error:
@@ -62,7 +64,9 @@ def test_unknown_formats(format):
     ],
 )
 def test_a_suffix_of_another_format(name, format):
-    with pytest.raises(ValueError, match=rf"^The path of .*path='{name}', format='{format}'$"):
+    with pytest.raises(
+        ValueError, match=rf"^`path` must .* for .*path='{name}', format='{format}'$"
+    ):
         resolve_format(Path(name), format)
 
 
