@@ -89,9 +89,12 @@ def _integer(least: int) -> Callable[[str], int]:
     """Return the type of an option that takes integers from `least`."""
 
     def integer(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be {least} or more, not {value}")
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < least:
+            raise argparse.ArgumentTypeError(f"must be {least} or more, not {text}")
         return value
 
     return integer
@@ -101,7 +104,10 @@ def _number(words: str, fits: Callable[[float], bool]) -> Callable[[str], float]
     """Return the type of an option that takes numbers for which `fits` is true, never NaN."""
 
     def number(text: str) -> float:
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
         if not fits(value):
             raise argparse.ArgumentTypeError(f"must be {words}, not {text}")
         return value
@@ -111,7 +117,14 @@ def _number(words: str, fits: Callable[[float], bool]) -> Callable[[str], float]
 
 def _clusters(text: str) -> int | list[int]:
     """Return the numbers of "100" or "100,100,100,0"."""
-    numbers = [int(number) for number in text.split(",")]
+    try:
+        numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 4) or min(numbers) < 0:
+        raise argparse.ArgumentTypeError(
+            f"must be 0 or more, or that for each stage as 100,100,100,0, not {text}"
+        )
     return numbers[0] if len(numbers) == 1 else numbers
 
 
@@ -265,11 +278,13 @@ def _add_evaluate(commands: Any) -> None:
         "--annotations", metavar="FILE", help="COCO's, such as instances_val2017.json"
     )
     evaluate.add_argument("--images", metavar="DIR", help="folder of the annotations' images")
-    evaluate.add_argument("--limit", type=_integer(1), metavar="N", help="the first N images (all)")
+    evaluate.add_argument("--limit", type=_integer(1), metavar="N", help="N of the images (all)")
     evaluate.add_argument(
         "--output", metavar="FILE", help="JSON file for the detections, or for the confusion matrix"
     )
-    evaluate.add_argument("--batch-size", type=_integer(1), default=32, metavar="N", help="(32)")
+    evaluate.add_argument(
+        "--batch-size", type=_integer(1), metavar="N", help="of a classifier's images (32)"
+    )
     evaluate.add_argument(
         "--short-side", type=_integer(32), metavar="N", help="of the resized images (the model's)"
     )
@@ -287,12 +302,13 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_export(commands: Any) -> None:
     deployed = _model_options("imagenet", positional=True)
-    deployed.add_argument(
-        "--image-size", type=_integer(32), nargs="+", metavar="N", help="side, or height and width"
-    )
     deployed.add_argument("--batch-size", type=_integer(1), metavar="N", help="(any; LiteRT: 1)")
     export = commands.add_parser(
         "export", parents=[deployed], help="write SavedModel, LiteRT, ONNX, OpenVINO; check it"
+    )
+    sizes = {"type": _integer(32), "nargs": "+", "metavar": "N"}
+    export.add_argument(
+        "--image-size", **sizes, help="side, or height and width (any; LiteRT: the model's)"
     )
     export.add_argument("target", metavar="OUT", help="OUT.tflite, OUT.onnx, OUT.xml or a folder")
     export.add_argument(
@@ -304,8 +320,11 @@ def _add_export(commands: Any) -> None:
     )
     export.add_argument("--no-check", action="store_true", help="don't run the file")
     export.add_argument("--no-fuse", action="store_true", help="export the model as it is")
-    commands.add_parser(
+    benchmark = commands.add_parser(
         "benchmark", parents=[deployed], help="latency, memory and size in each runtime"
+    )
+    benchmark.add_argument(
+        "--image-size", **sizes, help="side, or height and width (the model's, or 224)"
     )
 
 

@@ -65,13 +65,21 @@ def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
         (output / "best.keras").touch()
 
     arguments = ["--model", "base", "--clustering", "mlp", "--clusters", "9,8,7,0", "--blockwise"]
-    arguments += ["--weights", "none", "--image-size", "64"]
+    weights = tmp_path / "own.pth"
+    weights.touch()
+    arguments += ["--weights", str(weights), "--image-size", "64"]
     if command == "train":
         for name in ("a", "b"):
-            (tmp_path / name).mkdir()
+            (tmp_path / "data" / name).mkdir(parents=True)
             for i in range(2):
-                Image.new("RGB", (40, 40)).save(tmp_path / name / f"{i}.png")
-        arguments += [str(tmp_path), "--output", str(tmp_path / "run"), "--drop-path-rate", "0.25"]
+                Image.new("RGB", (40, 40)).save(tmp_path / "data" / name / f"{i}.png")
+        arguments += [
+            str(tmp_path / "data"),
+            "--output",
+            str(tmp_path / "run"),
+            "--drop-path-rate",
+            "0.25",
+        ]
         arguments += ["--head-epochs", "2", "--epochs", "5", "--batch-size", "3", "--seed", "7"]
         arguments += ["--learning-rate", "0.01"]
         monkeypatch.setattr("keras_paca.commands.train.fine_tune", fine_tune)
@@ -81,7 +89,12 @@ def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
         arguments += [str(tmp_path / "image.png")]
         monkeypatch.setattr("keras_paca.PaCaBase", factory)
     assert cli.main([command, *arguments]) == (command == "predict")
-    model = {"weights": None, "clustering": "mlp", "clusters": [9, 8, 7, 0], "cluster_every": 1}
+    model = {
+        "weights": str(weights),
+        "clustering": "mlp",
+        "clusters": [9, 8, 7, 0],
+        "cluster_every": 1,
+    }
     if command == "predict":
         assert built == model
         return
@@ -162,7 +175,8 @@ def test_convert(tiny_file, tmp_path, capsys):
         ["predict", "image.png", "--weights", "none.pth"],
         ["predict", "image.png", "--weights", "text.pth"],
         ["predict", "image.png", "--clustering", "mlp"],
-        ["predict", "image.png", "--clusters", "1,2"],
+        ["predict", "image.png", "--weights", "none"],
+        ["explain", "image.png", "--weights", "none"],
         ["predict", "image.png", "--weights", "other_head.weights.h5"],
         ["predict", "image.png", "--model", "broken.keras"],
         ["predict", "image.png", "--model", "foreign.keras"],
@@ -260,7 +274,7 @@ def test_evaluate(small, tmp_path, capsys):
     assert cli.main([*command, "--limit", "1", "--pad-to", "96"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 24
     assert cli.main([*command, "--pad-to", "64"]) == 1
-    assert "`pad_to` must be at least" in capsys.readouterr().err
+    assert "--pad-to must not be below --long-side" in capsys.readouterr().err
 
 
 @slow_but_on_torch
@@ -275,11 +289,15 @@ def test_evaluate_opens_the_detector_asked_for(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(f"keras_paca.detection.PaCa{size}MaskRCNN", factory)
     command = write_coco(tmp_path)
     assert cli.main(command) == 1
-    more = ["--model", "base", "--clustering", "mlp", "--clusters", "9", "--weights", "none"]
+    more = ["--model", "base", "--clustering", "mlp", "--clusters", "9"]
+    more += ["--weights", "own.pth"]
     assert cli.main([*command, *more, "--blockwise"]) == 1
     plain = {"clustering": "conv", "clusters": None, "cluster_every": None}
     other = {"clustering": "mlp", "clusters": 9, "cluster_every": 1}
-    assert built == [("Tiny", {"weights": "coco", **plain}), ("Base", {"weights": None, **other})]
+    assert built == [
+        ("Tiny", {"weights": "coco", **plain}),
+        ("Base", {"weights": "own.pth", **other}),
+    ]
     capsys.readouterr()
     (tmp_path / "images" / "1.png").unlink()
     for change, words in (
@@ -300,7 +318,7 @@ def test_evaluate_refuses_other_models(small, tmp_path, capsys):
     small(include_top=False).save(tmp_path / "backbone.keras")
     MaskRCNN(small(include_top=False), 3, channels=16, proposals=60).save(tmp_path / "own.keras")
     for name, words in (
-        ("backbone", "Expected a detector"),
+        ("backbone", "backbone.keras, a features model"),
         ("own", "annotations of 3 categories, the model's classes. Received: 4"),
     ):
         assert cli.main([*command, "--model", str(tmp_path / f"{name}.keras")]) == 1
@@ -317,6 +335,16 @@ def test_wrong_usage(capsys):
         with pytest.raises(SystemExit):
             cli.main(["train", "folder", *option.split()])
         assert "or more, not" in capsys.readouterr().err
+    for option, words in (
+        ("--clusters 1,2", "or that for each stage as 100,100,100,0, not 1,2"),
+        ("--clusters 4x", "must be 0 or more"),
+        ("--epochs many", "must be 1 or more, not many"),
+        ("--learning-rate fast", "must be a number above 0, not fast"),
+        ("--validation-split 50%", "must be in (0, 1), not 50%"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["train", "folder", *option.split()])
+        assert words in capsys.readouterr().err
 
 
 def _command(tmp_path, **environment):

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from keras_paca.commands.models import check_images, kind_of, names_of, normalise, open_model
-from keras_paca.commands.pictures import sides_of, size_of
+from keras_paca.commands.pictures import check_writable, crop_of, sides_of, size_of
 from keras_paca.confusion import Confusion
 
 MOST = 20  # classes of a confusion matrix that is printed
+BATCH_SIZE = 32
+SIDES = ("short_side", "long_side")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,13 +25,25 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError(
                 "A detector is measured on --annotations and --images, without FOLDER and --masks."
             )
+        _refuse(options, "a detector", "batch_size")
         return _evaluate_detector(options)
     if options.folder is None:
         raise ValueError(
             "What to measure on is missing: FOLDER for a classifier, FOLDER and --masks for a "
             "segmenter, --annotations and --images for a detector."
         )
-    return _evaluate_segmenter(options) if options.masks else _evaluate_classifier(options)
+    if options.masks:
+        _refuse(options, "a segmenter", "batch_size", "pad_to")
+        return _evaluate_segmenter(options)
+    _refuse(options, "a classifier", "short_side", "long_side", "pad_to")
+    return _evaluate_classifier(options)
+
+
+def _refuse(options: argparse.Namespace, kind: str, *names: str) -> None:
+    """Refuse options that a model of a kind has no use for."""
+    given = [f"--{n.replace('_', '-')}" for n in names if getattr(options, n) is not None]
+    if given:
+        raise ValueError(f"{' and '.join(given)} can't be used when {kind} is measured.")
 
 
 def _progress(every: int) -> Callable[[int, int], None]:
@@ -58,11 +72,14 @@ def _expect(model: Any, kind: str, options: argparse.Namespace, data: str) -> No
 
 def _evaluate_detector(options: argparse.Namespace) -> int:
     from keras_paca.detection import evaluate_coco, read_coco
+    from keras_paca.detection.coco_metrics import import_pycocotools
 
+    import_pycocotools()
+    _check_output(options)
     dataset = read_coco(options.annotations, options.images, options.limit)
-    model = open_model(options, "detection")
-    # a model of another kind is refused by `evaluate_coco`
-    sides = sides_of(model, options) if kind_of(model) == "detector" else {}
+    model = open_model(options, "detection", trained=True)
+    _expect(model, "detector", options, "Annotations")
+    sides = _sides_of_detector(model, options)
     metrics = evaluate_coco(model, dataset, options.output, progress=_progress(100), **sides)
     if options.json:
         print(json.dumps({n: None if math.isnan(v) else v for n, v in metrics.items()}, indent=2))
@@ -77,6 +94,20 @@ def _evaluate_detector(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sides_of_detector(model: Any, options: argparse.Namespace) -> dict[str, int]:
+    """Return the sides of a detector's images; one of a fixed size gets them padded to it."""
+    sides = sides_of(model, options)
+    height, width = model.inputs[0].shape[1:3]
+    if height is None and width is None:
+        return sides
+    if height != width or sides.get("pad_to") not in (None, height):
+        raise ValueError(
+            "A detector is measured on images of any size or of one square, and --pad-to must be "
+            f"its side. Received: {options.model}, a model for {height} x {width} pixels"
+        )
+    return {"pad_to": height} | {name: min(sides[name], height) for name in SIDES}
+
+
 # --- Classifiers and segmenters -----------------------------------------------------------------
 
 
@@ -84,7 +115,7 @@ def _evaluate_classifier(options: argparse.Namespace) -> int:
     from keras_paca.train import ImageFolder, evaluate_classifier, find_images
 
     _check_output(options)
-    model = open_model(options)
+    model = open_model(options, trained=True)
     _expect(model, "classifier", options, "Folders of classes")
     names = names_of(model, model.outputs[0].shape[-1], options)
     size = size_of(model, options)
@@ -95,10 +126,17 @@ def _evaluate_classifier(options: argparse.Namespace) -> int:
             f"The folders of {options.folder} must have the names of the model's classes, such as "
             f"{names[0]!r}. Received: {', '.join(map(repr, unknown[:3]))}"
         )
-    if options.limit is not None:
+    twice = [name for name in folders if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"The folders of {options.folder} must name one class each. Received: {twice[0]!r}, "
+            f"the name of {names.count(twice[0])} of the model's classes"
+        )
+    if options.limit is not None:  # of all classes
         files = files[:: -(-len(files) // options.limit)]
     files = [(path, names.index(folders[label])) for path, label in files]
-    data = ImageFolder(files, len(names), size, options.batch_size)
+    batch_size = options.batch_size or BATCH_SIZE
+    data = ImageFolder(files, len(names), size, batch_size, crop=crop_of(model))
     confusion = evaluate_classifier(_Normalised(model), data, names)
     _report(confusion, options, {
         "accuracy": confusion.accuracy, "mean class accuracy": confusion.mean_class_accuracy,
@@ -122,7 +160,7 @@ def _evaluate_segmenter(options: argparse.Namespace) -> int:
 
     _check_output(options)
     pairs = find_masks(options.folder, options.masks)[: options.limit]
-    model = open_model(options, "segmentation")
+    model = open_model(options, "segmentation", trained=True)
     _expect(model, "segmenter", options, "Masks")
     sides = sides_of(model, options)
     confusion = evaluate_segmenter(model, pairs, progress=_progress(100), **sides)
@@ -139,6 +177,9 @@ def _check_output(options: argparse.Namespace) -> None:
     output = Path(options.output)
     if output.is_dir() or not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"--output must be a file in a folder that exists: {output}")
+    if output.suffix.lower() not in ("", ".json"):
+        raise ValueError(f"--output must end in .json. Received: {output}")
+    check_writable(output.parent, "--output", output)
 
 
 def _report(
@@ -150,11 +191,24 @@ def _report(
     counted: str,
 ) -> None:
     """Print the measures, those of each class and, of few classes, the confusion matrix."""
+    _print(confusion, options, measures, by_class, measure, counted)
     if options.output:
         path = Path(options.output)
         partial = path.with_name(f"{path.name}.partial")
         partial.write_text(json.dumps(confusion.to_dict(), indent=2), encoding="utf-8")
         partial.replace(path)
+        if not (options.json or options.csv):
+            print(f"\nconfusion matrix in {options.output}")
+
+
+def _print(
+    confusion: Confusion,
+    options: argparse.Namespace,
+    measures: dict[str, float],
+    by_class: list[float],
+    measure: str,
+    counted: str,
+) -> None:
     if options.json:
         print(json.dumps(confusion.to_dict(), indent=2))
         return
@@ -178,5 +232,3 @@ def _report(
         cell = max(len(str(confusion.counts.max())), 3)
         for name, row in zip(names, confusion.counts, strict=True):
             print(f"{name:{width}}  {' '.join(f'{count:{cell}d}' for count in row)}")
-    if options.output:
-        print(f"\nconfusion matrix in {options.output}")

@@ -1,14 +1,20 @@
 """`keras-paca explain`: what a model's clusters look at in pictures."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_paca.commands.models import check_images, normalise, open_model
-from keras_paca.commands.pictures import at_model_size, find_pictures, new_path, read_pictures
+from keras_paca.commands.pictures import (
+    at_model_size,
+    check_writable,
+    find_pictures,
+    new_path,
+    read_pictures,
+    report,
+)
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
 from keras_paca.explain.pictures import new_figure
 
@@ -22,17 +28,20 @@ def run(options: argparse.Namespace) -> int:
     taken: set[Path] = set()
     for path, image in read_pictures(options.images):
         if isinstance(image, Exception):
-            words = " ".join(str(image).split())
-            print(f"keras-paca: {words if path in words else f'{path}: {words}'}", file=sys.stderr)
+            report(path, image)
             failed = True
             continue
         if model is None:
-            model = open_model(options)
+            model = open_model(options, trained=True)
             check_images(model, options)
             if not single:
                 output.mkdir(parents=True, exist_ok=True)
         target = output if single else new_path(output, path, taken)
-        _explain(model, image, path if not single else None, target, options)
+        try:
+            _explain(model, image, path if not single else None, target, options)
+        except (OSError, ValueError) as error:  # such as a picture that is too long and narrow
+            report(path, error)
+            failed = True
     return 1 if failed else 0
 
 
@@ -52,6 +61,7 @@ def _check_output(options: argparse.Namespace, single: bool) -> Path:
         raise ValueError(
             f"--output must be a folder where several pictures are drawn. Received a file: {output}"
         )
+    check_writable(output if output.is_dir() else output.absolute().parent, "--output", output)
     return output
 
 
@@ -68,5 +78,6 @@ def _explain(
             f"{level}: mean cosine between clusters {values['cosine']:.3f}, "
             f"{values['winners']:.0f} of {maps[level].shape[-1]} win patches"
         )
-    plot_cluster_maps(shown, maps, top=options.top, path=target)
+    most = max(grid.shape[-1] for grid in maps.values())
+    plot_cluster_maps(shown, maps, top=min(options.top, most), path=target)
     print(f"cluster maps in {target}")

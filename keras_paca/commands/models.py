@@ -2,6 +2,7 @@
 
 import argparse
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ SIZES = ("tiny", "small", "base")
 OF_NEW_MODELS = ("clustering", "clusters", "blockwise", "weights")  # options
 
 
-def open_model(options: argparse.Namespace, task: str = "classification") -> keras.Model:
+def open_model(
+    options: argparse.Namespace, task: str = "classification", trained: bool = False
+) -> keras.Model:
     """Return the model that `--model` names.
 
     Args:
         options: The command's options.
         task: str. What a model by name is for.
+        trained: bool. Whether to refuse `--weights none`, as the model's answers count.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -35,6 +39,8 @@ def open_model(options: argparse.Namespace, task: str = "classification") -> ker
     """
     if is_file(options):
         return load_model(options)
+    if trained and options.weights == "none":
+        raise ValueError("With --weights none random weights would answer.")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", FRESH)
         try:
@@ -45,7 +51,7 @@ def open_model(options: argparse.Namespace, task: str = "classification") -> ker
 
 def is_file(options: argparse.Namespace) -> bool:
     """Return whether `--model` is a file, and refuse options that say how to make a new model."""
-    if Path(options.model).suffix.lower() != ".keras":
+    if Path(options.model).suffix != ".keras":
         return False
     given = [f"--{name}" for name in OF_NEW_MODELS if getattr(options, name)]
     if given:
@@ -61,6 +67,9 @@ def load_model(options: argparse.Namespace) -> keras.Model:
     path = Path(options.model)
     if not path.exists():
         raise FileNotFoundError(f"No such model: {path}")
+    if not zipfile.is_zipfile(path):
+        what = "a folder" if path.is_dir() else "another kind of file, or not whole"
+        raise ValueError(f"{path} can't be loaded: it's no .keras file but {what}.")
     try:
         return keras.saving.load_model(path)
     except Exception as error:  # of every kind, by what is wrong with the file
@@ -74,9 +83,10 @@ def build_model(options: argparse.Namespace, task: str, **more: Any) -> keras.Mo
     if options.model not in SIZES:
         hint = ""
         if Path(options.model).suffix in (".pth", ".safetensors", ".h5"):
-            hint = "; a file of weights goes to --weights, beside its --model size"
+            hint = "; a file of weights goes to --weights, beside the model's size"
+        name = "MODEL" if options.command in ("export", "benchmark") else "--model"
         raise ValueError(
-            f"--model must be {', '.join(SIZES)} or the path of a .keras file{hint}. "
+            f"{name} must be {', '.join(SIZES)} or the path of a file that ends in .keras{hint}. "
             f"Received: {options.model}"
         )
     weights = options.weights or standard
@@ -121,12 +131,19 @@ def names_of(model: Any, count: int, options: argparse.Namespace) -> list[str]:
     names = getattr(model, "class_names", None)
     beside = Path(options.model).with_name("classes.txt")  # of models that don't hold their names
     if names is None and is_path(options) and beside.exists():
-        names = beside.read_text(encoding="utf-8").splitlines()
+        names = _read_names(beside)
     if (names is None or len(names) != count) and count == len(imagenet_classes()):
         names = [name for _, name in imagenet_classes()]
     if names is None or len(names) != count:
         names = [f"class {index}" for index in range(count)]
     return names
+
+
+def _read_names(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be a text file in UTF-8: {error}") from error
 
 
 def is_path(options: argparse.Namespace) -> bool:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,17 +47,28 @@ def size_of(model: Any, options: argparse.Namespace) -> tuple[int, int]:
     fixed = tuple(model.inputs[0].shape[1:3])
     asked = options.image_size
     if asked is not None:
-        if any(side not in (None, asked) for side in fixed):
-            raise ValueError(
-                f"--image-size must be that of the model, {fixed[0]} x {fixed[1]}. "
-                f"Received: --image-size {asked}"
-            )
+        _check_asked(asked, fixed)
         return asked, asked
     if None not in fixed:
         return fixed
     known = (getattr(model, "evaluation_transform", None) or {}).get("image_size")
-    known = known or _settings_beside(options.model).get("image_size")
-    return (known, known) if isinstance(known, int) else tuple(known or (DEFAULT_SIDE,) * 2)
+    beside = _settings_beside(options.model).get("image_size")
+    known = known or (beside if isinstance(beside, int) else DEFAULT_SIDE)
+    return (known, known) if isinstance(known, int) else tuple(known)
+
+
+def crop_of(model: Any) -> float:
+    """Return the share of a classifier's images that remains of the middle."""
+    return (getattr(model, "evaluation_transform", None) or {}).get("crop", DEFAULT_CROP)
+
+
+def _check_asked(asked: int, fixed: tuple) -> None:
+    """Refuse an `--image-size` that isn't that of a model of one size."""
+    if any(side not in (None, asked) for side in fixed):
+        raise ValueError(
+            f"--image-size must be that of the model, {fixed[0]} x {fixed[1]}. "
+            f"Received: --image-size {asked}"
+        )
 
 
 def _settings_beside(model: str) -> dict:
@@ -75,12 +88,21 @@ def sides_of(model: Any, options: argparse.Namespace) -> dict[str, int]:
     short, long = WHOLE[kind_of(model)]
     sides = {"short_side": short, "long_side": long}
     sides |= getattr(model, "evaluation_transform", None) or {}
-    if options.image_size is not None:
-        sides |= {"short_side": options.image_size}
-    names = ["short_side", "long_side", *(["pad_to"] if kind_of(model) == "detector" else [])]
-    for name in names:
+    asked = {"short_side": options.image_size} if options.image_size is not None else {}
+    if asked:
+        _check_asked(options.image_size, tuple(model.inputs[0].shape[1:3]))
+    for name in ("short_side", "long_side", "pad_to"):
         if getattr(options, name, None) is not None:
-            sides[name] = getattr(options, name)
+            asked[name] = getattr(options, name)
+    sides |= asked
+    least = {"long_side": sides["short_side"], "pad_to": sides["long_side"]}
+    for name, side in least.items():
+        if name in asked and asked[name] < side:
+            other = "--short-side" if name == "long_side" else "--long-side"
+            raise ValueError(
+                f"--{name.replace('_', '-')} must not be below {other}, which is {side}. "
+                f"Received: {asked[name]}"
+            )
     return {**sides, "long_side": max(sides["short_side"], sides["long_side"])}
 
 
@@ -95,6 +117,21 @@ def new_path(folder: Path, source: str, taken: set[Path]) -> Path:
     return path
 
 
+def check_writable(folder: Path, option: str, given: Any) -> None:
+    """Refuse a folder in which no file can be made, before the work."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"{option} can't be written: {given} ({error.strerror})") from error
+
+
+def report(path: str, error: Exception) -> None:
+    """Say what is wrong with a picture."""
+    words = " ".join(str(error).split())
+    print(f"keras-paca: {words if path in words else f'{path}: {words}'}", file=sys.stderr)
+
+
 def at_model_size(image: np.ndarray, model: Any, options: argparse.Namespace) -> np.ndarray:
     """Return a picture at the size that a model of any kind takes, RGB in 0..255, float32."""
     if kind_of(model) in WHOLE:
@@ -104,5 +141,4 @@ def at_model_size(image: np.ndarray, model: Any, options: argparse.Namespace) ->
         size = [max(MULTIPLE, -(-side // MULTIPLE) * MULTIPLE) for side in size]
         size = [known or side for known, side in zip(fixed, size, strict=True)]
         return resize_bilinear(image, size)
-    crop = (getattr(model, "evaluation_transform", None) or {}).get("crop", DEFAULT_CROP)
-    return evaluation_transform(image, size_of(model, options), crop).astype("float32")
+    return evaluation_transform(image, size_of(model, options), crop_of(model)).astype("float32")

@@ -5,13 +5,22 @@ import csv
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_paca.commands.models import check_images, kind_of, names_of, normalise, open_model
-from keras_paca.commands.pictures import at_model_size, new_path, read_pictures, sides_of
+from keras_paca.commands.pictures import (
+    at_model_size,
+    check_writable,
+    new_path,
+    read_pictures,
+    report,
+    sides_of,
+    size_of,
+)
 from keras_paca.detection import detect, plot_detections
 from keras_paca.explain.pictures import new_figure
 from keras_paca.segmentation import plot_segmentation, segment
@@ -24,7 +33,7 @@ FIELDS = {  # CSV's columns
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the model finds in each picture; return 1 if any of them couldn't be read."""
+    """Print what the model finds in each picture; return 1 if any of them couldn't be used."""
     _check_output(options)
     pictures = read_pictures(options.images)
     # A model may take minutes to download: not for pictures of which none can be read.
@@ -35,9 +44,9 @@ def run(options: argparse.Namespace) -> int:
             break
         unread.append((path, image))
     else:
-        return _report_all(unread)
+        return _write(options, "classifier", unread, iter(()))
     del image  # one picture in memory at a time
-    model = open_model(options)
+    model = open_model(options, trained=True)
     check_images(model, options)
     kind = kind_of(model)
     if kind not in FIELDS:
@@ -46,32 +55,45 @@ def run(options: argparse.Namespace) -> int:
             f"segmenter or a detector. Received: {type(model).__name__} with outputs of shape "
             f"{model.output_shape}"
         )
+    _check_sizes(model, kind, options)
     folder = _make_folder(options, kind)
-    drawn: set[Path] = set()
+    return _write(options, kind, unread, _find(model, kind, folder, pictures, options))
+
+
+def _write(options: argparse.Namespace, kind: str, unread: list, found: Iterator) -> int:
+    """Write what was found in pictures, or what is wrong with them; return the exit status."""
     writer = _writer(options, kind)
-    for path, problem in unread:
-        writer.fail(path, problem)
-    for path, image in pictures:
-        if isinstance(image, Exception):
-            writer.fail(path, image)
-            continue
-        found, picture = FINDERS[kind](model, image, options)
-        writer.write(path, found)
-        if folder is not None:
-            _draw(kind, image, picture, model, new_path(folder, path, drawn))
+    for path, answer in itertools.chain(unread, found):
+        if isinstance(answer, Exception):
+            writer.fail(path, answer)
+        else:
+            writer.write(path, answer)
     writer.end()
     return 1 if writer.failed else 0
 
 
-def _report_all(unread: list) -> int:
-    for path, error in unread:
-        _say(path, error)
-    return 1
+def _check_sizes(model: Any, kind: str, options: argparse.Namespace) -> None:
+    """Refuse an `--image-size` that the model doesn't take, once for all pictures."""
+    size_of(model, options) if kind == "classifier" else sides_of(model, options)
 
 
-def _say(path: str, error: Exception) -> None:
-    words = " ".join(str(error).split())
-    print(f"keras-paca: {words if path in words else f'{path}: {words}'}", file=sys.stderr)
+def _find(
+    model: Any, kind: str, folder: Path | None, pictures: Iterator, options: argparse.Namespace
+) -> Iterator[tuple[str, list | Exception]]:
+    """Yield (path, what is found or the error) of each picture, and draw it."""
+    drawn: set[Path] = set()
+    for path, image in pictures:
+        if isinstance(image, Exception):
+            yield path, image
+            continue
+        try:
+            found, picture = FINDERS[kind](model, image, options)
+            if folder is not None:
+                _draw(kind, image, picture, model, new_path(folder, path, drawn))
+        except (OSError, ValueError) as error:  # such as a picture that is too long and narrow
+            yield path, error
+        else:
+            yield path, found
 
 
 # --- What is found ----------------------------------------------------------------------------
@@ -81,6 +103,8 @@ def _classify(model: Any, image: np.ndarray, options: argparse.Namespace) -> tup
     """Return the best classes."""
     prepared = normalise(model, at_model_size(image, model, options))
     scores = np.asarray(model.predict(prepared[None], verbose=0), "float64")[0]
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{options.model} answers with numbers that are NaN or infinite.")
     values, measure = _probabilities(model, scores)
     names = names_of(model, len(values), options)
     best = np.argsort(-values, kind="stable")[: options.top]
@@ -93,6 +117,8 @@ def _probabilities(model: Any, scores: np.ndarray) -> tuple[np.ndarray, str]:
     if activation in ("softmax", "sigmoid"):
         return scores, "probability"
     if activation == "linear" and hasattr(model, "class_names"):  # a classifier of ours
+        if len(scores) == 1:
+            return 1 / (1 + np.exp(-scores)), "probability"
         weights = np.exp(scores - scores.max())
         return weights / weights.sum(), "probability"
     sums_to_one = scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3
@@ -156,7 +182,7 @@ class _Text:
 
     def fail(self, path: str, error: Exception) -> None:
         """Say what is wrong with a file."""
-        _say(path, error)
+        report(path, error)
         self.failed = True
 
     def end(self) -> None:
@@ -233,7 +259,11 @@ def _make_folder(options: argparse.Namespace, kind: str) -> Path | None:
     if kind == "classifier":
         raise ValueError("--output is for pictures of what a segmenter or a detector finds.")
     folder = Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--output can't be made: {folder} ({error.strerror})") from error
+    check_writable(folder, "--output", folder)
     return folder
 
 

@@ -51,7 +51,7 @@ def model_file(small, tmp_path):
         common = {"class_names": names}
         if kind == "classifier":
             common |= {"evaluation_transform": {"image_size": 48, "crop": 0.9}}
-            model = small(classes=3, **{**common, **options})
+            model = small(**{"classes": 3, **common, **options})
         elif kind == "segmenter":
             backbone = small(include_top=False, **options)
             head = SemanticFPNHead(3, 8, pyramid_channels=8)

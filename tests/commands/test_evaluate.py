@@ -122,13 +122,22 @@ def test_pictures_that_fit_only_turned(run, model_file, tmp_path):
     assert out == expected
 
 
+def save_all(masks, ids):
+    """Replace both masks by columns of the ids."""
+    for name in "ab":
+        columns = np.resize(ids, (40, 60)).astype("uint8")
+        Image.fromarray(columns).save(masks / f"{name}.png")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda masks: (masks / "a.png").unlink(), "mask of the same name"),
         (lambda masks: Image.new("RGB", (60, 40)).save(masks / "a.png"), "replace its colours"),
         (lambda masks: Image.new("L", (40, 60)).save(masks / "a.png"), "size of its mask"),
-        (lambda masks: Image.new("L", (60, 40), 3).save(masks / "a.png"), "count from 1"),
+        (lambda masks: save_all(masks, [1, 2, 3]), "count from 1"),
+        (lambda masks: save_all(masks, [255]), "2 masks with the ids [255] alone"),
+        (lambda masks: (masks / "b.png").write_bytes(b"\0\1"), "1 of 2 that don't fit"),
     ],
 )
 def test_masks_that_do_not_fit(change, words, run, model_file, tmp_path):
@@ -174,3 +183,51 @@ def test_which_data(run, folder, tmp_path):
         status, _, err = run("evaluate", *options)
         assert status == 1
         assert words in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("classifier", ("--pad-to", "64"), "--pad-to can't be used when a classifier"),
+        ("classifier", ("--long-side", "64"), "--long-side can't be used when a classifier"),
+        ("segmenter", ("--pad-to", "64"), "--pad-to can't be used when a segmenter"),
+        ("segmenter", ("--batch-size", "4"), "--batch-size can't be used when a segmenter"),
+        ("segmenter", ("--short-side", "96", "--long-side", "64"), "--long-side must not be below"),
+        ("segmenter", ("--image-size", "96"), "--image-size must be that of the model, 64 x 64"),
+        ("classifier", ("--output", "/proc/a.json"), "--output can't be written: /proc/a.json"),
+    ],
+)
+def test_options_that_a_kind_does_not_take(kind, options, words, run, folder, model_file, tmp_path):
+    write_masks(tmp_path, "a", (40, 60))
+    data = (
+        [folder] if kind == "classifier" else [tmp_path / "images", "--masks", tmp_path / "masks"]
+    )
+    model = model_file(kind, input_shape=(64, 64, 3))
+    status, _, err = run("evaluate", *data, "--model", model, *options)
+    assert status == 1
+    assert words in err
+
+
+def test_the_crop_in_the_file(run, folder, model_file, monkeypatch):
+    """Where it is another than ImageNet's."""
+    from keras_paca import evaluation_transform
+
+    model = model_file(
+        classes=2,
+        class_names=["bright", "dark"],
+        evaluation_transform={"image_size": 48, "crop": 0.5},
+    )
+    seen = []
+    loaded = keras.saving.load_model(model)
+    loaded.predict_on_batch = lambda images: seen.append(images) or np.zeros((len(images), 2))
+    monkeypatch.setattr("keras_paca.commands.evaluate.open_model", lambda *args, **kw: loaded)
+    assert run("evaluate", folder, "--model", model)[0] == 0
+    expected = evaluation_transform(sorted(folder.rglob("*.png"))[0], 48, 0.5)
+    assert np.array_equal(seen[0][0], expected)
+
+
+def test_a_name_of_two_classes(run, folder, model_file):
+    model = model_file(class_names=["bright", "dark", "dark"])
+    status, _, err = run("evaluate", folder, "--model", model)
+    assert status == 1
+    assert "'dark', the name of 2 of the model's classes" in err

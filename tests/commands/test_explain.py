@@ -52,3 +52,12 @@ def test_a_model_without_clusters(run, photograph, tmp_path):
     assert status == 1
     assert len(err.splitlines()) == 1
     assert not target.exists()
+
+
+def test_a_picture_too_long_leaves_the_others_theirs(run, photograph, model_file, tmp_path):
+    paths = [photograph("long.png", (1, 100_000)), photograph("a.png")]
+    out = tmp_path / "maps"
+    status, _, err = run("explain", *paths, "--model", model_file(), "--output", out, "--top", 500)
+    assert status == 1
+    assert "long.png" in err
+    assert [path.name for path in out.iterdir()] == ["a.png"]

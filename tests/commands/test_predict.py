@@ -214,3 +214,86 @@ def test_a_file_of_weights_is_no_model(run, photograph):
     status, _, err = run("predict", photograph("a.png"), "--model", "tiny.pth")
     assert status == 1
     assert "--weights" in err
+
+
+@pytest.mark.filterwarnings("default:constrained_layout")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_cannot_be_used_leaves_the_others_their_answers(
+    kind, run, photograph, model_file, tmp_path
+):
+    """Nor one too long and narrow for the model, or for drawing."""
+    good = [photograph("a.png"), photograph("b.png", seed=1)]
+    long = photograph("long.png", (1, 100_000))
+    short = tmp_path / "short.png"
+    short.write_bytes(b"\0\1")
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(b"\xff\xd8\xff\xe1\x00\x04ab\xff")
+    paths = [short, good[0], long, cut, good[1]]
+    drawn = [] if kind == "classifier" else ["--output", tmp_path / "drawn"]
+    status, out, err = run("predict", *paths, "--model", model_file(kind), "--json", *drawn)
+    answers = {each["file"]: each for each in json.loads(out)}
+    assert list(answers) == [str(path) for path in paths]
+    for path in (short, cut):
+        assert str(path) in err
+        assert "error" in answers[str(path)]
+    for path in good:
+        assert "error" not in answers[str(path)]
+    assert "error" in answers[str(long)] or kind == "segmenter"
+    assert status == 1
+
+
+def test_json_of_nothing_but_broken_pictures(run, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\0")
+    status, out, err = run("predict", tmp_path / "a.png", tmp_path / "none.png", "--json")
+    assert status == 1
+    assert ["error" in each for each in json.loads(out)] == [True, True]
+    assert len(err.splitlines()) == 2
+
+
+def test_one_logit_is_the_probability_of_one_class(run, photograph, model_file):
+    model = model_file(classes=1, class_names=["dog"], classifier_activation=None)
+    loaded = keras.saving.load_model(model)
+    path = photograph("a.png")
+    logit = loaded.predict(evaluation_transform(path, 48)[None].astype("float32"), verbose=0)[0, 0]
+    _, out, _ = run("predict", path, "--model", model, "--json")
+    (found,) = json.loads(out)[0]["classes"]
+    assert found["probability"] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-4)
+
+
+def test_scores_that_are_no_numbers(run, photograph, model_file):
+    path = model_file()
+    model = keras.saving.load_model(path)
+    model.layers[-1].bias.assign([np.nan, 0, 0])
+    model.save(path)
+    status, out, err = run("predict", photograph("a.png"), "--model", path, "--json")
+    assert status == 1
+    assert "NaN or infinite" in err
+    assert "error" in json.loads(out)[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_size_of_a_model_of_one_size(kind, run, photograph, model_file):
+    model = model_file(kind, input_shape=(64, 64, 3))
+    for command in ("predict", "explain"):
+        status, _, err = run(command, photograph("a.png"), "--model", model, "--image-size", "96")
+        assert status == 1
+        assert "--image-size must be that of the model, 64 x 64" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "a folder"), (b"PK\x03\x04", "not whole"), (b"text", "not whole")]
+)
+def test_models_that_are_no_files_of_keras(content, words, run, photograph, tmp_path):
+    model = tmp_path / "model.keras"
+    model.mkdir() if content is None else model.write_bytes(content)
+    status, _, err = run("predict", photograph("a.png"), "--model", model)
+    assert status == 1
+    assert words in err
+
+
+def test_names_beside_in_another_encoding(run, photograph, model_file, tmp_path):
+    model = model_file(class_names=None)
+    (tmp_path / "classes.txt").write_bytes("caf\xe9\n".encode("latin-1"))
+    status, _, err = run("predict", photograph("a.png"), "--model", model)
+    assert status == 1
+    assert "classes.txt must be a text file in UTF-8" in err
