@@ -291,7 +291,7 @@ def _restore(model: keras.Model, output: Path, phase: str) -> int:
     except (KeyError, OSError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"The state to go on from, {path}, can't be loaded into the model: {error}. Delete "
-            "that file to go on from the state before it, or choose another folder for the results."
+            "that file to begin this phase again, or choose another folder for the results."
         ) from error
     return done
 

@@ -293,14 +293,35 @@ def test_inside_another_model(segmenter, tmp_path):
     np.testing.assert_allclose(again.predict(images / 255, verbose=0), found, atol=1e-5)
 
 
-@slow_but_on_torch
-def test_frozen_backbone_stays_frozen(segmenter, tmp_path):
-    model = segmenter()
-    model.backbone.trainable = False
-    count = len(model.trainable_weights)
-    assert count == len(model.decode_head.trainable_weights)
+@pytest.mark.parametrize("part", ["backbone", "decode_head"])
+def test_a_frozen_part_stays_frozen(part, segmenter, tmp_path):
+    model = segmenter("fpn")
+    getattr(model, part).trainable = False
+    paths = [weight.path for weight in model.trainable_weights]
+    assert 0 < len(paths) < len(model.weights)
     model.save(tmp_path / "model.keras")
-    assert len(keras.saving.load_model(tmp_path / "model.keras").trainable_weights) == count
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert [weight.path for weight in loaded.trainable_weights] == paths
+
+
+def test_weights_of_images_and_of_classes(segmenter):
+    """Both weigh the pixels; without them, the mean over all."""
+    model = segmenter("fpn")
+    model.compile(keras.optimizers.SGD(0.0))
+    images, masks = scene(4, 32, 32)
+    logits = keras.ops.convert_to_numpy(model(images, training=False)).astype("float64")
+    shifted = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    entropy = -np.take_along_axis(shifted, masks[..., None].astype("int64"), axis=-1)[..., 0]
+    images_weights = np.array([0.0, 1.0, 2.0, 3.0])
+    found = model.evaluate(images, masks, sample_weight=images_weights, verbose=0)[0]
+    assert found == pytest.approx((entropy * images_weights[:, None, None]).mean(), rel=1e-3)
+    by_class = np.array([1.0, 4.0, 1.0])[masks]
+    expected = model.evaluate(images, masks, sample_weight=by_class, verbose=0)[0]
+    assert expected == pytest.approx((entropy * by_class).mean(), rel=1e-3)
+    for weight in (0.0, 1.0):  # of the only classes there are
+        table = {0: weight, 1: weight}
+        loss = model.fit(images, masks, class_weight=table, verbose=0).history["loss"][0]
+        assert (loss > 0) == (weight > 0)
 
 
 @slow_but_on_torch
