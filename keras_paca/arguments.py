@@ -9,6 +9,35 @@ from typing import Any
 import numpy as np
 
 
+def as_numpy(array: Any) -> np.ndarray:
+    """Return an array or a tensor of any library as a NumPy array."""
+    if isinstance(array, np.ndarray):
+        return array
+    if hasattr(array, "detach"):
+        return array.detach().cpu().numpy()
+    return np.asarray(array)
+
+
+def refuse_16_bits(images: Any) -> None:
+    """Raise where images are integers above 255, which would be taken for white.
+
+    Args:
+        images: Array or tensor of any shape; anything else passes.
+
+    Raises:
+        ValueError: If they are.
+    """
+    dtype = str(getattr(images, "dtype", "")).rpartition(".")[2]
+    if dtype not in ("uint16", "int16", "uint32", "int32", "uint64", "int64"):
+        return
+    largest = as_numpy(images).max(initial=0)
+    if largest > 255:
+        raise ValueError(
+            "Images must be RGB in 0..255; divide those of 16 bits by 257. "
+            f"Received: images of the dtype {dtype} with values up to {largest}"
+        )
+
+
 def check_boolean(name: str, value: Any) -> bool:
     """Return an argument that is `True` or `False`.
 

@@ -57,7 +57,7 @@ ARROWS = {
     "weights": "warn",
     "preprocessing": "extras labels",
     "backbones": "arguments frozen labels layers naming weights",
-    "explain": "extras",
+    "explain": "arguments extras",
     "deploy": "_version extras layers",
     "train": "arguments confusion frozen preprocessing",
     "segmentation": "arguments backbones confusion explain labels layers preprocessing warn "

@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 
-from keras_paca.arguments import check_class_names, check_transform
-from keras_paca.backbones.data import first_batch, is_stream, only_image, refuse_16_bits
+from keras_paca.arguments import check_class_names, check_transform, refuse_16_bits
+from keras_paca.backbones.data import first_batch, is_stream, only, only_image
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 
 
@@ -190,7 +190,7 @@ class BaseModel(keras.Model):
         Raises:
             ValueError: If they are images of 16 bits.
         """
-        refuse_16_bits(x)
+        refuse_16_bits(only(x))
         return super().predict(x, *args, **kwargs)
 
     def _prepare_fit(self, given: dict) -> dict:
@@ -203,7 +203,7 @@ class BaseModel(keras.Model):
         A generator is replaced by one that yields the batch again that was looked at.
         """
         x = given.get("x")
-        refuse_16_bits(x)
+        refuse_16_bits(only(x))
         if not self._knows_targets():
             return given
         if not is_stream(x):
@@ -212,7 +212,7 @@ class BaseModel(keras.Model):
         batch, x = first_batch(x)
         if batch is not None:
             unpacked = keras.utils.unpack_x_y_sample_weight(batch)
-            refuse_16_bits(unpacked[0])
+            refuse_16_bits(only(unpacked[0]))
             self._check_targets(*unpacked, is_first=True)
         return {**given, "x": x}
 

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.arguments import as_numpy
+
 
 def only_image(inputs: Any, name: str) -> Any:
     """Return the images among a model's inputs, given as they are or in a dict or list.
@@ -70,15 +72,6 @@ def _is_distributed(data: Any) -> bool:
     return tensorflow is not None and isinstance(data, tensorflow.distribute.DistributedDataset)
 
 
-def as_numpy(array: Any) -> np.ndarray:
-    """Return an array or a tensor of any library as a NumPy array."""
-    if isinstance(array, np.ndarray):
-        return array
-    if hasattr(array, "detach"):
-        return array.detach().cpu().numpy()
-    return np.asarray(array)
-
-
 def only(value: Any) -> Any:
     """Return what is in a list, tuple or dict of one, as Keras takes losses and targets."""
     if isinstance(value, Mapping | list | tuple) and len(value) == 1:
@@ -102,27 +95,6 @@ def has_rank(tensor: Any) -> bool:
     TensorFlow gives it up in a compiled step that has seen several.
     """
     return getattr(tensor.shape, "rank", 0) is not None
-
-
-def refuse_16_bits(images: Any) -> None:
-    """Raise where images are integers above 255, which models would take for white.
-
-    Args:
-        images: Array or tensor of any shape, in a dict or list perhaps, or data in batches.
-
-    Raises:
-        ValueError: If they are.
-    """
-    images = only(images)
-    dtype = str(getattr(images, "dtype", "")).rpartition(".")[2]
-    if dtype not in ("uint16", "int16", "uint32", "int32", "uint64", "int64"):
-        return
-    largest = as_numpy(images).max(initial=0)
-    if largest > 255:
-        raise ValueError(
-            "Images must be RGB in 0..255; divide those of 16 bits by 257. "
-            f"Received: images of the dtype {dtype} with values up to {largest}"
-        )
 
 
 def refuse_wrong_labels(labels: Any, count: int, ignored: int | None = None) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from keras_paca import layers, weights
 from keras_paca.arguments import check_boolean, check_positive, check_rate, complete
 from keras_paca.backbones.base import BaseModel
-from keras_paca.backbones.data import is_sparse, refuse_wrong_labels
+from keras_paca.backbones.data import is_sparse, only, refuse_wrong_labels
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
 from keras_paca.labels import imagenet_classes
@@ -404,7 +404,7 @@ class PaCaViT(BaseModel):
         }
 
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
-        refuse_wrong_labels(y, self._num_classes, getattr(self.loss, "ignore_class", None))
+        refuse_wrong_labels(y, self._num_classes, getattr(only(self.loss), "ignore_class", None))
 
     def _knows_targets(self) -> bool:
         return self._num_classes is not None and is_sparse(getattr(self, "loss", None))

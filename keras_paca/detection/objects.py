@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.backbones.data import as_numpy
+from keras_paca.arguments import as_numpy
 from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.warn import warn_user
 

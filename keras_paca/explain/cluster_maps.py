@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.arguments import refuse_16_bits
+
 # Attributes of detectors and segmenters, ours and others'; before Keras 3.15 a functional model's
 # layers are those of its graph alone.
 HELD_AS = ("backbone", "image_encoder")
@@ -41,7 +43,7 @@ def cluster_maps(
 
     Raises:
         ValueError: If the model holds no `PaCaViT`, or a stage no such block, or the images don't
-            have four axes.
+            have four axes or are of 16 bits.
 
     Example:
     >>> import numpy as np
@@ -57,6 +59,7 @@ def cluster_maps(
             f"Received: model={model!r}"
         )
     images = image_array(images)
+    refuse_16_bits(images)
     check_batch_size(batch_size)
     if isinstance(model, keras.Sequential) and not model.built:
         model.build((None, *images.shape[1:]))

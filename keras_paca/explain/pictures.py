@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
+from keras_paca.arguments import refuse_16_bits
 from keras_paca.extras import install_command
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def rgb_images(images: Any) -> np.ndarray:
             "`images` must have the shape (batch, height, width, 3). "
             f"Received: images of shape {array.shape}"
         )
+    refuse_16_bits(array)
     if array.dtype.kind not in "iu":
         array = array.astype("float32")
         largest = np.abs(array).max()
@@ -213,6 +215,7 @@ def _rgb(image: Any) -> np.ndarray:
             "`image` must have the shape (height, width, 3) or (height, width, 1). "
             f"Received: an image of shape {image.shape}"
         )
+    refuse_16_bits(image)
     image = np.clip(np.round(image.astype("float32")), 0, 255).astype("uint8")
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
 

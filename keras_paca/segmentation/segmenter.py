@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_paca.arguments import check_boolean, check_factor, check_positive
+from keras_paca.arguments import as_numpy, check_boolean, check_factor, check_positive
 from keras_paca.backbones.base import BaseModel, GraphPart
-from keras_paca.backbones.data import as_numpy, only, only_image
+from keras_paca.backbones.data import only, only_image
 from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels
 from keras_paca.layers.maps import resize_like
 from keras_paca.segmentation.heads import (

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.backbones.data import as_numpy, has_rank
+from keras_paca.arguments import as_numpy
+from keras_paca.backbones.data import has_rank
 from keras_paca.warn import warn_user
 
 # --- On the host ------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What classifiers, segmenters and detectors have in common: files, training, inputs."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -402,6 +404,86 @@ def test_labels_of_a_classifier(make, data):
     model.fit(images, labels - 1, verbose=0)
     model.compile("sgd", "categorical_crossentropy")
     model.fit(images, np.eye(3)[labels], verbose=0)
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("loss", ["list", "dict", "partial", "derived"])
+def test_labels_of_a_classifier_whose_loss_is_in_a_list_or_derived(loss, make, data):
+    class Derived(keras.losses.SparseCategoricalCrossentropy):
+        pass
+
+    function = keras.losses.sparse_categorical_crossentropy
+    given = {
+        "list": ["sparse_categorical_crossentropy"],
+        "dict": {"predictions": "sparse_categorical_crossentropy"},
+        "partial": functools.partial(function, from_logits=False),
+        "derived": Derived(),
+    }[loss]
+    images, labels = data("classifier")
+    model = make("classifier")
+    model.compile("sgd", given)
+    wrong = labels + 1
+    for targets in (wrong, [wrong]):
+        with pytest.raises(ValueError, match="count from 1: subtract 1"):
+            model.fit(images, targets, verbose=0)
+    model.fit(images, labels, verbose=0)
+
+
+# --- Images -------------------------------------------------------------------------------------
+
+
+@slow_but_on_torch
+@each_kind
+def test_images_of_16_bits_are_refused(kind, make, data):
+    """They would be white; integers up to 255 of any type are fine."""
+    images, targets = data(kind, 2)
+    model = compile_model(make(kind), kind)
+    wrong = (images * 257).astype("uint16")
+    for call in (
+        lambda: model.fit(wrong, targets, verbose=0),
+        lambda: model.fit([wrong], targets, verbose=0),
+        lambda: model.fit(Stream((wrong, targets)), verbose=0),
+        lambda: model.predict(wrong, verbose=0),
+        lambda: model.predict({"image": wrong}, verbose=0),
+        lambda: keras_paca.cluster_maps(model, wrong),
+    ):
+        with pytest.raises(ValueError, match="divide those of 16 bits by 257"):
+            call()
+    model.predict(images.astype("uint16"), verbose=0)
+    model.predict(images.astype("int64"), verbose=0)
+
+
+def test_pictures_of_16_bits_are_refused():
+    wrong = np.full((1, 8, 8, 3), 65535, "uint16")
+    maps = {"P2": np.ones((1, 2, 2, 4))}
+    for call in (
+        lambda: keras_paca.plot_cluster_maps(wrong[0], maps),
+        lambda: keras_paca.segmentation.plot_segmentation(wrong, np.zeros((1, 8, 8), int)),
+    ):
+        with pytest.raises(ValueError, match="divide those of 16 bits by 257"):
+            call()
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="data loaders are PyTorch's")
+def test_a_loader_of_a_stream_loses_no_further_batch(make, data):
+    """It can be read only once; Keras takes one batch, by which it builds the compiled parts."""
+    import torch
+
+    images, labels = data("classifier", 8)
+
+    class Once(torch.utils.data.IterableDataset):
+        rows = iter(zip(images, labels, strict=True))
+
+        def __iter__(self):
+            return self.rows
+
+    model = compile_model(make("classifier"), "classifier")
+    seen = []
+    step = model.train_step
+    model.train_step = lambda batch: seen.append(batch) or step(batch)
+    model.fit(torch.utils.data.DataLoader(Once(), batch_size=2), verbose=0)
+    assert len(seen) == 3
 
 
 # --- Arguments ----------------------------------------------------------------------------------
