@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from keras_paca.arguments import check_class_names, check_transform, refuse_16_bits
-from keras_paca.backbones.data import first_batch, is_stream, only, only_image
+from keras_paca.backbones.data import is_stream, look_at, only, only_image
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 
 
@@ -137,7 +137,7 @@ class BaseModel(keras.Model):
 
         Raises:
             ValueError: If the targets don't fit the model. Of a data set the first batch is
-                checked.
+                checked, and as long as there is nothing in them the next ones.
         """
         given = _bind(keras.Model.fit, self, args, kwargs)
         for callback in keras.tree.flatten(given.get("callbacks")):
@@ -200,7 +200,7 @@ class BaseModel(keras.Model):
     def _check_data(self, given: dict) -> dict:
         """Check the data among the arguments of a method, and return the arguments to go on with.
 
-        A generator is replaced by one that yields the batch again that was looked at.
+        A generator is replaced by one that yields the batches again that were looked at.
         """
         x = given.get("x")
         refuse_16_bits(only(x))
@@ -209,15 +209,21 @@ class BaseModel(keras.Model):
         if not is_stream(x):
             self._check_targets(x, given.get("y"), given.get("sample_weight"), is_first=False)
             return given
-        batch, x = first_batch(x)
-        if batch is not None:
-            unpacked = keras.utils.unpack_x_y_sample_weight(batch)
-            refuse_16_bits(only(unpacked[0]))
-            self._check_targets(*unpacked, is_first=True)
-        return {**given, "x": x}
+
+        def look(batch: Any) -> bool:
+            images, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            refuse_16_bits(only(images))
+            self._check_targets(images, y, sample_weight, is_first=True)
+            return self._tells_enough(y)
+
+        return {**given, "x": look_at(x, look)}
 
     def _knows_targets(self) -> bool:
         """Return whether the model can tell wrong targets from right ones."""
+        return True
+
+    def _tells_enough(self, y: Any) -> bool:
+        """Return whether the targets of a batch show how the others are."""
         return True
 
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:

@@ -4,7 +4,7 @@ import functools
 import itertools
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -41,26 +41,35 @@ def is_stream(x: Any) -> bool:
     return not hasattr(x, "shape")
 
 
-def first_batch(data: Any) -> tuple[Any, Any]:
-    """Return the first batch of data, and the data to go on with.
+def look_at(data: Any, look: Callable[[Any], bool], most: int = 8) -> Any:
+    """Show the first batches of data to a function, and return the data to go on with.
 
     Args:
         data: PyDataset, tf.data.Dataset, DataLoader, generator or another iterable of batches.
+        look: Callable. Called with a batch; returns whether it has seen enough.
+        most: int. The number of batches after which it isn't called any more.
 
     Returns:
-        The batch, `None` where there is none to look at, and the data. A generator is replaced by
-        one that begins with that batch again.
+        The data. A generator is replaced by one that begins with those batches again. Data of which
+        a batch can be taken only once aren't looked at.
     """
-    if isinstance(data, types.GeneratorType):
-        batch = next(data, None)
-        return batch, data if batch is None else _generate(itertools.chain([batch], data))
     if isinstance(data, keras.utils.PyDataset):
-        return (data[0] if data.num_batches != 0 else None), data
-    if isinstance(data, Iterator) or not isinstance(data, Iterable) or _is_distributed(data):
-        return None, data
-    if hasattr(data, "dataset") and not hasattr(data.dataset, "__len__"):
-        return None, data  # a DataLoader of a stream, from which a batch can be taken only once
-    return next(iter(data), None), data
+        count = most if data.num_batches is None else min(most, data.num_batches)
+        batches = (data[index] for index in range(count))
+    elif isinstance(data, types.GeneratorType):
+        batches = data
+    elif isinstance(data, Iterator) or not isinstance(data, Iterable) or _is_distributed(data):
+        return data
+    elif hasattr(data, "dataset") and not hasattr(data.dataset, "__len__"):
+        return data  # a DataLoader of a stream
+    else:
+        batches = iter(data)
+    seen = []
+    for batch in itertools.islice(batches, most):
+        seen.append(batch)
+        if look(batch):
+            break
+    return _generate(itertools.chain(seen, data)) if batches is data else data
 
 
 def _generate(batches: Iterable) -> Iterator:

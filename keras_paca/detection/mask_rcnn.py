@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.arguments import check_boolean, check_positive
+from keras_paca.arguments import as_numpy, check_boolean, check_positive
 from keras_paca.backbones.base import BaseModel, GraphPart
 from keras_paca.backbones.data import has_rank, only_image
 from keras_paca.backbones.pyramid import LEVELS, as_pyramid, pyramid_levels
@@ -288,6 +288,10 @@ class MaskRCNN(BaseModel):
                 f"`compile(loss_weights=...)`. Received: class_weight={given['class_weight']!r}"
             )
         return given
+
+    def _tells_enough(self, y: Any) -> bool:
+        labels = as_numpy(y["labels"] if "labels" in y else y["classes"])
+        return bool((labels >= 0).any())
 
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
         shape = tuple(np.shape(only_image(x, self.inputs[0].name)))

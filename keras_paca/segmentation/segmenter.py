@@ -322,6 +322,9 @@ class Segmenter(BaseModel):
             self._class_weight, self.train_function = table, None  # it is part of the step
         return given
 
+    def _tells_enough(self, y: Any) -> bool:
+        return bool(np.ptp(as_numpy(y)) > 0)  # not background alone
+
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
         if y is None:
             raise ValueError("A Segmenter needs masks beside the images. Received: y=None")

@@ -374,6 +374,31 @@ def test_streams_are_used_from_their_first_batch(kind, stream, make, data):
 
 
 @slow_but_on_torch
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("kind", ["segmenter", "detector"])
+def test_batches_of_background_alone_are_passed_over(kind, stream, make, data):
+    """The first that shows something is looked at, and all are trained on."""
+    images, targets = data(kind, 2)
+    model = compile_model(make(kind), kind, keras.optimizers.SGD(0.0))
+    if kind == "segmenter":
+        nothing, wrong = np.zeros_like(targets), np.where(targets > 0, 255, 0)
+        words = "divide them by 255"
+    else:
+        nothing = {**targets, "labels": np.full((2, 2), -1)}
+        wrong = {**targets, "boxes": targets["boxes"] / 64}
+        words = "those of 0..1 are relative"
+    batches = [(images, nothing), (images, nothing), (images, wrong)]
+    with pytest.raises((ValueError, UserWarning), match=words):
+        model.fit(STREAMS[stream](batches), verbose=0, steps_per_epoch=3)
+    seen = []
+    step = model.train_step
+    model.train_step = lambda *given: seen.append(given) or step(*given)
+    model.run_eagerly = True
+    model.fit(STREAMS[stream](batches[:2]), verbose=0, steps_per_epoch=2)
+    assert len(seen) == 2
+
+
+@slow_but_on_torch
 @pytest.mark.parametrize("stream", [None, *STREAMS])
 @each_kind
 def test_labels_that_count_from_1(stream, kind, make, data):
