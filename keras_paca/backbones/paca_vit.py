@@ -459,7 +459,7 @@ def _integers(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
         numbers = tuple(operator.index(number) for number in value)
     except TypeError:
         numbers = ()
-    if not numbers or min(numbers) < least:
+    if any(isinstance(number, bool) for number in value) or not numbers or min(numbers) < least:
         raise ValueError(f"`{name}` must hold integers from {least}. Received: {name}={value}")
     return numbers
 

@@ -380,8 +380,8 @@ class Segmenter(BaseModel):
                 f"Received: images of shape {images.shape}"
             )
         height, width = images.shape[1:3]
-        window, step = (np.broadcast_to(size, 2).tolist() for size in (window_size, stride))
-        if min(step) < 1 or step[0] > window[0] or step[1] > window[1]:
+        window, step = _pair("window_size", window_size), _pair("stride", stride)
+        if step[0] > window[0] or step[1] > window[1]:
             raise ValueError(
                 "`stride` must lie between 1 and `window_size`. "
                 f"Received: stride={stride}, window_size={window_size}"
@@ -430,6 +430,14 @@ def _check_class_count(num_classes: Any) -> int:
             "`num_classes` must be 2 or more, as background is a class too. Received: num_classes=1"
         )
     return num_classes
+
+
+def _pair(name: str, size: Any) -> tuple[int, int]:
+    """Return a (height, width) that may be given as one number."""
+    pair = (size, size) if np.ndim(size) == 0 else tuple(size)
+    if len(pair) != 2:
+        raise ValueError(f"`{name}` must be one or two integers. Received: {name}={size!r}")
+    return check_positive(name, pair[0]), check_positive(name, pair[1])
 
 
 def _head(head: Any, num_classes: int, policy: Any) -> SegmentationHead:

@@ -438,6 +438,7 @@ def test_input_tensor_that_is_no_float_input(images):
         ({"clusters": (1, 2, 3, 1.5)}, "integers from 0"),
         ({"cluster_every": 0}, "`cluster_every` must be a positive integer"),
         ({"num_heads": 0}, "`num_heads` must hold integers from 1"),
+        ({"clusters": True}, "`clusters` must hold integers from 0"),
         ({"depths": (1, -1, 1, 1)}, "`depths` must hold integers from 1"),
         ({"hidden_dims": 16.0}, "`hidden_dims` must hold integers from 1"),
         ({"position_embedding_size": 32.5}, "must be a positive integer"),

@@ -251,6 +251,9 @@ def test_windows(segmenter):
     np.testing.assert_allclose(found[:, :, 24:40], middle, atol=1e-5)
     with pytest.raises(ValueError, match="between 1 and"):
         model.predict_in_windows(images, window_size=32, stride=33)
+    for options in ({"window_size": "32"}, {"window_size": 32.0}, {"stride": 0}, {"stride": "2"}):
+        with pytest.raises(ValueError, match=f"`{next(iter(options))}` must be a positive"):
+            model.predict_in_windows(images, **options)
 
 
 @slow_but_on_torch
