@@ -141,6 +141,7 @@ def _evaluate_classifier(options: argparse.Namespace) -> int:
     _report(confusion, options, {
         "accuracy": confusion.accuracy, "mean class accuracy": confusion.mean_class_accuracy,
     }, confusion.class_accuracies, "accuracy", "images")  # fmt: skip
+    _save(confusion, options)
     return 0
 
 
@@ -167,6 +168,7 @@ def _evaluate_segmenter(options: argparse.Namespace) -> int:
     _report(confusion, options, {
         "mean IoU": confusion.mean_iou, "pixel accuracy": confusion.accuracy,
     }, confusion.intersections_over_unions, "IoU", "pixels")  # fmt: skip
+    _save(confusion, options)
     return 0
 
 
@@ -191,24 +193,6 @@ def _report(
     counted: str,
 ) -> None:
     """Print the measures, those of each class and, of few classes, the confusion matrix."""
-    _print(confusion, options, measures, by_class, measure, counted)
-    if options.output:
-        path = Path(options.output)
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps(confusion.to_dict(), indent=2), encoding="utf-8")
-        partial.replace(path)
-        if not (options.json or options.csv):
-            print(f"\nconfusion matrix in {options.output}")
-
-
-def _print(
-    confusion: Confusion,
-    options: argparse.Namespace,
-    measures: dict[str, float],
-    by_class: list[float],
-    measure: str,
-    counted: str,
-) -> None:
     if options.json:
         print(json.dumps(confusion.to_dict(), indent=2))
         return
@@ -232,3 +216,15 @@ def _print(
         cell = max(len(str(confusion.counts.max())), 3)
         for name, row in zip(names, confusion.counts, strict=True):
             print(f"{name:{width}}  {' '.join(f'{count:{cell}d}' for count in row)}")
+
+
+def _save(confusion: Confusion, options: argparse.Namespace) -> None:
+    """Write the confusion matrix where that is asked for, once it is printed."""
+    if options.output is None:
+        return
+    path = Path(options.output)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(confusion.to_dict(), indent=2), encoding="utf-8")
+    partial.replace(path)
+    if not (options.json or options.csv):
+        print(f"\nconfusion matrix in {options.output}")
