@@ -33,7 +33,7 @@ def refuse_16_bits(images: Any) -> None:
     largest = as_numpy(images).max(initial=0)
     if largest > 255:
         raise ValueError(
-            "Images must be RGB in 0..255; divide those of 16 bits by 257. "
+            "Images of integers must lie in 0..255; divide those of 16 bits by 257. "
             f"Received: images of the dtype {dtype} with values up to {largest}"
         )
 

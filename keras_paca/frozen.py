@@ -85,7 +85,7 @@ def restore_trainable_state(
             set_trainable(layers[path], trainable)
         elif must_exist:
             raise ValueError(
-                "`frozen` must hold paths of layers, such as "
+                "`frozen` and `thawed` must hold paths of layers, such as "
                 f"{next(iter(layers), 'stem')!r}. Received: {path!r}"
             )
 

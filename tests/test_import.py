@@ -53,7 +53,7 @@ ARROWS = {
     "labels": "",
     "naming": "",
     "warn": "",
-    "layers": "frozen naming",
+    "layers": "arguments frozen naming",
     "weights": "warn",
     "preprocessing": "extras labels",
     "backbones": "arguments frozen labels layers naming weights",

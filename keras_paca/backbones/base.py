@@ -330,4 +330,5 @@ def _bind(method: Callable, model: Any, args: tuple, kwargs: dict) -> dict:
     """Return the arguments of a call by their names."""
     bound = inspect.signature(method).bind(model, *args, **kwargs).arguments
     named = dict(list(bound.items())[1:])
-    return {**named, **named.pop("kwargs", {})}
+    more = named.pop("kwargs", {})
+    return {**named, **more}

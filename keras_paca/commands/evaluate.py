@@ -12,6 +12,7 @@ from typing import Any
 from keras_paca.commands.models import check_images, kind_of, names_of, normalise, open_model
 from keras_paca.commands.pictures import check_writable, crop_of, sides_of, size_of
 from keras_paca.confusion import Confusion
+from keras_paca.labels import imagenet_classes
 
 MOST = 20  # classes of a confusion matrix that is printed
 BATCH_SIZE = 32
@@ -120,6 +121,9 @@ def _evaluate_classifier(options: argparse.Namespace) -> int:
     names = names_of(model, model.outputs[0].shape[-1], options)
     size = size_of(model, options)
     files, folders = find_images(options.folder, image_size=size, least=1)
+    ids = [identifier for identifier, _ in imagenet_classes()]
+    if names == [name for _, name in imagenet_classes()] and set(folders) <= set(ids):
+        names = ids  # by which ImageNet's own folders are called
     unknown = [name for name in folders if name not in names]
     if unknown:
         raise ValueError(

@@ -11,6 +11,7 @@ from keras_paca.commands.pictures import (
     at_model_size,
     check_writable,
     find_pictures,
+    given_paths,
     new_path,
     read_pictures,
     report,
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     single = len(paths) == 1 and not Path(options.images[0]).is_dir()
     output = _check_output(options, single)
     model, failed = None, False
-    taken: set[Path] = set()
+    taken = given_paths(options.images)
     for path, image in read_pictures(options.images):
         if isinstance(image, Exception):
             report(path, image)
@@ -57,6 +58,8 @@ def _check_output(options: argparse.Namespace, single: bool) -> Path:
                 f"--output must be a file that ends in one of {', '.join(sorted(formats))}. "
                 f"Received: {output}"
             )
+        if output.resolve() in given_paths(options.images):
+            raise ValueError(f"--output must not be the picture itself. Received: {output}")
     elif output.exists() and not output.is_dir():
         raise ValueError(
             f"--output must be a folder where several pictures are drawn. Received a file: {output}"

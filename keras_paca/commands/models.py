@@ -40,13 +40,13 @@ def open_model(
     if is_file(options):
         return load_model(options)
     if trained and options.weights == "none":
-        raise ValueError("With --weights none random weights would answer.")
+        raise ValueError("With --weights none the answers would come from random weights.")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", FRESH)
         try:
             return build_model(options, task)
         except UserWarning as warning:
-            raise ValueError(f"Random weights would answer. {warning}") from None
+            raise ValueError(f"The answers would come from random weights. {warning}") from None
 
 
 def is_file(options: argparse.Namespace) -> bool:
@@ -56,7 +56,7 @@ def is_file(options: argparse.Namespace) -> bool:
     given = [f"--{name}" for name in OF_NEW_MODELS if getattr(options, name)]
     if given:
         raise ValueError(
-            f"{', '.join(given)} can't change a saved model; it's for --model tiny, small or base. "
+            f"{', '.join(given)} can't change a saved model, only --model tiny, small or base. "
             f"Received: --model {options.model}"
         )
     return True

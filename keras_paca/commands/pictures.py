@@ -95,25 +95,31 @@ def sides_of(model: Any, options: argparse.Namespace) -> dict[str, int]:
         if getattr(options, name, None) is not None:
             asked[name] = getattr(options, name)
     sides |= asked
-    least = {"long_side": sides["short_side"], "pad_to": sides["long_side"]}
-    for name, side in least.items():
-        if name in asked and asked[name] < side:
-            other = "--short-side" if name == "long_side" else "--long-side"
+    for name, least in (("long_side", "short_side"), ("pad_to", "long_side")):
+        if sides.get(name) is None or sides[name] >= sides[least]:
+            continue
+        if name in asked:
             raise ValueError(
-                f"--{name.replace('_', '-')} must not be below {other}, which is {side}. "
-                f"Received: {asked[name]}"
+                f"--{name.replace('_', '-')} must not be below --{least.replace('_', '-')}, which "
+                f"is {sides[least]}. Received: {asked[name]}"
             )
-    return {**sides, "long_side": max(sides["short_side"], sides["long_side"])}
+        sides[name] = sides[least]  # the file's is for other sides
+    return sides
+
+
+def given_paths(given: Sequence[str]) -> set[Path]:
+    """Return the whole paths of the pictures, over which nothing may be written."""
+    return {Path(path).resolve() for path, error in find_pictures(given) if error is None}
 
 
 def new_path(folder: Path, source: str, taken: set[Path]) -> Path:
     """Return the path of a PNG file in a folder, named like a picture, and remember it."""
     stem, number = Path(source).stem, 1
     path = folder / f"{stem}.png"
-    while path in taken:
+    while path.resolve() in taken:
         number += 1
         path = folder / f"{stem}_{number}.png"
-    taken.add(path)
+    taken.add(path.resolve())
     return path
 
 

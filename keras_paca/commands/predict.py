@@ -15,6 +15,7 @@ from keras_paca.commands.models import check_images, kind_of, names_of, normalis
 from keras_paca.commands.pictures import (
     at_model_size,
     check_writable,
+    given_paths,
     new_path,
     read_pictures,
     report,
@@ -51,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     kind = kind_of(model)
     if kind not in FIELDS:
         raise ValueError(
-            f"{options.model} gives features, not classes; `predict` needs a classifier, a "
-            f"segmenter or a detector. Received: {type(model).__name__} with outputs of shape "
+            "`predict` needs a classifier, a segmenter or a detector. "
+            f"Received: {options.model}, {type(model).__name__} with outputs of shape "
             f"{model.output_shape}"
         )
     _check_sizes(model, kind, options)
@@ -81,7 +82,7 @@ def _find(
     model: Any, kind: str, folder: Path | None, pictures: Iterator, options: argparse.Namespace
 ) -> Iterator[tuple[str, list | Exception]]:
     """Yield (path, what is found or the error) of each picture, and draw it."""
-    drawn: set[Path] = set()
+    taken = given_paths(options.images) if folder is not None else set()
     for path, image in pictures:
         if isinstance(image, Exception):
             yield path, image
@@ -89,7 +90,7 @@ def _find(
         try:
             found, picture = FINDERS[kind](model, image, options)
             if folder is not None:
-                _draw(kind, image, picture, model, new_path(folder, path, drawn))
+                _draw(kind, image, picture, model, new_path(folder, path, taken))
         except (OSError, ValueError) as error:  # such as a picture that is too long and narrow
             yield path, error
         else:

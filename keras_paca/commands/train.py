@@ -182,7 +182,7 @@ def _check_same_run(path: Path, settings: dict[str, Any]) -> None:
         raise ValueError(f"{path} can't be read. Choose another --output, or delete that folder.")
     for name in ("model", "weights"):  # earlier versions kept these as they were typed
         kept[name] = _resolved(str(kept.get(name)))
-    differ = [name for name in settings if kept.get(name) != settings[name]]
+    differ = [name for name in settings if name in kept and kept[name] != settings[name]]
     if differ:
         told = {name: f"--{name.replace('_', '-')}" for name in SETTINGS}
         told |= {"folder": "FOLDER", "classes": "the classes", "images": "the number of images"}

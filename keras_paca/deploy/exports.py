@@ -419,7 +419,7 @@ def _move(source: Path, target: Path) -> None:
     """Put what is whole where it belongs, in place of what is there."""
     if source.is_dir():
         _check_replaced(target)  # again: the work took a while, and a rejected one goes elsewhere
-        old = source.with_name("old")
+        old = source.with_name(f"{source.name}.old")
         if target.exists():
             target.replace(old)  # within the folder that is deleted afterwards
         source.replace(target)

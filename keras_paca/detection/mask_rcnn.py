@@ -181,6 +181,7 @@ class MaskRCNN(BaseModel):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.loss_trackers = [keras.metrics.Mean(name=name) for name in LOSSES]
         self.dtype_policy = policy
+        self._mask_axes: int | None = None  # of the masks that the compiled steps are for
         self._config = {
             "num_classes": num_classes,
             "bounding_box_format": bounding_box_format,
@@ -299,6 +300,11 @@ class MaskRCNN(BaseModel):
         check_objects(y, size, self.bounding_box_format, self.num_classes, is_first)
         if sample_weight is not None:
             _check_weights_shape(sample_weight)
+        # A step that TensorFlow compiled for masks of other axes would lose count of them.
+        axes = np.ndim(y["masks"]) if "masks" in y else None
+        if axes != self._mask_axes:
+            self._mask_axes = axes
+            self.train_function = self.test_function = None
         if "masks" not in y and self.mask_head.trainable:
             warn_user(
                 "The targets hold no masks, so the mask head isn't trained. Set "

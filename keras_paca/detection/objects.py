@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_paca.arguments import as_numpy
+from keras_paca.backbones.data import has_rank
 from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.warn import warn_user
 
@@ -70,7 +71,13 @@ def check_shapes(objects: Any, image_size: tuple[int | None, int | None]) -> Non
             raise ValueError(
                 f"{EXPECTED} Received: ragged {name}; `{name}.to_tensor({padding})` pads them"
             )
-    shapes = {name: tuple(np.shape(array)) for name, array in objects.items()}
+    shapes = {
+        name: tuple(np.shape(array))
+        for name, array in objects.items()
+        if not hasattr(array, "shape") or has_rank(array)
+    }
+    if len(shapes) < len(objects):  # TensorFlow's tensors, in a step that has seen several kinds
+        return
     labels = [name for name in ("labels", "classes") if name in shapes]
     fits = "boxes" in shapes and len(labels) == 1 and set(shapes) <= set(NAMES)
     fits = fits and len(shapes["boxes"]) == 3
@@ -121,16 +128,18 @@ def _check_boxes(boxes: np.ndarray, format: str, image_size: tuple, is_first: bo
     relative = format.startswith("rel_")
     if relative and np.abs(boxes).max() > 2:
         raise ValueError(f"Boxes relative to the image lie in 0..1. {received}")
-    if not relative and np.abs(boxes).max() <= 1 and None not in image_size:
+    if not relative and 0 < np.abs(boxes).max() <= 1 and None not in image_size:
         raise ValueError(
-            f"Boxes in pixels are larger than that; those of 0..1 are relative. {received}"
+            "All boxes lie in 0..1, as those relative to the image do; those in pixels are larger. "
+            f"{received}"
         )
     size = tuple(np.inf if side is None else side for side in image_size)
     if relative:  # independent of the size
         size = (1, 1)
     edges = to_xyxy(boxes, format, size)
     has_area = (edges[:, 2:] > edges[:, :2]).all(axis=1)
-    if not has_area.any():
+    are_cropped = is_first and (edges[:, 2:] >= edges[:, :2]).all()
+    if not has_area.any() and not are_cropped:
         raise ValueError(f"No box ends to the right of and below where it begins. {received}")
     edges = np.clip(edges, 0, [size[1], size[0]] * 2)
     inside = has_area & (edges[:, 2:] > edges[:, :2]).all(axis=1)

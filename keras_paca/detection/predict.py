@@ -44,11 +44,17 @@ def detect(
 
     Raises:
         ImportError: Without Pillow (the extra `images`).
-        ValueError: If the image isn't such an array, or the model returns something else.
+        ValueError: If the image isn't such an array, `pad_to` is less than its resized sides, or
+            the model returns something else.
     """
     image = read_array(image)
     size = image.shape[:2]
     resized = resized_size(*size, short_side, long_side)
+    if pad_to is not None and pad_to < max(resized):
+        raise ValueError(
+            f"`pad_to` must hold the resized picture, of {resized[0]} x {resized[1]} pixels. "
+            f"Received: pad_to={pad_to}"
+        )
     canvas = None if pad_to is None else (pad_to, pad_to)
     fixed = (getattr(model, "input_shape", None) or (None,) * 4)[1:3]
     if canvas is None and None not in fixed:

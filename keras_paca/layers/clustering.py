@@ -1,10 +1,10 @@
 """From a map to its cluster assignment: each cluster is a distribution over the patches."""
 
-from numbers import Integral
 from typing import Any
 
 import keras
 
+from keras_paca.arguments import check_positive
 from keras_paca.layers.activation import gelu
 from keras_paca.layers.composite import Composite
 from keras_paca.layers.depthwise import DepthwiseConv2D
@@ -32,11 +32,7 @@ class _Clustering(Composite):
 
     def __init__(self, clusters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(clusters, Integral) or clusters < 1:
-            raise ValueError(
-                f"`clusters` must be a positive integer. Received: clusters={clusters!r}"
-            )
-        self.clusters = int(clusters)
+        self.clusters = check_positive("clusters", clusters)
 
     def of_projection(self) -> dict[str, Any]:
         """Return the arguments `name` and `dtype` of the layer that makes the logits."""

@@ -82,7 +82,7 @@ class Segmenter(BaseModel):
         auxiliary_weight: float. Weight of the auxiliary loss.
         ignore_class: int. Id of the pixels that have no class. Ids from `num_classes` on and
             negative ones are ignored too where they come in a data set, with a warning if they are
-            in its first batch; in arrays they are an error.
+            in its first batch; in arrays they are an error, as are ids that seem to count from 1.
         class_names: Sequence of str. The name of each class, which a saved model keeps.
         evaluation_transform: dict. How large images are made for the model: `{"short_side": 512,
             "long_side": 2048}`, the least side and the limit of the other one.
@@ -268,11 +268,13 @@ class Segmenter(BaseModel):
     ) -> Any:
         """Return the loss of the logits and, in training, of the auxiliary ones."""
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
+        kind = self._loss_kind
+        if kind is None:  # compiled with `loss=None`
+            return super().compute_loss(x, y, logits, sample_weight, training)
         ids = self._ids(y, logits)
         weights = pixel_weights(sample_weight, ids)
 
         def prepare(predicted: Any) -> tuple[Any, Any, Any]:
-            kind = self._loss_kind
             return prepare_for_loss(kind, y, ids, predicted, weights, self.ignore_class)
 
         loss = super().compute_loss(x, *prepare(logits), training)
@@ -323,7 +325,8 @@ class Segmenter(BaseModel):
         return given
 
     def _tells_enough(self, y: Any) -> bool:
-        return bool(np.ptp(as_numpy(y)) > 0)  # not background alone
+        ids = as_numpy(y)
+        return bool((ids != ids.flat[0]).any()) if ids.size else False  # not background alone
 
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
         if y is None:

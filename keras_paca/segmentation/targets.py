@@ -84,7 +84,12 @@ def check_ids(
     known = [i for i in found if i not in wrong and i != ignore_class]
     from_one = wrong == [num_classes] and 0 not in known
     if from_one or (wrong and not is_first):
-        hint = " They seem to count from 1: subtract 1." if from_one else ""
+        hint = ""
+        if from_one:
+            hint = (
+                " They seem to count from 1: subtract 1, or make the Segmenter with "
+                f"`ignore_class={num_classes}` if that is no class."
+            )
         raise ValueError(f"{expected} Received: masks with the ids {wrong[:5]}.{hint}")
     if wrong:
         warn_user(f"Pixels with the ids {wrong[:5]}, which have no class, are ignored.")

@@ -83,7 +83,8 @@ def fine_tune(
             _set_trainable(model, *frozen)
             if phase == "head":
                 for layer in model.layers:
-                    layer.trainable = layer.trainable and layer is head
+                    if layer is not head:
+                        set_trainable(layer, False)
             if count > 0:
                 steps = count * len(training)
                 _compile(model, rate, steps, weight_decay, label_smoothing, _gives_logits(head))
@@ -149,8 +150,8 @@ def _check_copy(model: keras.Model) -> None:
         _copy(model)
     except Exception as error:  # of every kind, by what the model's class does
         raise ValueError(
-            "`model` must be copied from its configuration to be kept, as functional and "
-            f"Sequential models can be. Received: {model!r}, for which this fails: {error}"
+            "`model` must be one that can be copied from its configuration, as functional and "
+            f"Sequential models can. Received: {model!r}, for which this fails: {error}"
         ) from error
 
 

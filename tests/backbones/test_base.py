@@ -150,7 +150,9 @@ def test_layers_in_a_model_of_others(part, tmp_path):
 
 
 def test_paths_of_no_layer(make):
-    with pytest.raises(ValueError, match=r"`frozen` must hold paths of layers.*'stems'"):
+    with pytest.raises(
+        ValueError, match=r"`frozen` and `thawed` must hold paths of layers.*'stems'"
+    ):
         make("classifier", frozen=["stems"])
 
 
@@ -386,7 +388,7 @@ def test_batches_of_background_alone_are_passed_over(kind, stream, make, data):
     else:
         nothing = {**targets, "labels": np.full((2, 2), -1)}
         wrong = {**targets, "boxes": targets["boxes"] / 64}
-        words = "those of 0..1 are relative"
+        words = "as those relative to the image do"
     batches = [(images, nothing), (images, nothing), (images, wrong)]
     with pytest.raises((ValueError, UserWarning), match=words):
         model.fit(STREAMS[stream](batches), verbose=0, steps_per_epoch=3)

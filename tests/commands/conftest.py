@@ -57,10 +57,11 @@ def model_file(small, tmp_path):
             head = SemanticFPNHead(3, 8, pyramid_channels=8)
             model = Segmenter(backbone, head, 3, evaluation_transform={"short_side": 40}, **common)
         elif kind == "detector":
+            sides = {"short_side": 40, "long_side": 80}
+            common |= {"evaluation_transform": options.pop("evaluation_transform", sides)}
             model = MaskRCNN(
                 small(include_top=False, **options), 3, channels=8, proposals=30,
-                max_detections=6, score_threshold=0.0,
-                evaluation_transform={"short_side": 40, "long_side": 80}, **common,
+                max_detections=6, score_threshold=0.0, **common,
             )  # fmt: skip
         else:
             model = small(include_top=False, **options)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from keras_paca import evaluation_transform
+from keras_paca.labels import imagenet_classes
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
@@ -231,3 +232,14 @@ def test_a_name_of_two_classes(run, folder, model_file):
     status, _, err = run("evaluate", folder, "--model", model)
     assert status == 1
     assert "'dark', the name of 2 of the model's classes" in err
+
+
+def test_folders_of_imagenet(run, model_file, photograph):
+    """Its own folders have WordNet's ids for names."""
+    names = [name for _, name in imagenet_classes()]
+    model = model_file(classes=1000, class_names=names)
+    for identifier in ("n02012849", "n03126707", "n02123045"):  # two of them are a "crane"
+        path = photograph(f"val/{identifier}/0.png")
+    status, out, _ = run("evaluate", path.parents[1], "--model", model)
+    assert status == 0
+    assert "n02012849" in out

@@ -297,3 +297,23 @@ def test_names_beside_in_another_encoding(run, photograph, model_file, tmp_path)
     status, _, err = run("predict", photograph("a.png"), "--model", model)
     assert status == 1
     assert "classes.txt must be a text file in UTF-8" in err
+
+
+def test_pictures_are_not_overwritten(run, photograph, model_file, tmp_path):
+    model, path = model_file("segmenter"), photograph("photos/a.png")
+    before = path.read_bytes()
+    for command in ("predict", "explain"):
+        assert run(command, path.parent, "--model", model, "--output", path.parent)[0] == 0
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) > 1
+    status, _, err = run("explain", path, "--model", model, "--output", path)
+    assert status == 1
+    assert "--output must not be the picture itself" in err
+    assert path.read_bytes() == before
+
+
+def test_a_detector_that_pads_to_a_square_takes_larger_sizes(run, photograph, model_file):
+    sides = {"short_side": 64, "long_side": 96, "pad_to": 96}
+    model = model_file("detector", evaluation_transform=sides)
+    path = photograph("a.png", (50, 125))
+    assert run("predict", path, "--model", model, "--image-size", "128")[0] == 0

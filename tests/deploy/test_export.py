@@ -630,7 +630,7 @@ def test_bad_paths(classifier, tmp_path):
 def test_a_saved_model_with_a_user_s_files_stays(tmp_path, monkeypatch):
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3)])
     model.class_names = ["a", "b"]
-    folder = tmp_path / "model"
+    folder = tmp_path / "old"
     for _ in range(2):  # the second replaces all that the first wrote
         keras_paca.export(model, folder, check=False, verbose=False)
     (folder / "assets" / "words.txt").write_text("a SavedModel's own")
@@ -639,7 +639,7 @@ def test_a_saved_model_with_a_user_s_files_stays(tmp_path, monkeypatch):
     for name in files:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("somebody's")
-    words = r"model holds other files .*: assets\.extra/more\.json, notes\.txt, run and 1 more$"
+    words = r"old holds other files .*: assets\.extra/more\.json, notes\.txt, run and 1 more$"
     write = exports._write
     monkeypatch.setattr(exports, "_write", None)  # refused before the work
     with pytest.raises(FileExistsError, match=words):

@@ -382,3 +382,23 @@ def test_large_numbers_in_half_precision(make, small, images, objects):
     for model in models:
         found = model.evaluate(images, objects, verbose=0, return_dict=True)
         assert np.isfinite(list(found.values())).all()
+
+
+def test_a_first_batch_of_objects_that_were_cropped_away(objects):
+    """Only gives a warning, as the next may have some."""
+    boxes = np.zeros_like(objects["boxes"])
+    for edge in (0.0, 10.0):
+        boxes[..., 1::2] = [0.0, edge]
+        with pytest.warns(UserWarning, match="4 of 4 objects have no area"):
+            check({**objects, "boxes": boxes}, is_first=True)
+        with pytest.raises(ValueError, match="No box ends to the right"):
+            check({**objects, "boxes": boxes})
+
+
+def test_both_forms_of_masks_on_one_model(make, images, objects):
+    """TensorFlow gives up the number of axes of what a compiled step has seen several of."""
+    model = make()
+    first, second = objects["masks"][:, 0] > 0, objects["masks"][:, 1] > 0
+    maps = {**objects, "masks": np.where(second, 2, first)}
+    for targets in (objects, maps, objects):
+        assert np.isfinite(losses(model, images, targets)["mask_loss"])

@@ -72,3 +72,8 @@ def test_arrays_that_are_refused(task, model):
         with pytest.raises(ValueError, match=words) as refusal:
             task(model(), wrong)
         assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_square_that_is_too_small():
+    with pytest.raises(ValueError, match="`pad_to` must hold the resized picture, of 128 x 160"):
+        detect(Detector(), np.zeros((64, 80, 3), "uint8"), 128, 160, pad_to=96)

@@ -391,3 +391,18 @@ def test_numbers_of_numpy(small, masks):
     model = Segmenter(small(include_top=False), "fpn", masks.max() + 1, ignore_class=np.uint8(255))
     assert model.num_classes == 3
     assert isinstance(model.get_config()["num_classes"], int)
+
+
+def test_streams_of_booleans(make, images, masks):
+    model = make()
+    expected = model.evaluate(images, (masks > 0).astype(int), verbose=0)[0]
+    found = model.evaluate(Stream((images, masks > 0)), verbose=0)[0]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_segmenter_without_a_loss_is_measured(make, images, masks):
+    model = make()
+    expected = model.evaluate(images, masks, verbose=0, return_dict=True)["mean_iou"]
+    model.compile(loss=None)
+    found = model.evaluate(images, masks, verbose=0, return_dict=True)["mean_iou"]
+    assert found == pytest.approx(expected)

@@ -263,7 +263,9 @@ def test_models_that_can_not_be_tuned(small, tmp_path):
     data = Stream((VALUES, LABELS))
     model = Subclassed(2)
     model(VALUES)
-    with pytest.raises(ValueError, match="`model` must be copied from its configuration"):
+    with pytest.raises(
+        ValueError, match="`model` must be one that can be copied from its configuration"
+    ):
         fine_tune(model, data, data, tmp_path / "run")
     with pytest.raises(ValueError, match="`model` must be a classifier, whose outputs are"):
         fine_tune(small(include_top=False), data, data, tmp_path / "run")
@@ -341,3 +343,25 @@ def test_evaluation_on_labels_of_another_number_of_classes(shape):
     labels = LABELS.argmax(1)
     for same in (labels, labels[:, None]):
         assert evaluate_classifier(_dense(), [(VALUES, same)]).total == 8
+
+
+def test_the_head_learns_alone_beside_layers_that_train_in_frozen_ones(small, tmp_path):
+    """Also where a frozen layer around them is frozen once more, which TensorFlow passes over."""
+    frozen = {"frozen": ["stage1_block1"], "thawed": ["stage1_block1/attention"]}
+    model = small(classes=2, depths=1, **frozen)
+    batch = np.zeros((2, 32, 32, 3), "float32"), np.eye(2, dtype="float32")
+    found = {}
+
+    def stop(phase, done, count):
+        found[phase] = [weight.path for weight in model.trainable_weights]
+        raise InterruptedError
+
+    for epochs in (1, 0):
+        with pytest.raises(InterruptedError):
+            fine_tune(model, Stream(batch), Stream(batch), tmp_path / f"{epochs}",
+                      head_epochs=epochs, epochs=1, on_phase=stop)  # fmt: skip
+    assert found["head"] == [weight.path for weight in model.layers[-1].weights]
+    assert found["whole"] == [weight.path for weight in model.trainable_weights]
+    attention = [path for path in found["whole"] if path.startswith("stage1_block1/")]
+    assert attention
+    assert all(path.startswith("stage1_block1/attention/") for path in attention)
