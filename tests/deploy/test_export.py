@@ -657,7 +657,7 @@ def test_a_saved_model_with_a_user_s_files_stays(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match=r"notes\.txt$"):
         keras_paca.export(model, tmp_path / "late", check=False)
     assert (tmp_path / "late" / "notes.txt").exists()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["late", "model"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["late", "old"]
 
 
 @slow_but_on_tensorflow
