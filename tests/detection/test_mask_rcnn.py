@@ -204,6 +204,7 @@ def test_own_losses_only(detector):
         detector().compile(metrics=["accuracy"])
 
 
+@slow_but_on_torch
 def test_no_losses_and_metrics_of_ones_own(detector, tmp_path):
     model = detector()
     model.compile("sgd", loss=None, metrics=[], weighted_metrics={})

@@ -9,7 +9,7 @@ from keras import ops
 from keras_paca import cluster_maps, segmentation
 from keras_paca.segmentation import Segmenter
 from keras_paca.segmentation.heads import FCNHead, PaCaSegmentationHead
-from tests.marks import slow_but_on_torch
+from tests.marks import slow_but_on_tensorflow, slow_but_on_torch
 
 HEADS = ("paca", "upernet", "fpn")
 each_head = pytest.mark.parametrize(
@@ -188,6 +188,7 @@ def test_masks_that_are_wrong(change, message, segmenter):
             call()
 
 
+@slow_but_on_tensorflow
 def test_masks_and_weights_of_several_forms_on_one_model(segmenter):
     """TensorFlow gives up the number of axes of what a compiled step has seen several of."""
     model = segmenter("fpn")
