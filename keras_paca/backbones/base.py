@@ -5,7 +5,7 @@ checked before it is trained.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -139,7 +139,7 @@ class BaseModel(keras.Model):
             ValueError: If the targets don't fit the model. Of a data set the first batch is
                 checked, and as long as there is nothing in them the next ones.
         """
-        given = _bind(keras.Model.fit, self, args, kwargs)
+        given = _bind("fit", self, args, kwargs)
         for callback in keras.tree.flatten(given.get("callbacks")):
             whole = isinstance(callback, keras.callbacks.ModelCheckpoint)
             if whole and not callback.save_weights_only:
@@ -166,17 +166,17 @@ class BaseModel(keras.Model):
         """
         if kwargs.get("_use_cached_eval_dataset"):  # from `fit`, which has checked them
             return super().evaluate(*args, **kwargs)
-        given = _bind(keras.Model.evaluate, self, args, kwargs)
+        given = _bind("evaluate", self, args, kwargs)
         return super().evaluate(**self._check_data(given))
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Train the model on one batch, as `keras.Model.train_on_batch` does."""
-        given = _bind(keras.Model.train_on_batch, self, args, kwargs)
+        given = _bind("train_on_batch", self, args, kwargs)
         return super().train_on_batch(**self._prepare_fit(self._check_data(given)))
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate the model on one batch, as `keras.Model.test_on_batch` does."""
-        given = _bind(keras.Model.test_on_batch, self, args, kwargs)
+        given = _bind("test_on_batch", self, args, kwargs)
         return super().test_on_batch(**self._check_data(given))
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -326,9 +326,16 @@ class GraphPart:
         return self.model(inputs, training=training)
 
 
-def _bind(method: Callable, model: Any, args: tuple, kwargs: dict) -> dict:
+# Taken at once, as other libraries wrap these methods.
+SIGNATURES = {
+    name: inspect.signature(getattr(keras.Model, name))
+    for name in ("fit", "evaluate", "train_on_batch", "test_on_batch")
+}
+
+
+def _bind(method: str, model: Any, args: tuple, kwargs: dict) -> dict:
     """Return the arguments of a call by their names."""
-    bound = inspect.signature(method).bind(model, *args, **kwargs).arguments
+    bound = SIGNATURES[method].bind(model, *args, **kwargs).arguments
     named = dict(list(bound.items())[1:])
     more = named.pop("kwargs", {})
     return {**named, **more}

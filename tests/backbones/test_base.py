@@ -513,6 +513,23 @@ def test_a_loader_of_a_stream_loses_no_further_batch(make, data):
     assert len(seen) == 3
 
 
+@slow_but_on_torch
+def test_methods_that_somebody_wrapped(make, data, monkeypatch):
+    """As libraries that log the training do."""
+    images, labels = data("classifier", 2)
+    model = compile_model(make("classifier"), "classifier")
+    fit, seen = keras.Model.fit, []
+
+    def wrapped(*args, **kwargs):
+        seen.append(kwargs)
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", wrapped)
+    history = model.fit(images, labels, 2, 3, verbose=0).history
+    assert len(history["loss"]) == 3
+    assert seen[0]["batch_size"] == 2
+
+
 # --- Arguments ----------------------------------------------------------------------------------
 
 
