@@ -25,6 +25,10 @@ lint: .venv/torch/ready
 	.venv/torch/bin/ruff format --check .
 	.venv/torch/bin/ruff check .
 
+# Two tests at a time share the cores: with threads for all of them each, PyTorch waits for itself.
+$(BACKENDS:%=test-%) $(BACKENDS:%=full-%) test-together full-together test-plugins full-plugins \
+	test-oldest: export OMP_NUM_THREADS = 1
+
 # XLA compiles in half the time without its optimisations, and the same function once; test-full
 # runs as users do.
 test-jax test-together test-plugins: export XLA_FLAGS = --xla_backend_optimization_level=0

@@ -12,6 +12,7 @@ import skimage
 from PIL import Image
 
 import keras_paca
+from keras_paca import train
 from keras_paca.backbones import paca_vit
 from keras_paca.backbones.paca_vit import official_tensors
 from keras_paca.weights import released_files
@@ -98,7 +99,13 @@ def data():
 @pytest.mark.filterwarnings("ignore:.*the head keeps its initial values")
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.usefixtures("stand_ins")
-def test_python(data):
+def test_python(data, monkeypatch):
+    tune = train.fine_tune  # that it learns is test_train's matter
+    monkeypatch.setattr(
+        train,
+        "fine_tune",
+        lambda *args, **more: tune(*args, **{**more, "epochs": 1, "head_epochs": 1}),
+    )
     others = [code for code in PYTHON if code not in blocks(*OF_PLUGINS, *OF_EXPORTS)]
     names = {}
     for code in others:
