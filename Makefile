@@ -25,7 +25,7 @@ lint: .venv/torch/ready
 	.venv/torch/bin/ruff format --check .
 	.venv/torch/bin/ruff check .
 
-# Two tests at a time share the cores: with threads for all of them each, PyTorch waits for itself.
+# Two tests run at a time on two cores; with two threads each, PyTorch's would wait for one another.
 $(BACKENDS:%=test-%) $(BACKENDS:%=full-%) test-together full-together test-plugins full-plugins \
 	test-oldest: export OMP_NUM_THREADS = 1
 
