@@ -165,6 +165,22 @@ def check_transform(transform: Any, keys: Sequence[str]) -> dict[str, Any] | Non
     return checked
 
 
+def join_first(parts: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Join the first parts of a list, and say how many more there are.
+
+    Args:
+        parts: Sequence of str. The list.
+        most: int. How many of them a message names.
+        separator: str. What stands between them.
+
+    Example:
+    >>> join_first(["a", "b", "c"], 2)
+    'a, b, and 1 more'
+    """
+    more = len(parts) - most
+    return separator.join([*parts[:most], *([f"and {more} more"] if more > 0 else [])])
+
+
 def _is_side(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= 32
 

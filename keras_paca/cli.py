@@ -126,9 +126,10 @@ def _image_size(options: argparse.Namespace) -> tuple[int, int] | None:
 
 def _own_size(model: Any) -> Any:
     """Return the size that a model of any size is evaluated at, where it says one."""
+    from keras_paca.commands.models import transform_of
+
     is_any = tuple(model.inputs[0].shape[1:3]) == (None, None)
-    known = getattr(model, "evaluation_transform", None) or {}
-    return known.get("image_size") if is_any else None
+    return transform_of(model).get("image_size") if is_any else None
 
 
 def _benchmark(options: argparse.Namespace) -> None:

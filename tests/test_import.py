@@ -55,10 +55,10 @@ ARROWS = {
     "warn": "",
     "layers": "arguments frozen naming",
     "weights": "warn",
-    "preprocessing": "extras labels",
+    "preprocessing": "arguments extras labels",
     "backbones": "arguments frozen labels layers naming weights",
     "explain": "arguments extras",
-    "deploy": "_version extras layers",
+    "deploy": "_version arguments extras layers",
     "train": "arguments confusion frozen preprocessing",
     "segmentation": "arguments backbones confusion explain labels layers preprocessing warn "
     "weights",

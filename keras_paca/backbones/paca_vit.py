@@ -37,6 +37,11 @@ RATES = ("drop_path_rate", "attention_dropout", "dropout")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
 
 
+def normalise_rgb(images: np.ndarray) -> np.ndarray:
+    """Return RGB in 0..255 as models without `include_preprocessing` take it, in float32."""
+    return (images / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+
+
 # --- The model ------------------------------------------------------------------------------
 
 

@@ -60,11 +60,8 @@ def _expect(model: Any, kind: str, options: argparse.Namespace, data: str) -> No
     found = kind_of(model)
     if found != kind:
         article = "an" if found[0] in "aeiou" else "a"
-        raise ValueError(
-            f"{data} are for a {kind}. Received: {options.model}, {article} {found} model"
-            if found in ("features", "other")
-            else f"{data} are for a {kind}. Received: {options.model}, {article} {found}"
-        )
+        what = f"{found} model" if found in ("features", "other") else found
+        raise ValueError(f"{data} are for a {kind}. Received: {options.model}, {article} {what}")
     check_images(model, options)
 
 

@@ -10,7 +10,6 @@ from keras_paca.commands.models import check_images, normalise, open_model
 from keras_paca.commands.pictures import (
     at_model_size,
     check_writable,
-    find_pictures,
     given_paths,
     new_path,
     read_pictures,
@@ -22,11 +21,10 @@ from keras_paca.explain.pictures import new_figure
 
 def run(options: argparse.Namespace) -> int:
     """Draw the clusters of each picture; return 1 if any picture couldn't be read."""
-    paths = [path for path, error in find_pictures(options.images) if error is None]
-    single = len(paths) == 1 and not Path(options.images[0]).is_dir()
-    output = _check_output(options, single)
+    paths = given_paths(options.images)
+    single, taken = len(paths) == 1 and not Path(options.images[0]).is_dir(), set(paths)
+    output = _check_output(options, single, taken)
     model, failed = None, False
-    taken = given_paths(options.images)
     for path, image in read_pictures(options.images):
         if isinstance(image, Exception):
             report(path, image)
@@ -46,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _check_output(options: argparse.Namespace, single: bool) -> Path:
+def _check_output(options: argparse.Namespace, single: bool, taken: set[Path]) -> Path:
     """Return where the picture or the pictures go, checked before the model is opened."""
     output = Path(options.output or ("clusters.png" if single else "clusters"))
     if not output.absolute().parent.is_dir():
@@ -58,7 +56,7 @@ def _check_output(options: argparse.Namespace, single: bool) -> Path:
                 f"--output must be a file that ends in one of {', '.join(sorted(formats))}. "
                 f"Received: {output}"
             )
-        if output.resolve() in given_paths(options.images):
+        if output.resolve() in taken:
             raise ValueError(f"--output must not be the picture itself. Received: {output}")
     elif output.exists() and not output.is_dir():
         raise ValueError(

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import keras_paca
-from keras_paca.backbones.paca_vit import MEAN, STD
+from keras_paca.backbones.paca_vit import normalise_rgb
 from keras_paca.labels import imagenet_classes
 
 FRESH = r"(?s).*keeps? its initial values"  # a warning of the strict loader
@@ -126,6 +126,11 @@ def check_images(model: Any, options: argparse.Namespace) -> None:
         )
 
 
+def transform_of(model: Any) -> dict[str, Any]:
+    """Return how a model's images are prepared, as far as its file says it."""
+    return getattr(model, "evaluation_transform", None) or {}
+
+
 def names_of(model: Any, count: int, options: argparse.Namespace) -> list[str]:
     """Return the names of a model's classes, from the file where it has them."""
     names = getattr(model, "class_names", None)
@@ -154,6 +159,4 @@ def is_path(options: argparse.Namespace) -> bool:
 def normalise(model: Any, image: np.ndarray) -> np.ndarray:
     """Return an image, RGB in 0..255, as the model takes it, in float32."""
     image = image.astype("float32")
-    if getattr(model, "include_preprocessing", True):
-        return image
-    return (image / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+    return image if getattr(model, "include_preprocessing", True) else normalise_rgb(image)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.commands.models import kind_of
+from keras_paca.commands.models import kind_of, transform_of
 from keras_paca.preprocessing import evaluation_transform, list_images, load_image
 from keras_paca.preprocessing.whole import resize_bilinear, resized_size
 
@@ -51,7 +51,7 @@ def size_of(model: Any, options: argparse.Namespace) -> tuple[int, int]:
         return asked, asked
     if None not in fixed:
         return fixed
-    known = (getattr(model, "evaluation_transform", None) or {}).get("image_size")
+    known = transform_of(model).get("image_size")
     beside = _settings_beside(options.model).get("image_size")
     known = known or (beside if isinstance(beside, int) else DEFAULT_SIDE)
     return (known, known) if isinstance(known, int) else tuple(known)
@@ -59,7 +59,7 @@ def size_of(model: Any, options: argparse.Namespace) -> tuple[int, int]:
 
 def crop_of(model: Any) -> float:
     """Return the share of a classifier's images that remains of the middle."""
-    return (getattr(model, "evaluation_transform", None) or {}).get("crop", DEFAULT_CROP)
+    return transform_of(model).get("crop", DEFAULT_CROP)
 
 
 def _check_asked(asked: int, fixed: tuple) -> None:
@@ -87,7 +87,7 @@ def sides_of(model: Any, options: argparse.Namespace) -> dict[str, int]:
     """
     short, long = WHOLE[kind_of(model)]
     sides = {"short_side": short, "long_side": long}
-    sides |= getattr(model, "evaluation_transform", None) or {}
+    sides |= transform_of(model)
     asked = {"short_side": options.image_size} if options.image_size is not None else {}
     if asked:
         _check_asked(options.image_size, tuple(model.inputs[0].shape[1:3]))
@@ -107,9 +107,9 @@ def sides_of(model: Any, options: argparse.Namespace) -> dict[str, int]:
     return sides
 
 
-def given_paths(given: Sequence[str]) -> set[Path]:
+def given_paths(given: Sequence[str]) -> list[Path]:
     """Return the whole paths of the pictures, over which nothing may be written."""
-    return {Path(path).resolve() for path, error in find_pictures(given) if error is None}
+    return [Path(path).resolve() for path, error in find_pictures(given) if error is None]
 
 
 def new_path(folder: Path, source: str, taken: set[Path]) -> Path:

@@ -82,7 +82,7 @@ def _find(
     model: Any, kind: str, folder: Path | None, pictures: Iterator, options: argparse.Namespace
 ) -> Iterator[tuple[str, list | Exception]]:
     """Yield (path, what is found or the error) of each picture, and draw it."""
-    taken = given_paths(options.images) if folder is not None else set()
+    taken = set(given_paths(options.images) if folder is not None else ())
     for path, image in pictures:
         if isinstance(image, Exception):
             yield path, image

@@ -16,12 +16,12 @@ import keras
 from keras_paca.backbones import PaCaViT
 from keras_paca.backbones.paca_vit import load_weights
 from keras_paca.commands.models import FRESH, SIZES, build_model, is_file
+from keras_paca.commands.pictures import DEFAULT_CROP, DEFAULT_SIDE
 from keras_paca.layers.composite import quantized_layers
 from keras_paca.train import ImageFolder, best_accuracy, find_images, fine_tune, split_files
 from keras_paca.train.fine_tune import epochs_done
 from keras_paca.weights import open_checkpoint, read_keras_config
 
-DEFAULT_SIDE, DEFAULT_CROP = 224, 0.9
 LARGEST_SEED = 2**32 - 1  # that Keras takes
 SETTINGS = (  # what a run must have in common with the one that it goes on with
     *("model", "clustering", "clusters", "blockwise", "weights", "image_size", "head_epochs"),

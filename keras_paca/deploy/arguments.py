@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.arguments import check_positive
+
 
 def check_model(model: Any) -> None:
     """Raise an error unless a model is built and takes one batch of images.
@@ -101,10 +103,7 @@ def input_shape(model: keras.Model, image_size: Any = None, batch_size: Any = No
             )
         height, width = sides
     if batch_size is not None:
-        if not _is_positive_integer(batch_size):
-            raise ValueError(
-                f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
-            )
+        check_positive("batch_size", batch_size)
         if batch not in (None, batch_size):
             raise ValueError(
                 f"`batch_size` must be the model's own, {batch}. "

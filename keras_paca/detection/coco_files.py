@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_paca.arguments import join_first
 from keras_paca.detection.coco_segmentations import FAR, segmentation_fault, whole_segmentation
 from keras_paca.detection.json_values import is_number, is_whole, show
 
@@ -159,11 +160,10 @@ def _read_content(path: Path) -> dict[str, list[dict]]:
     ]
     if faults:
         total = sum(len(content[name]) for name in ("images", "annotations", "categories"))
-        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise ValueError(
             f"{expected}in which {len(faults)} of {total} entries "
             f"{'is' if len(faults) == 1 else 'are'} wrong: "
-            f"{'; '.join(faults[:SHOWN])}{more}"
+            f"{join_first(faults, SHOWN, '; ')}"
         )
     content = {
         "images": [_whole(entry, "id", "height", "width") for entry in content["images"]],

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.arguments import join_first
 from keras_paca.detection.box_formats import brief
 from keras_paca.detection.coco_files import COCODataset
 from keras_paca.detection.coco_metrics import (
@@ -66,10 +67,9 @@ def find_sideways(dataset: COCODataset) -> set[int]:
                 f"(height x width), and {path} has {size[0]} x {size[1]}{turned}"
             )
     if faults:
-        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise ValueError(
             f"Expected images of the sizes that the annotations say. Received: {len(faults)} of "
-            f"{len(dataset.paths)} that don't fit: {'; '.join(faults[:SHOWN])}{more}"
+            f"{len(dataset.paths)} that don't fit: {join_first(faults, SHOWN, '; ')}"
         )
     if sideways:
         warnings.warn(

@@ -18,6 +18,7 @@ from keras_paca.detection.boxes import clip_boxes, encode_boxes
 from keras_paca.detection.feature_pyramid import FeaturePyramid
 from keras_paca.detection.heads import BoxHead, MaskHead
 from keras_paca.detection.objects import check_objects, check_shapes
+from keras_paca.detection.paste import check_fraction
 from keras_paca.detection.proposals import STRIDES, RegionProposalNetwork, make_proposals
 from keras_paca.detection.stages import (
     DEVIATIONS,
@@ -126,8 +127,9 @@ class MaskRCNN(BaseModel):
         bounding_box_format = check_box_format(bounding_box_format)
         channels = check_positive("channels", channels)
         max_detections = check_positive("max_detections", max_detections)
-        score_threshold = _check_threshold("score_threshold", score_threshold)
-        iou_threshold = _check_threshold("iou_threshold", iou_threshold)
+        for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
+            check_fraction(name, value)
+        score_threshold, iou_threshold = float(score_threshold), float(iou_threshold)
         proposals = check_positive("proposals", proposals)
         candidates = check_positive("candidates", candidates)
         backbone = as_pyramid(backbone)
@@ -420,17 +422,6 @@ class MaskRCNN(BaseModel):
         backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects)
         dtype = keras.dtype_policies.get(config["dtype"])
         return cls(**{**config, "backbone": backbone, "dtype": dtype})
-
-
-def _check_threshold(name: str, value: Any) -> float:
-    """Return an argument that is a real number in [0, 1].
-
-    Raises:
-        ValueError: If it isn't.
-    """
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}")
-    return float(value)
 
 
 def _check_strides(images: Any, levels: Sequence[Any]) -> None:

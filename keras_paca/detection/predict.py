@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.backbones.paca_vit import MEAN, STD
+from keras_paca.backbones.paca_vit import MEAN, normalise_rgb
 from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.detection.metric_data import read_detections
 from keras_paca.preprocessing.whole import read_array, resize_bilinear, resized_size
@@ -64,7 +64,7 @@ def detect(
     padded = pad_image(resize_bilinear(image, resized), MULTIPLE, canvas)
     source = model if hasattr(model, "include_preprocessing") else getattr(model, "backbone", None)
     if not getattr(source, "include_preprocessing", True):
-        padded = (padded / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+        padded = normalise_rgb(padded)
     found = read_detections("the model's predictions", model.predict_on_batch(padded[None]))
     if found["labels"].max(initial=-1) >= model.num_classes:
         raise ValueError(

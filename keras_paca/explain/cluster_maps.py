@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_paca.arguments import refuse_16_bits
+from keras_paca.arguments import check_positive, refuse_16_bits
 
 # Attributes of detectors and segmenters, ours and others'; before Keras 3.15 a functional model's
 # layers are those of its graph alone.
@@ -60,7 +60,7 @@ def cluster_maps(
         )
     images = image_array(images)
     refuse_16_bits(images)
-    check_batch_size(batch_size)
+    check_positive("batch_size", batch_size)
     if isinstance(model, keras.Sequential) and not model.built:
         model.build((None, *images.shape[1:]))
     preprocessor = getattr(model, "preprocessor", None)  # of a KerasHub task, as in its `predict`
@@ -141,22 +141,6 @@ def check_fit(images: np.ndarray, model: keras.Model) -> None:
                 f"`images` must fit the model's input {expected}. "
                 f"Received: images of shape {images.shape}"
             )
-
-
-def check_batch_size(batch_size: Any) -> None:
-    """Raise an error unless a number of images is a positive integer.
-
-    Args:
-        batch_size: int. What the user gave.
-
-    Raises:
-        ValueError: If it isn't.
-    """
-    is_integer = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
-    if not is_integer or batch_size < 1:
-        raise ValueError(
-            f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
-        )
 
 
 def _pick(backbone: Any, block: int | Mapping[str, int]) -> dict[str, str]:

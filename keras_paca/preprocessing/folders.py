@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_paca.arguments import join_first
 from keras_paca.preprocessing.formats import READERS, picture_suffixes
 from keras_paca.preprocessing.pictures import read_picture
 from keras_paca.preprocessing.transform import CROP, check_resized_size, check_size
@@ -130,7 +131,7 @@ def find_images(
     if few:
         raise ValueError(
             f"Expected at least {least} images per class{_why(least)}. "
-            f"Received: {folder}, where {_join(few)}"
+            f"Received: {folder}, where {join_first(few, NAMED)}"
         )
     _warn_left_out(folder, others, _sort_out(_files_in(folder))[0])
     _warn_alike(classes)
@@ -227,7 +228,7 @@ def _find_classes(folder: Path) -> list[str]:
 
 def _refuse_splits(folder: Path, folders: list[Path]) -> None:
     """Refuse folders for training and validation that hold the classes; warn if they hold none."""
-    names = _join([path.name for path in folders])
+    names = join_first([path.name for path in folders], NAMED)
     if not any(map(_folders_in, folders)):
         warnings.warn(
             f"The folders of {folder} are taken for classes, though their names ({names}) are "
@@ -308,7 +309,7 @@ def _check_files(
     if bad:
         raise ValueError(
             f"Expected images that can be read. Received: {len(bad)} of {len(paths)} that can't: "
-            f"{_join(bad, '; ')}"
+            f"{join_first(bad, NAMED, '; ')}"
         )
     if notes:
         more = f" The same holds for {len(notes) - 1} more images." if len(notes) > 1 else ""
@@ -331,12 +332,11 @@ def _warn_left_out(folder: Path, others: list[Path], direct: Sequence[Path] = ()
 def _count_suffixes(paths: Sequence[Path]) -> str:
     """Return how many files have which suffix, such as "3 .heic (...), 1 .txt"."""
     counts = Counter(path.suffix.lower() or "without suffix" for path in paths)
-    return _join(
-        [
-            f"{count} {suffix}" + (f" ({READERS[suffix]})" if suffix in READERS else "")
-            for suffix, count in counts.most_common()
-        ]
-    )
+    found = [
+        f"{count} {suffix}" + (f" ({READERS[suffix]})" if suffix in READERS else "")
+        for suffix, count in counts.most_common()
+    ]
+    return join_first(found, NAMED)
 
 
 def _warn_alike(classes: Sequence[str]) -> None:
@@ -346,18 +346,12 @@ def _warn_alike(classes: Sequence[str]) -> None:
         alike.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
     for names in alike.values():
         if len(names) > 1:
+            listed = join_first([repr(name) for name in names], NAMED)
             warnings.warn(
-                f"The classes {_join([repr(name) for name in names])} have almost the same name. "
-                "They are kept apart.",
+                f"The classes {listed} have almost the same name. They are kept apart.",
                 stacklevel=3,
             )
 
 
 def _count(things: Sequence, name: str) -> str:
     return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
-
-
-def _join(parts: Sequence[str], separator: str = ", ") -> str:
-    """Join the first ten parts, and say how many more there are."""
-    more = len(parts) - NAMED
-    return separator.join([*parts[:NAMED], *([f"and {more} more"] if more > 0 else [])])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_paca.arguments import join_first
 from keras_paca.confusion import Confusion, count_pairs
 from keras_paca.preprocessing import list_images, load_image
 from keras_paca.preprocessing.formats import import_pillow
@@ -151,11 +152,10 @@ def _check_pairs(pairs: Sequence[tuple[Path, Path]], classes: int, ignored: int)
                 f"{mask.shape[0]} x {mask.shape[1]}"
             )
     if problems:
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise ValueError(
             "Expected pictures and masks that can be read, each picture of the size of its mask. "
             f"Received: {len(problems)} of {len(pairs)} that don't fit: "
-            f"{'; '.join(problems[:SHOWN])}{more}"
+            f"{join_first(problems, SHOWN, '; ')}"
         )
     if not any(0 <= i < classes and i != ignored for i in ids):
         raise ValueError(

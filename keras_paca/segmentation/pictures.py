@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_paca.explain.cluster_maps import check_batch_size, check_fit, image_array, part_of
+from keras_paca.arguments import check_positive
+from keras_paca.explain.cluster_maps import check_fit, image_array, part_of
 from keras_paca.explain.pictures import blend, new_figure, plot_cluster_maps, rgb_images
 from keras_paca.labels import ade20k_palette
 from keras_paca.segmentation.heads import PaCaSegmentationHead
@@ -143,7 +144,7 @@ def head_cluster_maps(segmenter: Segmenter, images: Any, batch_size: int = 8) ->
             f"`segmenter` must be a Segmenter with a PaCaSegmentationHead. Received: {received}"
         )
     images = image_array(images)
-    check_batch_size(batch_size)
+    check_positive("batch_size", batch_size)
     check_fit(images, segmenter)
     outputs = segmenter.output["auxiliary"]  # the head's cluster logits
     probe = part_of(segmenter, "head clusters", segmenter.inputs[0], outputs)

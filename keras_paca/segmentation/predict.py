@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.backbones.paca_vit import MEAN, STD
+from keras_paca.backbones.paca_vit import normalise_rgb
 from keras_paca.preprocessing.whole import (
     interpolate,
     read_array,
@@ -46,7 +46,7 @@ def segment(
     # Small pictures of a long shape would end below the least side that models take.
     resized = resize_bilinear(image, [max(side, 32) for side in size])
     if not model.include_preprocessing:
-        resized = (resized / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+        resized = normalise_rgb(resized)
     logits = model.predict_on_batch(resized[None])[0]
     return best_classes(logits, image.shape[:2])
 

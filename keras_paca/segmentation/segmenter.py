@@ -315,11 +315,8 @@ class Segmenter(BaseModel):
         """Take `class_weight`, which Keras would apply to whole images."""
         given = dict(given)
         table = check_class_weight(given.pop("class_weight", None), self.num_classes)
-        if table is not None and self._loss_kind is not None and self._loss_kind.whole:
-            raise ValueError(
-                f"The loss {self._loss_kind.name!r} is one number for all pixels and takes neither "
-                "`sample_weight` nor `class_weight`."
-            )
+        if table is not None and self._loss_kind is not None:
+            self._loss_kind.check_weights(table)
         if table != self._class_weight:
             self._class_weight, self.train_function = table, None  # it is part of the step
         return given

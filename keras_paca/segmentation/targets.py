@@ -249,6 +249,14 @@ class LossKind:
             )
         self.ignores = ignored is not None
 
+    def check_weights(self, weights: Any) -> None:
+        """Raise where there are weights of pixels, and the loss is one number for all of them."""
+        if self.whole and weights is not None:
+            raise ValueError(
+                f"The loss {self.name!r} is one number for all pixels and takes neither "
+                "`sample_weight` nor `class_weight`."
+            )
+
 
 def _keras_name(loss: Any) -> str | None:
     """Return the name of Keras's function or class that a loss is or derives from, or `None`."""
@@ -389,12 +397,8 @@ def prepare_for_loss(
     if kind.one_hot and not given_one_hot:
         targets = targets * ops.expand_dims(known, -1)
     predictions = ops.softmax(logits, axis=-1) if kind.of_probabilities else logits
+    kind.check_weights(weights)
     if kind.whole:
-        if weights is not None:
-            raise ValueError(
-                f"The loss {kind.name!r} is one number for all pixels and takes neither "
-                "`sample_weight` nor `class_weight`."
-            )
         known = ops.expand_dims(known, -1)
         return targets * known, predictions * known, None
     # so that the mean over all pixels is that over the pixels with a class
