@@ -14,6 +14,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+import keras_paca
 import keras_paca_cli
 from keras_paca import PaCaTiny, cli, preprocessing
 from keras_paca.detection import MaskRCNN
@@ -131,7 +132,8 @@ def test_weights_lists_all(capsys):
     assert cli.main(["weights"]) == 0
     output = capsys.readouterr().out
     for file in released_files():
-        assert file.file in output
+        (line,) = [line for line in output.splitlines() if line.endswith(f" {file.file}")]
+        assert f" {file.head} " in line
     assert "Licence" in output
 
 
@@ -160,6 +162,17 @@ def test_convert(tiny_file, tmp_path, capsys):
     target = str(tmp_path / "tiny.keras")
     assert cli.main(["convert", tiny_file, target]) == 0
     assert isinstance(keras.saving.load_model(target), keras.Model)
+
+
+@slow_but_on_torch
+def test_convert_keeps_what_a_model_says_of_itself(tmp_path):
+    said = {"class_names": ["ant", "b\u00e9e"], "evaluation_transform": {"image_size": 96}}
+    PaCaTiny(weights=None, classes=2, **said).save(tmp_path / "a.keras")
+    for source, target in (("a.keras", "b.safetensors"), ("b.safetensors", "c.keras")):
+        assert cli.main(["convert", str(tmp_path / source), str(tmp_path / target)]) == 0
+    model = keras.saving.load_model(tmp_path / "c.keras")
+    assert model.class_names == said["class_names"]
+    assert model.evaluation_transform["image_size"] in (96, [96, 96])
 
 
 @slow_but_on_torch
@@ -347,15 +360,49 @@ def test_wrong_usage(capsys):
         assert words in capsys.readouterr().err
 
 
-def _command(tmp_path, **environment):
-    """Run `keras-paca convert none.pth out.keras` in a process without a Keras configuration."""
+def _command(tmp_path, arguments=("convert", "none.pth", "out.keras"), **environment):
+    """Run `keras-paca` in a process without a Keras configuration."""
     clean = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
     return subprocess.run(
-        [sys.executable, "-m", "keras_paca_cli", "convert", "none.pth", "out.keras"],
+        [sys.executable, "-m", "keras_paca_cli", *arguments],
         env={**clean, "KERAS_HOME": str(tmp_path), **environment},
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize("arguments", ["--version", "--help", "train --help", "export --help"])
+def test_help_and_version_import_no_keras(arguments):
+    code = (
+        "import sys, keras_paca_cli\n"
+        "try:\n"
+        "    keras_paca_cli.parse(sys.argv[1:])\n"
+        "except SystemExit as stop:\n"
+        "    loaded = {'keras', 'numpy', 'tensorflow', 'jax', 'torch'} & set(sys.modules)\n"
+        "    sys.exit(stop.code or ', '.join(loaded) or 0)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments.split()], capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert keras_paca.__version__ in result.stdout or "usage: keras-paca" in result.stdout
+
+
+@slow_but_on_torch
+def test_names_that_the_console_can_not_show(small, tmp_path):
+    """They are printed with question marks, and the pictures get their answers."""
+    small(class_names=["a", "b", "c", "d", "\u03b5"]).save(tmp_path / "model.keras")
+    path = tmp_path / "caf\u00e9.png"
+    Image.new("RGB", (40, 40)).save(path)
+    arguments = ["predict", path, "none\u00e9.png", "--model", tmp_path / "model.keras"]
+    for form in ([], ["--json"], ["--csv"]):
+        result = _command(
+            tmp_path, [*map(str, arguments), *form],
+            PYTHONIOENCODING="ascii", PYTHONUTF8="0", KERAS_BACKEND="torch",
+        )  # fmt: skip
+        assert result.returncode == 1
+        assert "none?.png" in result.stderr
+        assert ("caf\\u00e9" if form == ["--json"] else "caf?.png") in result.stdout
 
 
 def test_takes_the_backend_that_is_installed(tmp_path):

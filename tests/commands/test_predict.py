@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import tracemalloc
 
 import keras
 import numpy as np
@@ -297,6 +298,16 @@ def test_names_beside_in_another_encoding(run, photograph, model_file, tmp_path)
     status, _, err = run("predict", photograph("a.png"), "--model", model)
     assert status == 1
     assert "classes.txt must be a text file in UTF-8" in err
+
+
+def test_one_picture_is_in_memory_at_a_time(run, photograph, model_file):
+    paths = [photograph(f"{i}.png", (1000, 1000), i) for i in range(8)]
+    model = model_file()
+    tracemalloc.start()
+    assert run("predict", *paths, "--model", model)[0] == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 3e6 < peak < 6 * 3e6  # of 3 MB each
 
 
 def test_pictures_are_not_overwritten(run, photograph, model_file, tmp_path):

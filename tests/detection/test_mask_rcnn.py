@@ -1,5 +1,7 @@
 """Mask R-CNN: training, sizes, files, formats, awkward ground truth."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -213,6 +215,26 @@ def test_no_losses_and_metrics_of_ones_own(detector, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert set(again.evaluate(images, objects, verbose=0, return_dict=True)) == NAMES
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's strategies")
+def test_the_loss_of_devices_that_work_together(detector, monkeypatch):
+    """Each adds its share, so that the sum is the loss, as Keras's own losses do."""
+    import tensorflow as tf
+
+    model = detector()
+    model.compile("sgd")
+    images, objects = scene(1, 48, 48)
+    objects = {name: keras.ops.convert_to_tensor(array) for name, array in objects.items()}
+
+    def loss():
+        model.seed_generator.state.assign(np.array([3, 0], "uint32"))
+        return float(model.compute_loss(images, objects, model.first_stage(images), None))
+
+    alone = loss()
+    strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: strategy)
+    assert loss() == pytest.approx(alone / 2, rel=1e-5)
 
 
 @slow_but_on_torch

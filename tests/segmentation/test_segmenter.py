@@ -1,5 +1,7 @@
 """Segmenters: training, sizes, files, masks of every kind, windows, pictures, weights."""
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -255,6 +257,20 @@ def test_windows(segmenter):
     for options in ({"window_size": "32"}, {"window_size": 32.0}, {"stride": 0}, {"stride": "2"}):
         with pytest.raises(ValueError, match=f"`{next(iter(options))}` must be a positive"):
             model.predict_in_windows(images, **options)
+
+
+@slow_but_on_torch
+def test_windows_hold_the_logits_once(segmenter, monkeypatch):
+    model = segmenter("fpn", num_classes=40)
+    monkeypatch.setattr(
+        model, "predict", lambda x, **options: np.zeros((*x.shape[:3], 40), "float32")
+    )
+    images = np.zeros((1, 512, 512, 3), "float32")
+    tracemalloc.start()
+    found = model.predict_in_windows(images, 64, 48)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.nbytes < peak < 1.2 * found.nbytes
 
 
 @slow_but_on_torch
