@@ -1,5 +1,7 @@
-"""One file per family of backbones."""
+"""One file per family of backbones, and what all families share."""
 
+from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.paca_vit import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
+from keras_paca.backbones.variants import variant
 
-__all__ = ["PaCaBase", "PaCaSmall", "PaCaTiny", "PaCaViT"]
+__all__ = ["Backbone", "PaCaBase", "PaCaSmall", "PaCaTiny", "PaCaViT", "variant"]

@@ -1,341 +1,470 @@
-"""What the library's models share beside their graphs.
+"""What every family of backbones shares.
 
-Read from top to bottom: what a model says about itself, what a file keeps of it, and what is
-checked before it is trained.
+Read from top to bottom: how a family's graph makes its layers, the class that families are
+subclasses of, its heads, what others read of a backbone, and what a family says about files.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
-from keras_paca.arguments import check_class_names, check_transform, refuse_16_bits
-from keras_paca.backbones.data import is_stream, look_at, only, only_image
-from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
+from keras_paca import weights
+from keras_paca.arguments import check_boolean, check_positive
+from keras_paca.backbones.data import is_sparse, only, refuse_wrong_labels
+from keras_paca.backbones.documentation import join_parameters, read_args, with_args
+from keras_paca.backbones.input_shape import check_input_shape, is_plain_input, shape_of_tensor
+from keras_paca.backbones.model import BaseModel, GraphPart
+from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
+from keras_paca.labels import imagenet_classes
+from keras_paca.layers.base import LayerMaker, argument_names
+from keras_paca.layers.initializers import linear_initializer
+from keras_paca.layers.policies import default_policy, exact_dtype, serialize_policy
+from keras_paca.naming import default_name
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
+POOLS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
 
-class BaseModel(keras.Model):
-    """A functional model that keeps in its file what people need to use it and to train it on.
+def normalise_rgb(images: np.ndarray) -> np.ndarray:
+    """Return RGB in 0..255 as models without `include_preprocessing` take it, in float32.
 
-    Subclasses build their graph, call `_set_up` at the end of the constructor and add
-    `_shared_config()` to their configuration.
+    Args:
+        images: Array (..., 3) of RGB in 0..255.
 
-    Attributes:
-        class_names: list of str, the name of each class, or `None`.
-        evaluation_transform: dict, how images are prepared for the model, or `None`.
+    Example:
+    >>> normalise_rgb(np.full((1, 1, 3), 127.5)).round(2).tolist()
+    [[[0.07, 0.2, 0.42]]]
+    """
+    return (images / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+
+
+class GraphMaker(LayerMaker):
+    """Makes the layers of a family's graph.
+
+    Args:
+        policy: DTypePolicy. The policy that the model was given.
+        normalises: bool. Whether the model takes RGB in 0..255 and normalises it.
     """
 
-    _transform_keys: tuple[str, ...] = ("image_size", "crop")
+    def __init__(self, policy: Any, normalises: bool) -> None:
+        super().__init__(policy)
+        self.normalises = normalises
+        self.is_normalised = not normalises
+        self.mean = [255 * value for value in MEAN]
+        self.deviation = [255 * value for value in STD]
 
-    def _set_up(
+    def normalise(self, images: Any) -> Any:
+        """Return images as the first layers take them.
+
+        Args:
+            images: KerasTensor (b, h, w, c). The input of the model.
+        """
+        self.is_normalised = True
+        if not self.normalises:
+            return images
+        return self(
+            keras.layers.Normalization,
+            "preprocessing",
+            axis=-1,
+            mean=self.mean,
+            variance=[value**2 for value in self.deviation],
+            dtype=exact_dtype(self.policy),
+        )(images)
+
+    def first(self, make: type, path: str, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Normalise the images, and apply the only layer that reads them.
+
+        Args:
+            make: type. The layer's class.
+            path: str. Its name.
+            images: KerasTensor (b, h, w, c). The input of the model.
+            *args: Arguments of the layer.
+            **kwargs: Arguments of the layer.
+        """
+        return self(make, path, *args, **kwargs)(self.normalise(images))
+
+
+class Backbone(BaseModel):
+    """A family of networks: a classifier, or with `include_top=False` a backbone of its levels.
+
+    A subclass names its options in its constructor and passes them on as `config`. It builds its
+    graph in `build_graph`, and says in `checkpoint_map` where the tensors of official files belong.
+    All else comes from here. See "A family" in CONTRIBUTING.md.
+
+    Args:
+        config: dict. The family's own options, checked, by the names of its arguments.
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on, in place of `input_shape` and
+            `input_name`. On another tensor, call the model.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
+            begin at 32 and may be odd; `None` means any.
+        input_name: str. Name of the input, by which data given as a dict is found.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        class_names: Sequence of str. The name of each class, which a saved model keeps, or `None`.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`, such as `{"image_size": 224, "crop": 0.9}`.
+        frozen: Sequence of str. Paths of layers that don't train, such as "stem". Setting
+            `layer.trainable` later changes it, so that a saved model stays frozen where it was.
+        thawed: Sequence of str. Paths of layers that train inside frozen ones.
+        name: str. Name of the model.
+        dtype: Dtype or policy of every layer.
+        trainable: bool. Whether the model trains at all.
+
+    Attributes:
+        pyramid_outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ...}, the
+            levels that there are.
+        pyramid_level_inputs: dict. {"P2": name of the layer whose output it is, ...}.
+        hidden_dims, embedding_dims: lists of int. Channels per level.
+        image_shape: tuple. The `input_shape`.
+        stage_names: list of str. The levels.
+        assignments: dict. {"P2": [KerasTensor (batch, patches, clusters), one per block], ...}, only
+            for stages with clusters.
+    """
+
+    family: ClassVar[str] = ""  # its name in the table of released files
+    source: ClassVar[str] = ""  # the paper, for docstrings
+    variants: ClassVar[dict[str, Any]] = {}  # by name
+    variant_prefix: ClassVar[str] = ""  # of the functions' names
+    variant_options: ClassVar[tuple[str, ...]] = ()  # options that the functions take
+    variant_descriptions: ClassVar[dict[str, str]] = {}  # of options, where other than here
+    classifier_keys: ClassVar[dict[str, str]] = {"head": "predictions"}  # official key: layer
+    maker: ClassVar[type] = GraphMaker
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Complete the signature and the docstring, and start the table of variants."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in vars(cls):
+            return
+        cls.variants = {}
+        shared = list(inspect.signature(Backbone.__init__).parameters.values())[2:]
+        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        own = [each for each in own if each.kind != inspect.Parameter.VAR_KEYWORD]
+        cls.__signature__ = inspect.Signature(join_parameters(own, shared))
+        args = {**read_args(Backbone.__doc__), **read_args(cls.__doc__)}
+        names = [name for name in cls.__signature__.parameters if name in args]
+        cls.__doc__ = with_args(cls.__doc__, {name: args[name] for name in names})
+
+    def __init__(
         self,
-        num_classes: int | None,
-        class_names: Sequence[str] | None,
-        evaluation_transform: Mapping[str, Any] | None,
-        frozen: Sequence[str],
-        thawed: Sequence[str],
-        trainable: bool,
+        config: Mapping[str, Any],
+        *,
+        include_top: bool = True,
+        include_preprocessing: bool = True,
+        input_tensor: Any = None,
+        input_shape: Sequence[int | None] | None = None,
+        input_name: str | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | Callable | None = "softmax",
+        class_names: Sequence[str] | None = None,
+        evaluation_transform: Mapping[str, Any] | None = None,
+        frozen: Sequence[str] = (),
+        thawed: Sequence[str] = (),
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
     ) -> None:
-        """Take the arguments that all models have, once the graph is built."""
-        self._num_classes = num_classes
-        self.class_names = class_names
-        self.evaluation_transform = evaluation_transform
-        if not trainable:  # set again, it reaches every variable, for models around this one
-            set_trainable(self, False)
-        # A fused layer's weights are part of other layers', so its path may be gone.
-        fused = any(getattr(layer, "fused", False) for layer in self._flatten_layers())
-        restore_trainable_state(self, frozen, thawed, must_exist=not fused)
-
-    def _shared_config(self) -> dict:
-        """Return the part of the configuration that `_set_up` takes."""
-        return {
-            "class_names": self.class_names,
-            "evaluation_transform": self.evaluation_transform,
-            **trainable_state(self),
-            "trainable": self.trainable,
+        for key in ("include_top", "include_preprocessing", "trainable"):
+            check_boolean(key, locals()[key])
+        if pooling not in (None, *POOLS):
+            raise ValueError(
+                f'`pooling` must be None, "avg" or "max". Received: pooling={pooling!r}'
+            )
+        if input_tensor is not None:
+            input_shape = shape_of_tensor(input_tensor, input_shape)
+            if not is_plain_input(input_tensor):
+                raise ValueError(
+                    f"`input_tensor` must be a `keras.Input` of {keras.config.floatx()}; call the "
+                    f"model on other tensors. Received: input_tensor={input_tensor!r}"
+                )
+            input_name = input_tensor._keras_history.operation.name
+        config = {
+            **config,
+            "include_top": include_top,
+            "include_preprocessing": include_preprocessing,
+            "input_shape": check_input_shape(input_shape, include_preprocessing),
+            "input_name": input_name,
+            "pooling": pooling,
+            "classes": check_positive("classes", classes),
+            "classifier_activation": keras.activations.serialize(
+                keras.activations.get(classifier_activation)
+            ),
         }
+        given = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        make = self.maker(given, include_preprocessing)
+        images = input_tensor
+        if images is None:
+            images = keras.Input(config["input_shape"], name=input_name)
+        features, levels, assignments = self.build_graph(images, config, make)
+        if not make.is_normalised:
+            raise RuntimeError(f"{type(self).__name__}.build_graph must normalise the images.")
+        outputs, inference = self._build_top(features, config, make)
+        super().__init__(inputs=images, outputs=outputs, name=name or default_name(type(self)))
+        self._inference = None if inference is None else GraphPart(images, inference)
+        self._set_up(
+            num_classes=config["classes"] if include_top else None,
+            class_names=class_names,
+            evaluation_transform=evaluation_transform,
+            frozen=frozen,
+            thawed=thawed,
+            trainable=trainable,
+        )
+        self.dtype_policy = default_policy(given)
+        self._config, self._levels, self._assignments = config, levels, assignments
 
-    def call(
-        self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any
+    # --- The graph ------------------------------------------------------------------------------
+
+    def build_graph(
+        self, images: Any, config: Mapping[str, Any], make: GraphMaker
+    ) -> tuple[Any, dict[str, Any], dict[str, list]]:
+        """Build the graph up to the head. A family must have it.
+
+        Args:
+            images: KerasTensor (b, h, w, c). The input, not normalised yet: `make.first` or
+                `make.normalise` does that.
+            config: dict. The options of the family and those that all share.
+            make: GraphMaker. Makes each layer: `make(cls, name, ...)`.
+
+        Returns:
+            tuple. The features (b, h, w, c), the levels {"P2": KerasTensor, ...}, and the cluster
+            assignments by level.
+        """
+        raise NotImplementedError
+
+    def _build_top(
+        self, features: Any, config: Mapping[str, Any], make: GraphMaker
+    ) -> tuple[Any, Any]:
+        """Pool the features and classify; return the outputs, and those of inference if others."""
+        pooling = "avg" if config["include_top"] else config["pooling"]
+        if pooling is not None:
+            features = make(
+                POOLS[pooling],
+                f"{pooling}_pool",
+                data_format="channels_last",
+                dtype=exact_dtype(make.policy),
+            )(features)
+        if not config["include_top"]:
+            return features, None
+        activation = keras.activations.get(config["classifier_activation"])
+        exact = make.policy.variable_dtype
+
+        def classify(name: str, activation: Any) -> Any:
+            return make(
+                keras.layers.Dense,
+                name,
+                config["classes"],
+                activation=activation,
+                kernel_initializer=linear_initializer(),
+                dtype=exact,
+            )(features)
+
+        names = list(self.classifier_keys.values())
+        if len(names) == 1:
+            return classify(names[0], activation), None
+        logits = {name: classify(name, None) for name in names}
+        combined = self.combine_heads(logits)
+        activate = make(keras.layers.Activation, "activation", activation, dtype=exact)
+        return {name: activate(x) for name, x in logits.items()}, activate(combined)
+
+    def combine_heads(self, outputs: Mapping[str, Any]) -> Any:
+        """Return the prediction of a model with several classifiers, by default their mean.
+
+        Args:
+            outputs: dict. {name of the classifier: logits (batch, classes)}.
+        """
+        return sum(outputs.values()) / len(outputs)
+
+    # --- Training -------------------------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> Any:
-        """Compute the outputs for images, which may come in a dict or list of one."""
-        images = only_image(inputs, self.inputs[0].name)
-        return super().call(images, training=training, **kwargs)
+        """Return the loss, which of several classifiers is the sum."""
+        if not self._has_several_heads(y_pred):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        first, *others = y_pred.values()
+        loss = super().compute_loss(x, y, first, sample_weight, training)
+        # not `super().compute_loss`, which would add regularisation again
+        return loss + sum(self._compile_loss(y, each, sample_weight) for each in others)
 
-    # --- What the model says about itself -----------------------------------------------------
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        """Update the metrics with the prediction."""
+        if self._has_several_heads(y_pred):
+            y_pred = self.combine_heads(y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _has_several_heads(self, y_pred: Any) -> bool:
+        return self._inference is not None and isinstance(y_pred, Mapping)
+
+    def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
+        refuse_wrong_labels(y, self._num_classes, getattr(only(self.loss), "ignore_class", None))
+
+    def _knows_targets(self) -> bool:
+        return self._num_classes is not None and is_sparse(getattr(self, "loss", None))
+
+    # --- What others read -----------------------------------------------------------------------
 
     @property
-    def class_names(self) -> list[str] | None:
-        """The name of each class, or `None`."""
-        return None if self._class_names is None else list(self._class_names)
-
-    @class_names.setter
-    def class_names(self, names: Sequence[str] | None) -> None:
-        self._class_names = check_class_names(names, self._num_classes)
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
+        """The maps of the levels."""
+        return dict(self._levels)
 
     @property
-    def evaluation_transform(self) -> dict[str, Any] | None:
-        """How images are prepared for the model, as keyword arguments of that transform."""
-        return None if self._evaluation_transform is None else dict(self._evaluation_transform)
+    def pyramid_level_inputs(self) -> dict[str, str]:
+        """The names of the layers whose outputs are the levels."""
+        return {level: x._keras_history.operation.name for level, x in self._levels.items()}
 
-    @evaluation_transform.setter
-    def evaluation_transform(self, transform: Mapping[str, Any] | None) -> None:
-        checked = check_transform(transform, self._transform_keys)
-        self._evaluation_transform = None if checked is None else tuple(checked.items())
+    @property
+    def assignments(self) -> dict[str, list[keras.KerasTensor]]:
+        """The cluster assignments after each block, by level; stages with clusters only."""
+        return {level: list(made) for level, made in self._assignments.items()}
+
+    @property
+    def hidden_dims(self) -> list[int]:
+        """Channels of the levels."""
+        return [level.shape[-1] for level in self._levels.values()]
+
+    @property
+    def embedding_dims(self) -> list[int]:
+        """Channels of the levels, under the name that KerasCV reads."""
+        return self.hidden_dims
 
     @property
     def include_preprocessing(self) -> bool:
         """Whether the model takes RGB in 0..255 and normalises it."""
-        return getattr(self.backbone, "include_preprocessing", True)
+        return self._config["include_preprocessing"]
 
-    # --- What a file keeps ----------------------------------------------------------------------
+    @property
+    def image_shape(self) -> tuple:
+        """(height, width, channels) of the input, `None` where any."""
+        return self._config["input_shape"]
 
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Save the model as a `.keras` file, as `keras.Model.save` does.
+    @property
+    def stage_names(self) -> list[str]:
+        """The levels, in order."""
+        return list(self._levels)
 
-        Args:
-            filepath: str or Path. Where to save the model; ends in ".keras".
-            *args: As for `keras.Model.save`.
-            **kwargs: As for `keras.Model.save`.
-
-        Raises:
-            ValueError: If the path ends in ".h5" or ".hdf5". Training can't be resumed from a whole
-                model in that legacy format.
-        """
-        refuse_hdf5(filepath)
-        super().save(filepath, *args, **kwargs)
-
-    def get_compile_config(self) -> dict:
-        """Return the arguments of `compile`, and which weights the optimizer doesn't decay."""
-        return add_exclusions(self, super().get_compile_config())
-
-    def compile_from_config(self, config: dict) -> None:
-        """Compile the model as the one that was saved."""
-        compile_with_exclusions(self, config)
-
-    def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        # `clone_model` alone gives `call_fn` and symbolic inputs, and makes a plain Functional.
-        symbolic = [isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)]
-        if "call_fn" in kwargs and any(symbolic):
-            name = type(self).__name__
-            raise ValueError(
-                f"`keras.models.clone_model` would make a plain Functional model of this {name}. "
-                "Copy it by `model.from_config(model.get_config())` and `copy.set_weights("
-                "model.get_weights())`."
-            )
-        return super()._run_through_graph(inputs, *args, **kwargs)
-
-    # --- What is checked before the training ----------------------------------------------------
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Train the model, as `keras.Model.fit` does, on data that were checked first.
+    def as_segformer_encoder(self, name: str | None = None) -> SegFormerEncoder:
+        """Return a view for KerasHub's `SegFormerBackbone`, with shared layers.
 
         Args:
-            *args: As for `keras.Model.fit`.
-            **kwargs: As for `keras.Model.fit`.
-
-        Raises:
-            ValueError: If the targets don't fit the model. Of a data set the first batch is
-                checked, and as long as there is nothing in them the next ones.
+            name: str. Name of the view.
         """
-        given = _bind("fit", self, args, kwargs)
-        for callback in keras.tree.flatten(given.get("callbacks")):
-            whole = isinstance(callback, keras.callbacks.ModelCheckpoint)
-            if whole and not callback.save_weights_only:
-                refuse_hdf5(callback.filepath)
-        given = self._check_data(given)
-        validation = given.get("validation_data")
-        if validation is not None:
-            names = ("x", "y", "sample_weight")
-            unpacked = keras.utils.unpack_x_y_sample_weight(validation)
-            checked = self._check_data(dict(zip(names, unpacked, strict=True)))
-            if checked["x"] is not unpacked[0]:  # a generator, of which a batch was drawn
-                given["validation_data"] = checked["x"]
-        return super().fit(**self._prepare_fit(given))
+        return SegFormerEncoder(self, name)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate the model, as `keras.Model.evaluate` does, on data that were checked first.
+    def as_dict_encoder(self, name: str | None = None) -> DictEncoder:
+        """Return a view for KerasHub's `DFineBackbone`, with shared layers.
 
         Args:
-            *args: As for `keras.Model.evaluate`.
-            **kwargs: As for `keras.Model.evaluate`.
-
-        Raises:
-            ValueError: If the targets don't fit the model.
+            name: str. Name of the view.
         """
-        if kwargs.get("_use_cached_eval_dataset"):  # from `fit`, which has checked them
-            return super().evaluate(*args, **kwargs)
-        given = _bind("evaluate", self, args, kwargs)
-        return super().evaluate(**self._check_data(given))
+        return DictEncoder(self, name)
 
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Train the model on one batch, as `keras.Model.train_on_batch` does."""
-        given = _bind("train_on_batch", self, args, kwargs)
-        return super().train_on_batch(**self._prepare_fit(self._check_data(given)))
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor, without weights and tensors."""
+        return {
+            **self._config,
+            **self._shared_config(),
+            "name": self.name,
+            "dtype": serialize_policy(self.dtype_policy, self.layers),
+        }
 
-    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate the model on one batch, as `keras.Model.test_on_batch` does."""
-        given = _bind("test_on_batch", self, args, kwargs)
-        return super().test_on_batch(**self._check_data(given))
+    # --- What a family says about files ---------------------------------------------------------
 
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the outputs for images, as `keras.Model.predict` does.
+    @classmethod
+    def checkpoint_map(cls, config: Mapping[str, Any]) -> weights.KeyMap:
+        """Return where each tensor of an official checkpoint belongs. A family must have it.
 
         Args:
-            x: Images, or batches of them.
-            *args: As for `keras.Model.predict`.
-            **kwargs: As for `keras.Model.predict`.
+            config: dict. Configuration of a model.
 
-        Raises:
-            ValueError: If they are images of 16 bits.
+        Returns:
+            KeyMap. {official key: entry}, one for every weight of the model.
         """
-        refuse_16_bits(only(x))
-        return super().predict(x, *args, **kwargs)
+        raise NotImplementedError
 
-    def _prepare_fit(self, given: dict) -> dict:
-        """Change the arguments of `fit` and `train_on_batch` where a model has a say in them."""
-        return given
-
-    def _check_data(self, given: dict) -> dict:
-        """Check the data among the arguments of a method, and return the arguments to go on with.
-
-        A generator is replaced by one that yields the batches again that were looked at.
-        """
-        x = given.get("x")
-        refuse_16_bits(only(x))
-        if not self._knows_targets():
-            return given
-        if not is_stream(x):
-            self._check_targets(x, given.get("y"), given.get("sample_weight"), is_first=False)
-            return given
-
-        def look(batch: Any) -> bool:
-            images, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            refuse_16_bits(only(images))
-            self._check_targets(images, y, sample_weight, is_first=True)
-            return self._tells_enough(y)
-
-        return {**given, "x": look_at(x, look)}
-
-    def _knows_targets(self) -> bool:
-        """Return whether the model can tell wrong targets from right ones."""
-        return True
-
-    def _tells_enough(self, y: Any) -> bool:
-        """Return whether the targets of a batch show how the others are."""
-        return True
-
-    def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
-        """Raise or warn where data don't fit the model.
+    @classmethod
+    def constant_keys(cls, tensors: Mapping[str, np.ndarray]) -> set[str]:
+        """Return the keys of a file that hold no weights; by default, counters of batches.
 
         Args:
-            x: images.
-            y: targets.
-            sample_weight: weights.
-            is_first: whether they are but the first batch of more.
+            tensors: dict. What a file holds.
         """
+        return {key for key in tensors if key.endswith("num_batches_tracked")}
 
+    @classmethod
+    def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Return the options that a file implies where the caller doesn't choose them.
 
-# --- Files --------------------------------------------------------------------------------------
+        Args:
+            tensors: dict. What a file holds.
+        """
+        return {}
 
+    @classmethod
+    def fresh_keys(
+        cls, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any], source: str
+    ) -> set[str]:
+        """Return keys whose weights start fresh because the caller chose other options, and warn.
 
-def refuse_hdf5(path: Any) -> None:
-    """Raise where a whole model is to be saved in Keras's legacy format."""
-    if str(path).lower().endswith((".h5", ".hdf5")):
-        raise ValueError(
-            "A whole model is saved in a file that ends in .keras; training can't be resumed from "
-            "the legacy HDF5 format. `save_weights` saves the weights alone, in .weights.h5. "
-            f"Received: {str(path)!r}"
-        )
+        Args:
+            tensors: dict. What a file holds.
+            config: dict. Configuration of the model.
+            source: str. Name of the file, for the warning.
+        """
+        return set()
 
+    @classmethod
+    def fits(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
+        """Return how well a released file fits the options of a model.
 
-def add_exclusions(model: keras.Model, config: dict | None) -> dict | None:
-    """Return a model's compile configuration and which of its weights aren't decayed.
+        Args:
+            file: ReleasedFile. A file of the right variant and task.
+            options: dict. The options, `None` where the caller chose nothing.
 
-    Args:
-        model: keras.Model. Compiled or not.
-        config: dict. What Keras's own `get_compile_config` returned.
-    """
-    if not config:
-        return config
-    return {
-        **config,
-        "auto_scale_loss": _is_loss_scaled(model.optimizer),
-        "weight_decay_exclusions": _exclusions(model.optimizer, model.variables),
-    }
+        Returns:
+            int. 0 for a file with these options, 1 for one to start from, `None` for one that
+            doesn't fit.
+        """
+        return 0 if all(options.get(key) == value for key, value in file.options.items()) else None
 
+    @classmethod
+    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any]:
+        """Return the options that the keys of a file show, by which `convert` finds the variant.
 
-def compile_with_exclusions(model: keras.Model, config: dict) -> None:
-    """Compile a model with a configuration that `add_exclusions` returned.
+        Args:
+            checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+        """
+        return cls.options_of_file(checkpoint.tensors)
 
-    Args:
-        model: keras.Model. The model.
-        config: dict. The configuration, serialized.
-    """
-    config = dict(config)
-    exclusions = config.pop("weight_decay_exclusions", None)
-    config = keras.saving.deserialize_keras_object(config)
-    if exclusions is not None:
-        variables = model.variables
-        _innermost(config["optimizer"]).exclude_from_weight_decay(
-            var_list=[variables[index] for index in exclusions["variables"]],
-            var_names=exclusions["names"],
-        )
-    model.compile(**config)
-    if model.built and model.optimizer is not None:
-        model.optimizer.build(model.trainable_variables)
+    @classmethod
+    def released_information(cls, file: weights.ReleasedFile) -> dict[str, Any]:
+        """Return the class names and the evaluation transform of a released classifier.
 
+        Args:
+            file: ReleasedFile. The file.
+        """
+        if file.task != "classification":
+            return {}
+        return {
+            "class_names": [name for _, name in imagenet_classes()],
+            "evaluation_transform": {"image_size": [224, 224], "crop": file.crop},
+        }
 
-def _is_loss_scaled(optimizer: Any) -> bool:
-    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-
-
-def _innermost(optimizer: Any) -> Any:
-    return optimizer.inner_optimizer if _is_loss_scaled(optimizer) else optimizer
-
-
-def _exclusions(optimizer: Any, variables: Sequence[Any]) -> dict | None:
-    """Return what `optimizer.exclude_from_weight_decay` was told, in a form that can be saved."""
-    optimizer = _innermost(optimizer)
-    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
-    listed = getattr(optimizer, "_exclude_from_weight_decay", None) or ()
-    indices = [i for i, v in enumerate(variables) if listed and optimizer._var_key(v) in listed]
-    if pattern is None and not indices:
-        return None
-    return {"names": None if pattern is None else [pattern.pattern], "variables": indices}
-
-
-class GraphPart:
-    """A part of a model's graph that is computed alone.
-
-    `keras.Function` calls each layer with the `training` that it was built with: dropout never
-    drops, and Keras's random layers always change images. A `keras.Model` does as it is told; as an
-    attribute it would have a place of its own in the file, so it is held in this.
-
-    Args:
-        inputs: KerasTensor. Where the part begins.
-        outputs: KerasTensor, or list or dict of them. Where it ends.
-    """
-
-    def __init__(self, inputs: keras.KerasTensor, outputs: Any) -> None:
-        self.model = keras.Model(inputs, outputs)
-
-    def __call__(self, inputs: Any, training: bool = False) -> Any:
-        """Compute the outputs, symbolic ones for a symbolic input."""
-        return self.model(inputs, training=training)
-
-
-# Taken at once, as other libraries wrap these methods.
-SIGNATURES = {
-    name: inspect.signature(getattr(keras.Model, name))
-    for name in ("fit", "evaluate", "train_on_batch", "test_on_batch")
-}
-
-
-def _bind(method: str, model: Any, args: tuple, kwargs: dict) -> dict:
-    """Return the arguments of a call by their names."""
-    bound = SIGNATURES[method].bind(model, *args, **kwargs).arguments
-    named = dict(list(bound.items())[1:])
-    more = named.pop("kwargs", {})
-    return {**named, **more}
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the names of the family's own options."""
+        return argument_names(cls, Backbone)

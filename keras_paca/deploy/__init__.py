@@ -1,7 +1,6 @@
-"""Leaving Python: checked exports and their metadata, the fused form, quantization, latency."""
+"""Leaving Python: checked exports and their metadata, quantization, latency."""
 
 from keras_paca.deploy.exports import Exported, export
-from keras_paca.deploy.fuse import fuse
 from keras_paca.deploy.latency import benchmark
 from keras_paca.deploy.metadata import read_metadata
 from keras_paca.deploy.quantization import (
@@ -10,6 +9,7 @@ from keras_paca.deploy.quantization import (
     QuantizationReport,
     quantization_report,
 )
+from keras_paca.inference import fuse
 
 __all__ = [
     "Exported",

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_paca.deploy.describe import NORMALISED, input_kind
 from keras_paca.deploy.processes import run
-from keras_paca.deploy.rebuild import precision_of
+from keras_paca.deploy.float32 import precision_of
 
 # The largest ||out - keras|| / ||keras|| of an output, by precision of the file; all others are of
 # integers.

@@ -17,14 +17,14 @@ from keras_paca.deploy.arguments import check_folder, check_model, input_shape, 
 from keras_paca.deploy.describe import PACKAGE, describe
 from keras_paca.deploy.failures import quiet, sentence
 from keras_paca.deploy.formats import SUFFIXES, check_installed, resolve_format
-from keras_paca.deploy.fuse import fuse as fuse_model
 from keras_paca.deploy.images import given_images, received
 from keras_paca.deploy.metadata import FOLDER, JSON, LABELS, write_metadata
 from keras_paca.deploy.processes import NAMES, modules_of, run_on
-from keras_paca.deploy.rebuild import float32_copy, in_float32, precision_of
+from keras_paca.deploy.float32 import float32_copy, in_float32, precision_of
 from keras_paca.deploy.write import QUANTIZED, write
-from keras_paca.layers import PaCaBlock
-from keras_paca.layers.composite import quantized_layers
+from keras_paca.inference import can_fuse
+from keras_paca.inference import fuse as fuse_model
+from keras_paca.layers.policies import quantized_layers
 
 # What stands in the folder of a SavedModel: TensorFlow's and Keras's files, and our metadata.
 SAVED_MODEL = (
@@ -165,8 +165,8 @@ def export(
     suffix = SUFFIXES[format]  # as the converters expect it, where the user's is in capitals
     source = float32_copy(model) if precision_of(model) != "float32" else model
     reference = source
-    if fuse and _fusible(source):
-        source = _fuse_and_centre(source)
+    if fuse and can_fuse(source):
+        source = fuse_model(source)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         beside = Path(folder) / (f"{path.stem}{suffix}" if suffix else path.name)
         arguments = format, shape, quantize, representative_data, source is not reference
@@ -312,29 +312,7 @@ def _batches(model: keras.Model, shape: tuple, check_data: Any) -> list[np.ndarr
     return [images]
 
 
-def _fusible(model: keras.Model) -> bool:
-    """Return whether `fuse` takes the model: it has layers of ours, and none quantized."""
-    ours = any(
-        keras.saving.get_registered_name(type(layer)).startswith(PACKAGE)
-        and hasattr(layer, "fused")
-        for layer in model._flatten_layers()
-    )
-    return ours and not quantized_layers(model)
-
-
 # --- The way there ----------------------------------------------------------------------------
-
-
-def _fuse_and_centre(model: keras.Model) -> keras.Model:
-    """Return a fused copy whose norms needn't look for a mean; see `keras_paca.layers.mean_free`.
-
-    That is for files alone: a model may be trained on, and its inner maps read.
-    """
-    copy = fuse_model(model)
-    for layer in copy._flatten_layers():
-        if isinstance(layer, PaCaBlock):
-            layer.centre()
-    return copy
 
 
 def _write(
@@ -364,7 +342,7 @@ def _write_elsewhere(
     shape: tuple,
     quantize: str | None,
     representative_data: np.ndarray | None,
-    mean_free: bool,
+    fused: bool,
     modules: list[str],
 ) -> None:
     """Save the model and write it in a process whose backend is TensorFlow."""
@@ -382,7 +360,7 @@ def _write_elsewhere(
             "shape": shape,
             "quantize": quantize,
             "representative_data": data,
-            "mean_free": mean_free,
+            "fused": fused,
         }
         script = Path(folder) / "specification.json"
         script.write_text(json.dumps(specification), encoding="utf-8")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_paca.deploy.describe import NORMALISED, RGB, input_kind
-from keras_paca.deploy.rebuild import in_float32
+from keras_paca.deploy.float32 import in_float32
 
 SCALED = 3.0  # no absolute value above it: images in 0..1, in -1..1 or of deviation 1
 

@@ -18,7 +18,7 @@ from keras_paca.deploy.exports import export
 from keras_paca.deploy.formats import RUNTIMES, SUFFIXES
 from keras_paca.deploy.images import given_images
 from keras_paca.deploy.processes import NAMES, modules_of, run_on
-from keras_paca.deploy.rebuild import precision_of
+from keras_paca.deploy.float32 import precision_of
 
 FORMS = (
     ("tf_saved_model", None),

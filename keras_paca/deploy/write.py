@@ -3,7 +3,6 @@
 Called as `python -m keras_paca.deploy.write SPECIFICATION.json`.
 """
 
-import contextlib
 import importlib
 import json
 import sys
@@ -14,10 +13,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from keras_paca.deploy.norms import norms_of_format
 from keras_paca.deploy.write_onnx import write_onnx
-from keras_paca.layers.mean_free import mean_free_norms
 
 QUANTIZED = ("float16", "dynamic", "int8")  # forms of a LiteRT file
 # What stays in float beside int8. A softmax's integers are steps of 1/256, more than the share of a
@@ -42,7 +40,7 @@ def write(
     shape: tuple,
     quantize: str | None = None,
     representative_data: np.ndarray | None = None,
-    mean_free: bool = False,
+    fused: bool = False,
 ) -> None:
     """Write a model's inference to a file, by `Model.export`.
 
@@ -53,20 +51,17 @@ def write(
         shape: of the input, (batch, height, width, channels), `None` where any.
         quantize: `None`, or for LiteRT one of `QUANTIZED`.
         representative_data: images that "int8" learns the ranges from.
-        mean_free: whether the model's blocks are centred, so that norms needn't look for a mean.
-            ONNX has an operator for layer norms as they are.
+        fused: bool. Whether the model is a copy made by `keras_paca.fuse`, which may be changed.
     """
     (entry,) = model.inputs
     signature = [keras.InputSpec(shape=shape, dtype=entry.dtype, name=entry.name)]
-    if format == "onnx":
-        write_onnx(model, path, signature)
-    else:
-        with mean_free_norms() if mean_free else contextlib.nullcontext():
-            if format == "litert":
-                with _norms_by_centring():
-                    _write_litert(model, path, signature, quantize, representative_data)
-            else:
-                model.export(str(path), format=format, input_signature=signature, verbose=False)
+    with norms_of_format(model, format, fused):
+        if format == "onnx":
+            write_onnx(model, path, signature)
+        elif format == "litert":
+            _write_litert(model, path, signature, quantize, representative_data)
+        else:
+            model.export(str(path), format=format, input_signature=signature, verbose=False)
     if format == "openvino":
         _keep_outputs(path)
 
@@ -126,35 +121,6 @@ def _write_int8(model: keras.Model, path: Path, signature: list, images: np.ndar
         path.write_bytes(debugger.get_nondebug_quantized_model())
 
 
-@contextlib.contextmanager
-def _norms_by_centring() -> Iterator[None]:
-    """Have Keras's layer norms traced as y = d / sqrt(mean(d^2) + epsilon), d = x - mean(x).
-
-    Keras's own form takes a pass more over the map, and squares a difference in one operator, for
-    which LiteRT has nothing but a slow kernel in int8.
-    """
-    original = keras.layers.LayerNormalization.call
-
-    def call(self: keras.layers.LayerNormalization, x: Any) -> Any:
-        axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
-        if self.rms_scaling or [axis % x.ndim for axis in axes] != [x.ndim - 1]:
-            return original(self, x)
-        x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-        centred = x - ops.mean(x, axis=-1, keepdims=True)
-        # a product, as the converter makes a squared difference of a square
-        variance = ops.mean(centred * centred, axis=-1, keepdims=True)
-        y = centred * ops.rsqrt(variance + self.epsilon)
-        y = y if self.gamma is None else y * ops.cast(self.gamma, y.dtype)
-        y = y if self.beta is None else y + ops.cast(self.beta, y.dtype)
-        return ops.cast(y, self.compute_dtype)
-
-    keras.layers.LayerNormalization.call = call
-    try:
-        yield
-    finally:
-        keras.layers.LayerNormalization.call = original
-
-
 def _keep_outputs(path: Path) -> None:
     """Drop what OpenVINO's converter takes for outputs: sizes that nothing else reads."""
     import openvino
@@ -190,7 +156,7 @@ def main() -> None:
         tuple(specification["shape"]),
         specification["quantize"],
         None if data is None else np.load(data),
-        specification["mean_free"],
+        specification["fused"],
     )
 
 

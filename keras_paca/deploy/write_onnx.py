@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.deploy.norms import kind_of, make_constant, rewrite_layer_norms
+
 OPSET = 18  # of ONNX, from 2022
 # The first loses the reshape behind a matrix product where height and width are unknown. The second
 # moves transposes away from the convolutions into the residual path, where they are more.
@@ -51,7 +53,7 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
             output_names=list(renamed),
             tensors_to_rename={entry.name: signature[0].name, **renamed},
             opset=OPSET,
-            custom_rewriter=[_layer_norms, _error_functions],
+            custom_rewriter=[rewrite_layer_norms, _error_functions],
         )
     finally:
         optimizers.clear()  # their order counts
@@ -75,67 +77,6 @@ def _unknown_operators(graph: Any) -> set[str]:
     return found
 
 
-def _layer_norms(graph: Any, nodes: list) -> list:
-    """Write as one `LayerNormalization` what `keras.layers.LayerNormalization` computes in twelve.
-
-    Keras: y = x inv + (-mean inv + beta), inv = gamma / sqrt(variance + epsilon).
-    """
-    from tf2onnx.graph_matcher import GraphMatcher, OpTypePattern
-
-    def pattern(op: str, *inputs: Any, name: str | None = None) -> Any:
-        return OpTypePattern(op, name=name, inputs=list(inputs))
-
-    def constant(name: str) -> Any:
-        return OpTypePattern("Const|ConstV2", name=name)
-
-    mean = pattern("Mean", OpTypePattern("*", name="mean_of"), constant("axis"), name="mean")
-    squared = OpTypePattern("*", name="squared_of")
-    squares = pattern("SquaredDifference", squared, pattern("StopGradient", mean))
-    variance = pattern("Mean", squares, constant("variance_axis"))
-    inverse = pattern("Rsqrt", pattern("AddV2|Add", variance, constant("epsilon")))
-    scaled = pattern("Mul", inverse, constant("gamma"))
-    negative = pattern("Neg", OpTypePattern("Mean", name="negative_of"))
-    x = OpTypePattern("*", name="x")
-    for factor in (scaled, inverse):
-        product, centre = pattern("Mul", x, factor), pattern("Mul", negative, factor)
-        for shift in (pattern("AddV2|Add", centre, constant("beta")), centre):
-            norm = pattern("AddV2|Add", product, shift)
-            for match in list(GraphMatcher(norm, allow_reorder=True).match_ops(nodes)):
-                _layer_norm(graph, match.get_op(norm), match)
-    return graph.get_nodes()
-
-
-def _layer_norm(graph: Any, last: Any, match: Any) -> None:
-    """Put one operator in the place of those that end in `last`; leave what isn't quite that."""
-    x, shape = match.get_tensor("x"), graph.get_shape(last.output[0])
-    same = {match.get_tensor(name) for name in ("mean_of", "squared_of")} == {x}
-    same = same and match.get_op("mean") is match.get_op("negative_of")
-    if not same or not shape or shape[-1] < 0:
-        return
-    for name in ("axis", "variance_axis"):
-        axes = np.ravel(match.get_op(name).get_tensor_value())
-        if [axis % len(shape) for axis in axes] != [len(shape) - 1]:
-            return
-    parts = []
-    for name, default in (("gamma", 1.0), ("beta", 0.0)):
-        given = match.get_op(name)
-        value = np.full(shape[-1], default) if given is None else given.get_tensor_value(False)
-        if np.size(value) != shape[-1]:
-            return
-        parts.append(_constant(graph, name, np.reshape(value, -1).astype("float32")))
-    epsilon = float(match.get_op("epsilon").get_tensor_value())
-    kind = _kind(graph, last)
-    graph.remove_node(last.name)
-    graph.make_node(
-        "LayerNormalization",
-        [x, *parts],
-        attr={"axis": -1, "epsilon": epsilon},
-        name=last.name,
-        outputs=last.output,
-        **kind,
-    )
-
-
 def _error_functions(graph: Any, nodes: list) -> list:
     """Write TensorFlow's erfc, which ONNX lacks, as 1 - erf(x), and erfc(-x / c) as 1 + erf(x / c).
 
@@ -150,15 +91,15 @@ def _error_functions(graph: Any, nodes: list) -> list:
     gelu = OpTypePattern("Erfc", inputs=[OpTypePattern("Mul", inputs=[negative, factor])])
     matcher = GraphMatcher(gelu, allow_reorder=True)
     for last in [node for node in nodes if node.type == "Erfc"]:
-        kind = _kind(graph, last)
+        kind = kind_of(graph, last)
         dtype = utils.map_onnx_to_numpy_type(kind["dtypes"][0])
         argument = last.input[0]
         match = matcher.match_op(last)
         if match:
             factors = match.get_op("factor").get_tensor_value(False).astype("float64")
-            divisor = _constant(graph, "divisor", (1 / factors).astype(dtype))
+            divisor = make_constant(graph, "divisor", (1 / factors).astype(dtype))
             argument = graph.make_node("Div", [match.get_tensor("x"), divisor], **kind).output[0]
-        one = _constant(graph, "one", np.array(1, dtype))
+        one = make_constant(graph, "one", np.array(1, dtype))
         graph.remove_node(last.name)
         erf = graph.make_node("Erf", [argument], **kind).output[0]
         kind |= {"name": last.name, "outputs": last.output}
@@ -167,16 +108,3 @@ def _error_functions(graph: Any, nodes: list) -> list:
         else:
             graph.make_node("Sub", [one, erf], **kind)
     return graph.get_nodes()
-
-
-def _kind(graph: Any, node: Any) -> dict:
-    """Return shape and type of a node's output, as `make_node` takes them."""
-    (output,) = node.output
-    return {"shapes": [graph.get_shape(output)], "dtypes": [graph.get_dtype(output)]}
-
-
-def _constant(graph: Any, name: str, value: np.ndarray) -> str:
-    """Add a constant and return its output's name."""
-    from tf2onnx import utils
-
-    return graph.make_const(utils.make_name(name), value).output[0]

@@ -4,39 +4,57 @@ from typing import Any
 
 import keras
 
+from keras_paca import ops
 from keras_paca.arguments import check_positive
-from keras_paca.layers.activation import gelu
-from keras_paca.layers.composite import Composite
+from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.depthwise import DepthwiseConv2D
-from keras_paca.layers.folding import fold_projection, take_weights
 from keras_paca.layers.initializers import linear, pointwise
-from keras_paca.layers.maps import count_patches, flatten_map
-from keras_paca.layers.softmax import logits_policy, stable_softmax
+from keras_paca.layers.policies import exact_dtype, logits_policy
 
 
 def softmax_over_patches(logits: Any) -> Any:
-    """Return the assignment (b, h w, clusters) of logits (b, h, w, clusters), at least float32."""
-    return stable_softmax(flatten_map(logits), axis=1)
+    """Return the assignment (b, h w, clusters) of logits (b, h, w, clusters), at least float32.
+
+    Args:
+        logits: Tensor (b, h, w, clusters).
+
+    Example:
+    >>> softmax_over_patches(keras.ops.zeros((1, 1, 4, 1))).flatten().tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    return ops.stable_softmax(ops.flatten_map(logits), axis=1)
 
 
-def assignment_spec(map_shape: tuple, clusters: int, compute_dtype: str) -> keras.KerasTensor:
-    """Return the symbolic assignment of a map."""
-    return keras.KerasTensor(
-        (map_shape[0], count_patches(map_shape), clusters),
-        dtype=keras.backend.result_type(compute_dtype, "float32"),
-    )
+def assignment_spec(map_shape: tuple, clusters: int, policy: Any) -> keras.KerasTensor:
+    """Return the symbolic assignment of a map, which is float32 under a mixed policy.
+
+    Args:
+        map_shape: tuple. (batch, height, width, channels).
+        clusters: int. Number of clusters.
+        policy: DTypePolicy. The policy of the layer that makes it.
+    """
+    shape = (map_shape[0], ops.count_patches(map_shape), clusters)
+    return keras.KerasTensor(shape, dtype=exact_dtype(policy))
 
 
-class _Clustering(Composite):
-    """What the clusterings share: a network of their own to logits, then a softmax over patches."""
+class Clustering(BaseLayer):
+    """Base class of the clusterings: a network to one logit per cluster, a softmax over patches.
+
+    Subclasses make the network in `build` and apply it in `compute_logits`.
+
+    Args:
+        clusters: int. Number of clusters.
+        **kwargs: As for `keras.layers.Layer`.
+    """
 
     def __init__(self, clusters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.clusters = check_positive("clusters", clusters)
 
-    def of_projection(self) -> dict[str, Any]:
-        """Return the arguments `name` and `dtype` of the layer that makes the logits."""
-        return self.inner("projection", logits_policy(self.dtype_policy))
+    def make_projection(self, make: Any, use_bias: bool = False) -> keras.layers.Layer:
+        """Return the last layer, which makes the logits."""
+        dtype = logits_policy(self.dtype_policy)
+        return self.make(make, "projection", self.clusters, use_bias=use_bias, dtype=dtype)
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""
@@ -48,137 +66,121 @@ class _Clustering(Composite):
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return (batch, height x width, clusters)."""
-        return (input_shape[0], count_patches(input_shape), self.clusters)
+        return (input_shape[0], ops.count_patches(input_shape), self.clusters)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """Return the symbolic assignment, float32 under a mixed policy."""
-        return assignment_spec(inputs.shape, self.clusters, self.compute_dtype)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "clusters": self.clusters}
+        """Return the symbolic assignment."""
+        return assignment_spec(inputs.shape, self.clusters, self.dtype_policy)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class ConvClustering(_Clustering):
+class ConvClustering(Clustering):
     """Cluster assignment by convolutions: softmax_patches(W3 GELU(W2 GELU(DWConv_kxk(x)))).
 
     Args:
-        clusters: number of clusters.
-        kernel_size: side of the depthwise convolution, odd.
+        clusters: int. Number of clusters.
+        kernel_size: int. Side of the depthwise convolution's kernel, odd.
+        **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels), float.
-    Output shape: (batch, height x width, clusters), float32 or wider; sums to 1 over the patches.
+    Output shape: (batch, height x width, clusters), float32 or wider. Each cluster sums to 1 over
+    the patches.
 
     Raises:
-        ValueError: if `clusters` is not positive or `kernel_size` not odd.
+        ValueError: If `clusters` is not positive or `kernel_size` is not odd.
 
     Source: PaCa-ViT (Grainger et al., CVPR 2023), onsite convolutional clustering.
+
+    Example:
+    >>> tuple(ConvClustering(3)(keras.ops.ones((1, 5, 7, 8))).shape)
+    (1, 35, 3)
     """
 
     def __init__(self, clusters: int, kernel_size: int = 7, **kwargs: Any) -> None:
         super().__init__(clusters, **kwargs)
         self.kernel_size = kernel_size
-        self.depthwise = DepthwiseConv2D(kernel_size, name="depthwise", dtype=self.dtype_policy)
+        self.depthwise = self.make(DepthwiseConv2D, "depthwise", kernel_size)
 
     def build(self, input_shape: tuple) -> None:
         """Build the three convolutions."""
         self.depthwise.build(input_shape)
-        self.pointwise = pointwise(input_shape[-1], **self.inner("pointwise"))
+        self.pointwise = self.make(pointwise, "pointwise", input_shape[-1])
         self.pointwise.build(input_shape)
-        self.projection = pointwise(
-            self.clusters,
-            use_bias=False,
-            **self.of_projection(),
-        )
+        self.projection = self.make_projection(pointwise)
         self.projection.build(input_shape)
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""
-        hidden = gelu(self.depthwise(inputs))
-        hidden = gelu(self.pointwise(hidden))
+        hidden = ops.gelu(self.depthwise(inputs))
+        hidden = ops.gelu(self.pointwise(hidden))
         return self.projection(hidden)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "kernel_size": self.kernel_size}
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class MLPClustering(_Clustering):
+class MLPClustering(Clustering):
     """Cluster assignment patch by patch: softmax_patches(W2 GELU(W1 x + b1) + b2).
 
     Args:
-        clusters: number of clusters.
-        mlp_ratio: width of the hidden layer over the channels of the input.
-        fused: whether b2 is left out, as `keras_paca.fuse` does: it is the same for all patches,
-            and so the softmax over them drops it.
+        clusters: int. Number of clusters.
+        mlp_ratio: float. Width of the hidden layer over the channels of the input.
+        **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels), float.
-    Output shape: (batch, height x width, clusters), float32 or wider; sums to 1 over the patches.
+    Output shape: (batch, height x width, clusters), float32 or wider. Each cluster sums to 1 over
+    the patches.
 
     Raises:
-        ValueError: if `clusters` is not positive.
+        ValueError: If `clusters` is not positive.
 
     Source: PaCa-ViT (Grainger et al., CVPR 2023), onsite clustering by an MLP.
+
+    Example:
+    >>> tuple(MLPClustering(3)(keras.ops.ones((1, 5, 7, 8))).shape)
+    (1, 35, 3)
     """
 
-    def __init__(
-        self, clusters: int, mlp_ratio: float = 4.0, fused: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, clusters: int, mlp_ratio: float = 4.0, **kwargs: Any) -> None:
         super().__init__(clusters, **kwargs)
         self.mlp_ratio = mlp_ratio
-        self.fused = fused
 
     def build(self, input_shape: tuple) -> None:
         """Build the two projections."""
         hidden = int(input_shape[-1] * self.mlp_ratio)
-        self.hidden_dense = linear(hidden, **self.inner("hidden"))
+        self.hidden_dense = self.make(linear, "hidden", hidden)
         self.hidden_dense.build(input_shape)
-        self.projection = linear(
-            self.clusters,
-            use_bias=not self.fused,
-            **self.of_projection(),
-        )
+        self.projection = self.make_projection(linear, use_bias=True)
         self.projection.build((*input_shape[:-1], hidden))
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""
-        return self.projection(gelu(self.hidden_dense(inputs)))
-
-    def fold(self, source: "MLPClustering") -> None:
-        """Take the weights of an unfused layer."""
-        take_weights(self.hidden_dense, source.hidden_dense)
-        fold_projection(self.projection, source.projection)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "mlp_ratio": self.mlp_ratio, "fused": self.fused}
+        return self.projection(ops.gelu(self.hidden_dense(inputs)))
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class LinearClustering(_Clustering):
+class LinearClustering(Clustering):
     """Cluster assignment by one projection: softmax_patches(W x).
 
     Args:
-        clusters: number of clusters.
+        clusters: int. Number of clusters.
+        **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels), float.
-    Output shape: (batch, height x width, clusters), float32 or wider; sums to 1 over the patches.
+    Output shape: (batch, height x width, clusters), float32 or wider. Each cluster sums to 1 over
+    the patches.
 
     Raises:
-        ValueError: if `clusters` is not positive.
+        ValueError: If `clusters` is not positive.
 
-    Source: the official PaCa-ViT code; not in the paper.
+    Source: the official PaCa-ViT code; it is not in the paper.
+
+    Example:
+    >>> tuple(LinearClustering(3)(keras.ops.ones((1, 5, 7, 8))).shape)
+    (1, 35, 3)
     """
 
     def build(self, input_shape: tuple) -> None:
         """Build the projection."""
-        self.projection = linear(
-            self.clusters,
-            use_bias=False,
-            **self.of_projection(),
-        )
+        self.projection = self.make_projection(linear)
         self.projection.build(input_shape)
 
     def compute_logits(self, inputs: Any) -> Any:

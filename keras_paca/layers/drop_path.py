@@ -13,15 +13,21 @@ class DropPath(keras.layers.Layer):
     Identity outside training.
 
     Args:
-        rate: probability of dropping a sample's branch, 0 <= rate < 1.
-        seed: integer, or `None` for a random one.
+        rate: float. Probability with which the branch of a sample is dropped, 0 <= rate < 1.
+        seed: int. Seed of the draws, or `None` for a random one.
+        **kwargs: As for `keras.layers.Layer`.
 
-    Input shape: (batch, ...). Output shape: the same.
+    Input shape: (batch, ...).
+    Output shape: The same.
 
     Raises:
-        ValueError: if `rate` lies outside [0, 1).
+        ValueError: If `rate` lies outside [0, 1).
 
     Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
+
+    Example:
+    >>> float(ops.sum(DropPath(0.5)(ops.ones((4, 2)))))
+    8.0
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:

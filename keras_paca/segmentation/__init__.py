@@ -10,7 +10,7 @@ from keras_paca.segmentation.heads import (
     UPerHead,
 )
 from keras_paca.segmentation.metrics import MeanIoU
-from keras_paca.segmentation.paca import (
+from keras_paca.segmentation.variants import (
     PaCaBaseSegmenter,
     PaCaSmallSegmenter,
     PaCaTinySegmenter,

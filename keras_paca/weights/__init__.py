@@ -6,6 +6,7 @@ from keras_paca.weights.keras_file import read_keras_config
 from keras_paca.weights.loader import (
     Entry,
     KeyMap,
+    expected_shapes,
     load_keras,
     load_official,
     model_variables,
@@ -20,6 +21,7 @@ __all__ = [
     "Entry",
     "KeyMap",
     "ReleasedFile",
+    "expected_shapes",
     "fetch",
     "load_keras",
     "load_official",

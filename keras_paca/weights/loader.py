@@ -153,6 +153,31 @@ def load_keras(
             variable.assign(_assignable(arrays[key], variable))
 
 
+def expected_shapes(
+    model: Any, key_map: Mapping[str, Entry] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a file for a model must have.
+
+    Args:
+        model: keras.Model. A functional model.
+        key_map: dict. {official key: where it belongs}, for an official file. By default, the keys
+            and shapes are those of a saved Keras model.
+
+    Example:
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+    >>> expected_shapes(model)
+    {'dense/0': (4, 2), 'dense/1': (2,)}
+    """
+    if key_map is None:
+        return {key: tuple(variable.shape) for key, variable in keras_keys(model).items()}
+    variables = model_variables(model)
+    return {
+        key: tuple(LAYOUTS[entry.layout].official(variables[entry.path].shape))
+        for key, entry in key_map.items()
+    }
+
+
 def keras_keys(model: Any) -> dict[str, Any]:
     """Return a model's weights by the keys that `read_keras_file` gives to saved ones."""
     counts: dict[str, int] = {}

@@ -6,8 +6,10 @@ segmentation files hold are those of the official configurations.
 
 import csv
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
+from typing import Any
 
 URL = "https://github.com/iVMCL/PaCaViT/releases/download/pacavit/"
 LICENCE = "code MIT; no statement on the weights; the data set's terms apply"
@@ -36,6 +38,9 @@ class ReleasedFile:
         verified: whether the README links this file in this row; else its name was derived.
         note: what to know of the file, "" for nothing.
         licence: what is known of the licence.
+        family: the name of the family of backbones.
+        options: the family's options of the model in the file.
+        folder: the address of the folder in which the authors publish the file.
     """
 
     file: str
@@ -54,11 +59,14 @@ class ReleasedFile:
     verified: bool
     note: str
     licence: str = LICENCE
+    family: str = "paca_vit"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    folder: str = URL
 
     @property
     def url(self) -> str:
         """Where the authors publish the file."""
-        return URL + self.file
+        return self.folder + self.file
 
     @property
     def variant(self) -> str:
@@ -96,4 +104,9 @@ def _parse(row: dict[str, str]) -> ReleasedFile:
         interpolation=row["interpolation"] or None,
         verified=row["verified"] == "yes",
         note=row["note"],
+        options={
+            "clustering": row["clustering"],
+            "clusters": integers(row["clusters"]),
+            "cluster_every": 1 if row["blockwise"] == "yes" else None,
+        },
     )

@@ -1,4 +1,23 @@
-"""Recomputing part of a network in the backward pass, rather than holding what it computed."""
+"""Recomputation: the backward pass computes part of a network again rather than hold its results.
+
+What training recomputes is decided here. `remat=True` recomputes whole blocks. Otherwise
+`recompute_activations=True`, the default, recomputes what is cheap for the memory it takes:
+
+| operation                                       | TensorFlow | JAX | PyTorch |
+| ----------------------------------------------- | ---------- | --- | ------- |
+| "activation": GELU and dropout in the feed-forward network | yes | yes | yes |
+| "depthwise": the depthwise convolution before it | yes       | yes | no, it is too slow there |
+| "attention": the weights of attention           | yes        | yes | its kernel holds none |
+
+Measured by `python benchmarks/ops.py recompute`.
+
+| backend    | form                                      | why |
+| ---------- | ----------------------------------------- | --- |
+| TensorFlow | `keras.remat`                             | |
+| JAX        | a gradient of its own that depends on the incoming one | XLA for CPUs drops the \
+barrier of `jax.checkpoint` and computes both passes at once |
+| PyTorch    | `keras.remat`                             | |
+"""
 
 import collections
 import contextlib
@@ -12,19 +31,47 @@ from keras import ops
 _state = threading.local()
 
 
+def is_recomputed(operation: str) -> bool:
+    """Return whether training on this backend recomputes an operation; see the table above.
+
+    Args:
+        operation: str. "activation", "depthwise" or "attention".
+
+    Raises:
+        ValueError: If there is no such operation.
+
+    Example:
+    >>> is_recomputed("activation")
+    True
+    """
+    if operation not in ("activation", "depthwise", "attention"):
+        raise ValueError(
+            '`operation` must be "activation", "depthwise" or "attention". '
+            f"Received: operation={operation!r}"
+        )
+    return operation == "activation" or keras.backend.backend() != "torch"
+
+
 def recompute(
     layers: Iterable[keras.layers.Layer], function: Callable[..., Any], *inputs: Any
 ) -> Any:
-    """Return `function(*inputs)`, of which the backward pass holds `inputs` alone.
+    """Return `function(*inputs)`, for whose gradient only `inputs` are held in memory.
 
-    What the gradient needs in between is computed again when it is needed, from the same
-    variables and the same random draws. Inside a function that is recomputed already nothing
-    more is.
+    The backward pass calls the function again, with the same variables and the same random
+    numbers. Inside a function that is recomputed, further calls of `recompute` only call theirs.
 
     Args:
-        layers: all that `function` calls, built.
-        function: from the tensors `inputs`, floating ones, to a tensor or a tuple of them.
-        inputs: tensors.
+        layers: Iterable of layers. All layers that the function calls, built.
+        function: Callable. It takes the tensors `inputs` and returns a tensor or a tuple of tensors.
+        *inputs: Tensors of a floating dtype.
+
+    Returns:
+        What the function returns.
+
+    Example:
+    >>> from keras import ops
+    >>> float(recompute([], ops.square, ops.array(3.0)))
+    9.0
     """
     # `keras.RematScope` fails in TensorFlow's graphs and in JAX's training loop. Here the states of
     # the random generators go in as values, with all other variables, so that both passes draw

@@ -1,4 +1,4 @@
-"""A model made again of its configuration, with something changed in it."""
+"""Models of 16-bit policies as copies that compute in float32, for exports."""
 
 import contextlib
 import re
@@ -8,40 +8,10 @@ from typing import Any
 import keras
 
 from keras_paca.deploy.failures import sentence
-from keras_paca.layers.folding import take_weights
+from keras_paca.inference.rebuild import rebuild
 
 HALF = re.compile(r"(mixed_)?b?float16")  # in names of dtypes and policies
 
-
-def rebuild(model: keras.Model, config: dict) -> keras.Model:
-    """Return a model of a changed configuration with the weights of the model it is from.
-
-    Args:
-        model: keras.Model. The model whose weights are copied. Classes that aren't registered
-            are looked for in it.
-        config: dict. What `serialize_keras_object` returned for it, changed.
-
-    Returns:
-        keras.Model. A new model, not compiled.
-    """
-    classes = {type(layer) for layer in model._flatten_layers()}
-    unregistered = {
-        cls.__name__: cls
-        for cls in classes
-        if ">" not in keras.saving.get_registered_name(cls) and not _is_of_keras(cls)
-    }
-    config = {key: value for key, value in config.items() if key != "compile_config"}
-    # What is in memory already runs as safely as it did, a `Lambda` too.
-    copy = keras.saving.deserialize_keras_object(config, unregistered, safe_mode=False)
-    take_weights(copy, model)
-    return copy
-
-
-def _is_of_keras(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == "keras"
-
-
-# --- In float32 -------------------------------------------------------------------------------
 
 
 def precision_of(model: keras.Model) -> str:

@@ -1,25 +1,29 @@
-"""Layers made of layers, some of which may be quantized: how their configurations say which."""
+"""The dtype policies of layers inside layers, some of which may be quantized."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 
-from keras_paca.layers.nested import NestedLayer
-
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
     """The policies of the quantized layers inside a layer or a model.
 
-    Keys are paths from there, such as "attention/query", without the name of the owner and of what
-    is around it: those may change between saving and loading.
+    Keys are paths from there, such as "attention/query". They don't begin with the name of the
+    layer or model itself, which may change between saving and loading.
 
     Args:
-        default_policy: policy of all other layers inside, and of the owner.
-        policy_map: {path: policy}.
-        quantization_configs: {path: `keras.quantizers.QuantizationConfig`}, for the quantizers
+        default_policy: DTypePolicy. The policy of all other layers inside, and of the layer or
+            model itself.
+        policy_map: dict. {path: policy}.
+        quantization_configs: dict. {path: `keras.quantizers.QuantizationConfig`}, for the quantizers
             and block sizes that policies don't tell.
+
+    Example:
+    >>> policies = InnerDTypePolicyMap("float32", {"query": "int8_from_float32"})
+    >>> policies["query"].name, policies.default_policy.name
+    ('int8_from_float32', 'float32')
     """
 
     def __init__(
@@ -38,7 +42,7 @@ class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "InnerDTypePolicyMap":
-        """Return the map of a configuration."""
+        """Return the policies of a configuration."""
         configs = keras.saving.deserialize_keras_object(
             config["quantization_configs"], custom_objects=custom_objects
         )
@@ -46,19 +50,53 @@ class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
 
 
 def default_policy(policy: Any) -> Any:
-    """Return the policy of a layer itself that was given `policy` for all that is inside."""
+    """Return the policy of a layer itself, where `policy` also tells those of layers inside.
+
+    Args:
+        policy: DTypePolicy. The policy that the layer was given.
+    """
     return policy.default_policy if isinstance(policy, InnerDTypePolicyMap) else policy
 
 
-def inner(policy: Any, path: str, dtype: Any = None) -> dict[str, Any]:
-    """Return the arguments `name` and `dtype` of a layer made inside another.
-
-    Where it is quantized on its own, they include its `quantization_config`.
+def logits_policy(policy: Any) -> Any:
+    """Return the policy of a layer whose outputs go into a softmax: float32 instead of float16.
 
     Args:
-        policy: the policy that the other was given.
-        path: of the new layer inside the other; ends in its name.
-        dtype: policy where it isn't quantized, by default the other's own.
+        policy: DTypePolicy. The policy of the layer around it.
+
+    Example:
+    >>> logits_policy(keras.dtype_policies.get("mixed_float16"))
+    'float32'
+    """
+    return "float32" if policy.compute_dtype == "float16" else policy
+
+
+def exact_dtype(policy: Any) -> str:
+    """Return the dtype of sums and norms under a policy: float32, or the policy's where wider.
+
+    Args:
+        policy: DTypePolicy. The policy of the layer or model around them.
+
+    Example:
+    >>> exact_dtype(keras.dtype_policies.get("bfloat16"))
+    'float32'
+    """
+    return keras.backend.result_type(policy.compute_dtype, "float32")
+
+
+def policy_inside(policy: Any, path: str, dtype: Any = None) -> dict[str, Any]:
+    """Return the arguments `name` and `dtype` of a layer inside another layer or a model.
+
+    Where that layer is quantized, they include its `quantization_config`.
+
+    Args:
+        policy: DTypePolicy. The policy that the layer or model around it was given.
+        path: str. Path of the layer inside. It ends in the layer's name.
+        dtype: Dtype or policy of the layer unless it is quantized. By default, that around it.
+
+    Example:
+    >>> policy_inside(keras.dtype_policies.get("float32"), "attention/query")["name"]
+    'query'
     """
     arguments = {"name": path.rsplit("/", 1)[-1], "dtype": dtype or default_policy(policy)}
     if not isinstance(policy, InnerDTypePolicyMap):
@@ -78,22 +116,23 @@ def inner(policy: Any, path: str, dtype: Any = None) -> dict[str, Any]:
 
 
 def serialize_policy(policy: Any, layers: Iterable[keras.layers.Layer]) -> dict:
-    """Return what a configuration holds as an owner's `dtype`, for `inner` to take apart.
+    """Return the `dtype` in the configuration of a layer or model with layers inside.
 
     Args:
-        policy: the owner's own.
-        layers: the layers inside it.
+        policy: DTypePolicy. Its own policy.
+        layers: Iterable of layers. The layers inside.
 
     Returns:
-        An `InnerDTypePolicyMap` where any layer inside is quantized, else `policy`, serialised.
+        dict. A serialized `InnerDTypePolicyMap` where a layer inside is quantized; otherwise the
+        serialized policy.
     """
     quantized = {} if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else _find(layers)
     if not quantized:
         return keras.dtype_policies.serialize(policy)
     policies = {path: layer.dtype_policy for path, layer in quantized.items()}
     configs = {path: getattr(x, "quantization_config", None) for path, x in quantized.items()}
-    # Not by Keras, which takes two objects in a file for one if they have the same `id`: this one
-    # doesn't live on, and the next gets its place in memory.
+    # Keras would serialize two objects of the same `id` as one. This object is deleted at the end of
+    # this function, and the next one may get its place in memory.
     return {
         "module": InnerDTypePolicyMap.__module__,
         "class_name": InnerDTypePolicyMap.__name__,
@@ -103,7 +142,17 @@ def serialize_policy(policy: Any, layers: Iterable[keras.layers.Layer]) -> dict:
 
 
 def quantized_layers(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Return the quantized layers inside a layer or a model."""
+    """Return the quantized layers inside a layer or a model, itself included.
+
+    Args:
+        owner: Layer or model.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+    >>> model.quantize("int8")
+    >>> [layer.name for layer in quantized_layers(model)]
+    ['dense']
+    """
     return [layer for layer in owner._flatten_layers() if layer.quantization_mode is not None]
 
 
@@ -116,25 +165,3 @@ def _find(layers: Iterable[keras.layers.Layer]) -> dict[str, keras.layers.Layer]
         inside = _find(layer._flatten_layers(include_self=False, recursive=False))
         found.update({f"{layer.name}/{path}": value for path, value in inside.items()})
     return found
-
-
-class Composite(NestedLayer):
-    """A layer that makes layers inside, each with `**self.inner(name)` and kept by itself.
-
-    Its configuration tells which of them are quantized, so that a quantized model loads again;
-    that of an ordinary one is as always.
-    """
-
-    def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
-        given = keras.dtype_policies.get(dtype)
-        super().__init__(dtype=default_policy(given), **kwargs)
-        self._given_policy = given
-
-    def inner(self, name: str, dtype: Any = None) -> dict[str, Any]:
-        """Return the arguments `name` and `dtype` of a layer made inside; see `inner`."""
-        return inner(self._given_policy, name, dtype)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        inside = self._flatten_layers(include_self=False, recursive=False)
-        return {**super().get_config(), "dtype": serialize_policy(self.dtype_policy, inside)}

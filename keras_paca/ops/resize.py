@@ -1,53 +1,31 @@
-"""Between feature maps (b, height, width, c) and patches (b, height x width, c)."""
+"""Bilinear resizing and adaptive pooling of feature maps, as matrix products.
 
-import math
+`keras.ops.image.resize` takes neither sizes that are known only when the graph runs nor
+`align_corners`. These take both, and are differentiable on every backend.
+"""
+
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 
-def count_patches(map_shape: tuple) -> int | None:
-    """Return height x width of a map's shape, `None` where either is unknown."""
-    height, width = map_shape[1], map_shape[2]
-    return None if height is None or width is None else height * width
-
-
-def flatten_map(inputs: Any) -> Any:
-    """Return the patches (b, h x w, c) of a map (b, h, w, c), rows before columns."""
-    patches = count_patches(inputs.shape)
-    if patches is None:
-        return ops.reshape(inputs, (ops.shape(inputs)[0], -1, inputs.shape[-1]))
-    return ops.reshape(inputs, (-1, patches, inputs.shape[-1]))
-
-
-def unflatten_patches(patches: Any, like: Any) -> Any:
-    """Return patches (b, h x w, c) as a map (b, h, w, c) of the size of the map `like`."""
-    height, width = like.shape[1], like.shape[2]
-    if height is None or width is None:
-        batch, height, width, _ = ops.shape(like)
-        return ops.reshape(patches, (batch, height, width, patches.shape[-1]))
-    return ops.reshape(patches, (-1, height, width, patches.shape[-1]))
-
-
-def halve(size: int | None) -> int | None:
-    """Return the output side of a 3 x 3 convolution of stride 2 padded by one row on both sides."""
-    return None if size is None else math.ceil(size / 2)
-
-
 def resize_bilinear(inputs: Any, size: tuple, align_corners: bool = False) -> Any:
-    """Resize a map bilinearly, without antialias, as two matrix products.
-
-    `keras.ops.image.resize` takes neither sizes that are known only when the graph runs nor
-    `align_corners`; this takes both and is differentiable on every backend.
+    """Resize a map bilinearly, without antialias.
 
     Args:
-        inputs: map (b, h, w, c).
-        size: the new (height, width); integers, or scalar tensors where unknown before the run.
-        align_corners: whether the outer pixel centres stay fixed; else half-pixel centres.
+        inputs: Tensor (b, h, w, c).
+        size: tuple. The new (height, width): integers, or scalar tensors where they are known
+            only when the graph runs.
+        align_corners: bool. Whether the centres of the outer pixels stay where they are;
+            otherwise pixels have half-pixel centres.
 
     Returns:
-        The map (b, height, width, c) in the type of `inputs`.
+        Tensor (b, height, width, c), of the dtype of `inputs`.
+
+    Example:
+    >>> resize_bilinear(ops.reshape(ops.array([0.0, 1.0]), (1, 1, 2, 1)), (1, 4)).flatten().tolist()
+    [0.0, 0.25, 0.75, 1.0]
     """
     rows = _interpolation_matrix(ops.shape(inputs)[1], size[0], align_corners)  # (height, h)
     columns = _interpolation_matrix(ops.shape(inputs)[2], size[1], align_corners)  # (width, w)
@@ -75,14 +53,18 @@ def _interpolation_matrix(old: Any, new: Any, align_corners: bool) -> Any:
 
 
 def resize_like(inputs: Any, like: Any) -> Any:
-    """Resize a map bilinearly, half-pixel centres and no antialias, to the sides of another.
+    """Resize a map bilinearly to the sides of another, with half-pixel centres, no antialias.
 
     Args:
-        inputs: map (b, h, w, c).
-        like: map (b, height, width, any).
+        inputs: Tensor (b, h, w, c).
+        like: Tensor (b, height, width, any).
 
     Returns:
-        The map (b, height, width, c) in the type of `inputs`.
+        Tensor (b, height, width, c), of the dtype of `inputs`.
+
+    Example:
+    >>> tuple(resize_like(ops.ones((1, 2, 3, 4)), ops.ones((1, 5, 7, 1))).shape)
+    (1, 5, 7, 4)
     """
     old, new = tuple(inputs.shape[1:3]), tuple(like.shape[1:3])
     if None in (*old, *new):
@@ -97,14 +79,18 @@ def resize_like(inputs: Any, like: Any) -> Any:
 def average_pool_to(inputs: Any, side: int) -> Any:
     """Average a map over a grid of `side` x `side` bins, as PyTorch's adaptive pooling does.
 
-    Bin i holds the rows from floor(i h / side) to ceil((i + 1) h / side), and so for columns.
+    Bin i holds the rows from floor(i h / side) to ceil((i + 1) h / side), and likewise the columns.
 
     Args:
-        inputs: map (b, h, w, c), of any size, smaller than the grid too.
-        side: bins per side.
+        inputs: Tensor (b, h, w, c). Its sides may be smaller than the grid's.
+        side: int. Number of bins per side.
 
     Returns:
-        The map (b, side, side, c) in the type of `inputs`.
+        Tensor (b, side, side, c), of the dtype of `inputs`.
+
+    Example:
+    >>> tuple(average_pool_to(ops.ones((1, 7, 5, 4)), 3).shape)
+    (1, 3, 3, 4)
     """
     rows = _bin_matrix(ops.shape(inputs)[1], side)  # (side, h)
     columns = _bin_matrix(ops.shape(inputs)[2], side)  # (side, w)

@@ -1,0 +1,141 @@
+"""Converting files of weights between the official format and Keras's, for every family."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_paca import weights
+from keras_paca.arguments import complete
+from keras_paca.backbones.base import Backbone
+from keras_paca.backbones.loading import CLASSIFICATION, information_of, load_weights
+from keras_paca.backbones.variants import Variant
+
+
+def convert(source: str | Path, target: str | Path) -> None:
+    """Convert a file of weights.
+
+    Args:
+        source: str or Path. An official `.pth`, a `.safetensors`, `.weights.h5` or `.keras` of a
+            variant of any family. Of a detector or segmenter the backbone is converted, unless the
+            target is a `.safetensors`, which keeps all official tensors.
+        target: str or Path. `.safetensors` (official keys and layouts), `.weights.h5` or `.keras`. A
+            file that exists is replaced.
+
+    Raises:
+        FileNotFoundError: If there is no such source, or no directory for the target.
+        ValueError: If the source is none of these, or fits no variant.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix not in (".safetensors", ".keras") and not target.name.endswith(".weights.h5"):
+        raise ValueError(
+            "The target must be a .safetensors, .weights.h5 or .keras. "
+            f"Received: {str(target)!r}"
+        )
+    if not target.absolute().parent.is_dir() or target.is_dir():
+        raise FileNotFoundError(
+            "The target must be a file in a directory that exists. "
+            f"Received: {str(target)!r}"
+        )
+    checkpoint = weights.open_checkpoint(source)
+    if target.suffix == ".safetensors" and checkpoint.official:
+        _write_safetensors(target, checkpoint.tensors, source.name, checkpoint.information)
+        return
+    model = build_for(checkpoint)
+    load_weights(model, checkpoint)
+    if target.suffix == ".safetensors":
+        information = {
+            "class_names": model.class_names,
+            "evaluation_transform": model.evaluation_transform,
+        }
+        _write_safetensors(target, official_tensors(model), source.name, information)
+        return
+    with tempfile.TemporaryDirectory(dir=target.absolute().parent) as temporary:
+        partial = Path(temporary) / target.name
+        if target.suffix == ".keras":
+            model.save(partial)
+        else:
+            model.save_weights(partial)
+        partial.replace(target)
+
+
+def build_for(checkpoint: weights.Checkpoint) -> Backbone:
+    """Return a model of the variant that a file holds, without its weights.
+
+    Args:
+        checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+
+    Raises:
+        ValueError: If it holds none.
+    """
+    variants = [each for family in families() for each in family.variants.values()]
+    for variant in variants:
+        options = _options(variant, checkpoint)
+        if options is not None:
+            return variant.family(**options, name=variant.name)
+    shown = {family.__name__: family.identify(checkpoint) for family in families()}
+    raise ValueError(
+        f"{checkpoint.name} holds none of {', '.join(each.name for each in variants)}; only those "
+        f"are converted. Received: {shown}"
+    )
+
+
+def families() -> list[type[Backbone]]:
+    """Return the families that have variants."""
+    return [family for family in Backbone.__subclasses__() if family.variants]
+
+
+def official_tensors(model: Backbone) -> dict[str, np.ndarray]:
+    """Return a model's weights under the official keys and in the official layouts.
+
+    Args:
+        model: Backbone. The model.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=3)
+    >>> official_tensors(model)["head.weight"].shape
+    (3, 8)
+    """
+    variables = weights.model_variables(model)
+    return {
+        key: weights.to_official(
+            keras.ops.convert_to_numpy(variables[entry.path]).astype("float32"), entry.layout
+        )
+        for key, entry in model.checkpoint_map(model.get_config()).items()
+    }
+
+
+def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
+    """Return the options with which a variant fits a file, or `None` where it doesn't."""
+    family = variant.family
+    shown = family.identify(checkpoint)
+    names = family.option_names()
+    chosen = {
+        name: value for name, value in shown.items() if name in names and name not in variant.changed
+    }
+    options = variant.complete({**dict.fromkeys(variant.changed), **chosen})
+    if any(options[name] != shown[name] for name in shown if name in variant.changed):
+        return None
+    official, (layer, *_) = checkpoint.official, family.classifier_keys.values()
+    bias = f"{next(iter(family.classifier_keys))}.bias" if official else f"{layer}/1"
+    head = checkpoint.tensors.get(bias)
+    options["include_top"] = head is not None
+    if head is not None:
+        options["classes"] = int(head.shape[0])
+        known = information_of(family, CLASSIFICATION, None, checkpoint)
+        complete(options, known, options["classes"])
+    return options
+
+
+def _write_safetensors(
+    path: Path, tensors: Mapping[str, np.ndarray], source: str, information: Mapping[str, Any]
+) -> None:
+    """Write official tensors, and beside them what is known of the model, as JSON."""
+    metadata = {"source": source}
+    metadata |= {name: json.dumps(value) for name, value in information.items() if value}
+    weights.write_safetensors(path, tensors, metadata)

@@ -1,0 +1,109 @@
+"""Docstrings and signatures of classes and functions whose arguments are described elsewhere.
+
+An argument that many models have is described once. The functions here collect the descriptions and
+the parameters, so that `help`, `inspect.signature` and editors show all of them.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+_SECTION = re.compile(r"^Args:\n(.*?)(?=^\S)", re.MULTILINE | re.DOTALL)
+_ENTRY = re.compile(r"^    (\*{0,2}\w+): (.*?)(?=^    \S|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def read_args(docstring: str | None) -> dict[str, str]:
+    r"""Return the descriptions in a docstring's `Args` by argument.
+
+    Args:
+        docstring: str. A docstring in Google's style.
+
+    Example:
+    >>> read_args("Do.\n\nArgs:\n    x: int. A number.\n        More of it.\n\nReturns:\n    y")
+    {'x': 'int. A number.\n    More of it.'}
+    """
+    section = _SECTION.search(f"{inspect.cleandoc(docstring or '')}\n.")
+    found = _ENTRY.findall(section[1]) if section else []
+    return {name: text.strip().replace("\n    ", "\n") for name, text in found}
+
+
+def write_args(descriptions: Mapping[str, str]) -> str:
+    """Return the `Args` of a docstring; the inverse of `read_args`.
+
+    Args:
+        descriptions: dict. {argument: description}.
+
+    Example:
+    >>> print(write_args({"x": "int. A number."}))
+    Args:
+        x: int. A number.
+    """
+    lines = [f"    {name}: {text}".replace("\n", "\n    ") for name, text in descriptions.items()]
+    return "\n".join(["Args:", *lines])
+
+
+def with_args(docstring: str, descriptions: Mapping[str, str]) -> str:
+    """Return a docstring with other `Args`.
+
+    Args:
+        docstring: str. A docstring that has `Args`.
+        descriptions: dict. {argument: description}.
+    """
+    text = f"{inspect.cleandoc(docstring)}\n."
+    return _SECTION.sub(lambda found: f"{write_args(descriptions)}\n\n", text, count=1)[:-2]
+
+
+def join_parameters(*groups: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Return parameters in an order that Python allows: those by keyword alone come last.
+
+    Args:
+        *groups: Iterables of parameters. The first of those with the same name counts.
+    """
+    found = {each.name: each for group in reversed(groups) for each in reversed(list(group))}
+    ordered = [each for group in groups for each in group if found.get(each.name) is each]
+    return sorted(ordered, key=lambda each: each.kind)
+
+
+def make_function(
+    name: str,
+    parameters: Iterable[inspect.Parameter],
+    docstring: str,
+    module: str,
+    build: Callable[..., Any],
+    returns: Any,
+) -> Callable[..., Any]:
+    """Return a function with a signature and a docstring that were put together.
+
+    Args:
+        name: str. Its name.
+        parameters: Iterable of `inspect.Parameter`. Its parameters.
+        docstring: str. Its docstring.
+        module: str. Name of the module that it belongs to.
+        build: Callable. What it does: called with all arguments by keyword, defaults included.
+        returns: type. What it returns.
+
+    Example:
+    >>> x = inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=1)
+    >>> double = make_function("double", [x], "Double.", "m", lambda x: 2 * x, int)
+    >>> double(3), str(inspect.signature(double))
+    (6, '(x=1) -> int')
+    """
+    signature = inspect.Signature(list(parameters), return_annotation=returns)
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{name}() {error}") from None
+        bound.apply_defaults()
+        return build(**bound.arguments)
+
+    function.__name__ = function.__qualname__ = name
+    function.__module__, function.__doc__ = module, docstring
+    function.__signature__ = signature
+    function.__annotations__ = {
+        **{each.name: each.annotation for each in signature.parameters.values()},
+        "return": returns,
+    }
+    return function

@@ -1,0 +1,330 @@
+"""From files of weights to models: the choice of a released file, and strict loading.
+
+Classifiers, backbones, segmenters and detectors load through `load_weights`. What differs between
+them is a `Task`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_paca import weights
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is for, and what its files hold beside those of other tasks.
+
+    Attributes:
+        name: str. "classification", "segmentation" or "detection", as in the released files.
+        weights: str. The value of the argument `weights` for a released file, such as "imagenet".
+        data_set: str. The data set's name in messages.
+        class_outputs: Callable. From a model to {prefix of official keys: (path of the layer, number
+            of its outputs)}, for the layers whose outputs depend on the number of classes; 0 for
+            layers that the model doesn't have.
+        fresh: str. Those layers in words, for a warning.
+        checkpoint_map: Callable. From a model to {official key: entry}.
+        information: Callable. From a released file and its family to its class names and transform.
+        marker: str. Beginning of a key that all official files for this task have, "" for none.
+        use_elsewhere: str. What to do with a file without that key.
+    """
+
+    name: str
+    weights: str
+    data_set: str
+    class_outputs: Callable[[Any], dict[str, tuple[str, int]]]
+    fresh: str
+    checkpoint_map: Callable[[Any], weights.KeyMap]
+    information: Callable[[weights.ReleasedFile, type], dict[str, Any]]
+    marker: str = ""
+    use_elsewhere: str = ""
+
+
+CLASSIFICATION = Task(
+    name="classification",
+    weights="imagenet",
+    data_set="ImageNet",
+    class_outputs=lambda model: {
+        key: (layer, model.get_config()["classes"] * model.get_config()["include_top"])
+        for key, layer in model.classifier_keys.items()
+    },
+    fresh="the head",
+    checkpoint_map=lambda model: model.checkpoint_map(model.get_config()),
+    information=lambda file, family: family.released_information(file),
+)
+
+
+# --- The choice of a file -----------------------------------------------------------------------
+
+
+def choose_file(
+    family: type, size: str, task: Task, options: Mapping[str, Any], head: str | None = None
+) -> weights.ReleasedFile:
+    """Return the released file to start from.
+
+    Args:
+        family: type. The class of the backbone.
+        size: str. The variant's size, such as "small".
+        task: Task. What the model is for.
+        options: dict. The family's options, `None` where the caller chose nothing.
+        head: str. The head, where files of one task differ in it.
+
+    Raises:
+        ValueError: If nobody released such a file.
+    """
+    files = [
+        file
+        for file in weights.released_files()
+        if (file.family, file.task) == (family.family, task.name)
+    ]
+    ranks = [
+        family.fits(file, options)
+        if file.size == size and head in (None, file.head)
+        else None
+        for file in files
+    ]
+    fitting = [(rank, i) for i, rank in enumerate(ranks) if rank is not None]
+    if fitting:
+        return files[min(fitting)[1]]
+    wanted = {"head": head, **options} if head is not None else dict(options)
+    wanted = "".join(f", {name}={value!r}" for name, value in wanted.items())
+    heads = {file.head for file in files}
+    listed = "".join(
+        f"\n  {file.variant}" + (f", head={file.head!r}" if len(heads) > 1 else "") for file in files
+    )
+    raise ValueError(
+        f"Nobody released {task.data_set} weights for {size}{wanted}. Pass `weights=None`"
+        + (f" or one of:{listed}" if listed else ".")
+    )
+
+
+def obtain(
+    model: keras.Model,
+    file: weights.ReleasedFile,
+    task: Task,
+    url: str | None,
+) -> weights.Checkpoint:
+    """Return a released checkpoint, which is downloaded once and checked before it is kept.
+
+    Args:
+        model: keras.Model. A model of the file's task, whose head may have other classes.
+        file: ReleasedFile. The file.
+        task: Task. What the model is for.
+        url: str. Where a mirror of the released files is, or `None`.
+
+    Raises:
+        ValueError: If the file isn't what its row says.
+    """
+    backbone = getattr(model, "backbone", model)
+    if backbone.image_shape[2] != 3:
+        raise ValueError(
+            "The released weights take 3 channels; pass `weights=None` for others. "
+            f"Received: input_shape={backbone.image_shape}"
+        )
+    config = {**backbone.get_config(), **file.options, "include_top": True}
+    key_map = backbone.checkpoint_map(config) if model is backbone else task.checkpoint_map(model)
+    variables = weights.model_variables(model)
+
+    def check(tensors: Mapping[str, np.ndarray]) -> None:
+        held = type(backbone).options_of_file(tensors)
+        for name, value in held.items():
+            if file.options.get(name, value) != value:
+                raise ValueError(
+                    f"{file.file} should have {name}={file.options[name]} and has {value}."
+                )
+        missing = key_map.keys() - tensors.keys()
+        unexpected = tensors.keys() - key_map.keys() - type(backbone).constant_keys(tensors)
+        if missing or unexpected:
+            raise ValueError(
+                f"{file.file} should be {file.variant}, head={file.head!r}. Missing: "
+                f"{sorted(missing)[:3]}; unexpected: {sorted(unexpected)[:3]}."
+            )
+        for key, entry in key_map.items():
+            if entry.variable in ("gamma", "moving_mean") and entry.path in variables:
+                size, found = variables[entry.path].shape[0], tensors[key].size
+                if size != found:
+                    raise ValueError(
+                        f"{file.file} should be {file.variant} and has {found} channels instead of "
+                        f"{size} in {key}."
+                    )
+
+    return weights.fetch(file, url, check)
+
+
+# --- Loading ------------------------------------------------------------------------------------
+
+
+def load_weights(
+    model: keras.Model,
+    checkpoint: weights.Checkpoint,
+    other_options: bool = False,
+    task: Task = CLASSIFICATION,
+) -> None:
+    """Load a checkpoint strictly.
+
+    Every tensor of the file and every weight of the model is matched, or belongs to one of five
+    reasons: (a) constants, such as counters of batches; (b) the head, in a model without a top;
+    (c) what a detection or segmentation file holds beside its backbone; (d) layers for another
+    number of classes; (e) what depends on options that the caller chose, such as `clusters`.
+
+    Args:
+        model: keras.Model. A `Backbone`, or a `Segmenter` or `MaskRCNN` on one.
+        checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+        other_options: bool. Whether the caller chose such options, so that (e) holds.
+        task: Task. What the model is for.
+
+    Raises:
+        ValueError: If anything else doesn't match. The model is unchanged then.
+    """
+    name, backbone = checkpoint.name, getattr(model, "backbone", model)
+    tensors, is_part = _part_of_backbone(checkpoint.tensors, model is not backbone)  # (c)
+    key_map = task.checkpoint_map(model) if checkpoint.official else None
+    unused = set(type(backbone).constant_keys(tensors))  # (a)
+    fresh: set[str] = set()
+    other_classes: set[int] = set()
+    shapes = weights.expected_shapes(model, key_map)
+    for official, (layer, count) in task.class_outputs(model).items():
+        axes = {f"{official}.weight": 0, f"{official}.bias": 0}
+        axes = axes if checkpoint.official else {f"{layer}/0": 1, f"{layer}/1": 0}
+        if not count:
+            unused.update(axes)  # (b)
+        elif is_part:
+            fresh.update(axes)
+        elif (held := _count_classes(tensors, axes, shapes)) not in (None, count):
+            fresh.update(axes)  # (d)
+            other_classes.add(held)
+    if fresh:
+        wanted = model.get_config()["classes" if model is backbone else "num_classes"]
+        why = f"not made for {wanted} classes"
+        if model is backbone:
+            why = f"made for {max(other_classes, default=0)} classes, not {wanted}"
+        why = "a backbone of a detector or segmenter" if is_part else why
+        weights.warn_fresh(name, task.fresh, why)
+    if other_options:  # (e)
+        fresh |= type(backbone).fresh_keys(tensors, backbone.get_config(), name)
+    if checkpoint.official:
+        weights.load_official(model, tensors, key_map, name, unused, fresh)
+    else:
+        weights.load_keras(model, tensors, name, unused, fresh)
+
+
+def _part_of_backbone(
+    tensors: Mapping[str, np.ndarray], whole: bool
+) -> tuple[Mapping[str, np.ndarray], bool]:
+    """Return the tensors of the backbone in a file of a detector or segmenter, and if it is one."""
+    start = "backbone."
+    if whole or not any(key.startswith(start) for key in tensors):
+        return tensors, False
+    inside = {key: value for key, value in tensors.items() if key.startswith(start)}
+    return {key.removeprefix(start): value for key, value in inside.items()}, True
+
+
+def _count_classes(
+    tensors: Mapping[str, np.ndarray],
+    axes: Mapping[str, int],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> int | None:
+    """Return the outputs of a layer in a file that is whole and fits the model's channels."""
+    counts = set()
+    for key, axis in axes.items():
+        if key not in tensors or tensors[key].ndim != len(shapes[key]):
+            return None
+        found, wanted = list(tensors[key].shape), list(shapes[key])
+        counts.add(found.pop(axis))
+        wanted.pop(axis)
+        if found != wanted:
+            return None
+    return int(counts.pop()) if len(counts) == 1 else None
+
+
+# --- Building with weights ----------------------------------------------------------------------
+
+
+def build_with_weights(
+    family: type,
+    size: str,
+    task: Task,
+    source: str | Path | None,
+    url: str | None,
+    options: dict[str, Any],
+    build: Callable[[dict[str, Any]], keras.Model],
+    head: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    takes_information: bool = True,
+) -> keras.Model:
+    """Build a model and load its weights.
+
+    Args:
+        family: type. The class of the backbone.
+        size: str. The variant's size, such as "small".
+        task: Task. What the model is for.
+        source: str, Path or None. The argument `weights`.
+        url: str. Where a mirror of the released files is, or `None`.
+        options: dict. The family's options, `None` where the caller chose nothing.
+        build: Callable. From those options, completed by those of the file and by class names and
+            a transform, to the model.
+        head: str. The head, where released files of the task differ in it.
+        defaults: dict. Options where neither the caller nor a file chooses any.
+        takes_information: bool. Whether the model keeps class names and a transform.
+
+    Raises:
+        ValueError: If the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `source`, or none could be downloaded.
+    """
+    file = checkpoint = None
+    implied: dict[str, Any] = {}
+    if source == task.weights:
+        file = choose_file(family, size, task, options, head)
+        implied = dict(file.options)
+    elif source is not None:
+        checkpoint = weights.open_checkpoint(source)
+        known = any(key.startswith(task.marker) for key in checkpoint.tensors)
+        if checkpoint.official and not known:
+            raise ValueError(
+                f"{checkpoint.name} is no {task.name} checkpoint: it holds no "
+                f"`{task.marker.rstrip('.')}`. {task.use_elsewhere}"
+            )
+        implied = family.options_of_file(checkpoint.tensors)
+    else:
+        implied = dict(defaults or {})
+    changeable = family.options_of_file({}).keys()
+    chosen = any(options.get(name) is not None for name in changeable)
+    completed = {
+        name: implied.get(name) if value is None and name in changeable else value
+        for name, value in options.items()
+    }
+    known = {}
+    if takes_information:
+        known = information_of(family, task, file, checkpoint)
+    model = build({**completed, "information": known})
+    if file is not None:
+        checkpoint = obtain(model, file, task, url)
+    if checkpoint is not None:
+        load_weights(model, checkpoint, chosen, task)
+    return model
+
+
+def information_of(
+    family: type,
+    task: Task,
+    file: weights.ReleasedFile | None,
+    checkpoint: weights.Checkpoint | None,
+) -> dict[str, Any]:
+    """Return the class names and the evaluation transform that belong to a file.
+
+    Args:
+        family: type. The class of the backbone.
+        task: Task. What the model is for.
+        file: ReleasedFile. The released file, or `None`.
+        checkpoint: Checkpoint. The file that was opened, or `None`. It may be a copy of a released
+            file, which is known by its name.
+    """
+    if file is None and checkpoint is not None:
+        names = {each.file: each for each in weights.released_files() if each.task == task.name}
+        file = names.get(Path(checkpoint.name).name)
+    known = {} if file is None else task.information(file, family)
+    return {**known, **(checkpoint.information if checkpoint is not None else {})}

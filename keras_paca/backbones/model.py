@@ -1,0 +1,366 @@
+"""What the library's models share beside their graphs.
+
+Read from top to bottom: what a model says about itself, what a file keeps of it, and what is
+checked before it is trained.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_paca.arguments import check_class_names, check_transform, refuse_16_bits
+from keras_paca.backbones.data import is_stream, look_at, only, only_image
+from keras_paca.forms import is_twin, resolve
+from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
+
+
+class BaseModel(keras.Model):
+    """A functional model that keeps in its file what people need to use it and to train it on.
+
+    Subclasses build their graph, call `_set_up` at the end of the constructor and add
+    `_shared_config()` to their configuration.
+
+    Attributes:
+        class_names: list of str, the name of each class, or `None`.
+        evaluation_transform: dict, how images are prepared for the model, or `None`.
+    """
+
+    _transform_keys: tuple[str, ...] = ("image_size", "crop")
+    _inference: "GraphPart | None" = None  # the graph outside training, where that is another one
+
+    def _set_up(
+        self,
+        num_classes: int | None,
+        class_names: Sequence[str] | None,
+        evaluation_transform: Mapping[str, Any] | None,
+        frozen: Sequence[str],
+        thawed: Sequence[str],
+        trainable: bool,
+    ) -> None:
+        """Take the arguments that all models have, once the graph is built."""
+        self._num_classes = num_classes
+        self.class_names = class_names
+        self.evaluation_transform = evaluation_transform
+        if not trainable:  # set again, it reaches every variable, for models around this one
+            set_trainable(self, False)
+        # A layer whose weights became part of another layer's is not there any more.
+        is_whole = not any(is_twin(type(layer)) for layer in self._flatten_layers())
+        restore_trainable_state(self, frozen, thawed, must_exist=is_whole)
+
+    def _shared_config(self) -> dict:
+        """Return the part of the configuration that `_set_up` takes."""
+        return {
+            "class_names": self.class_names,
+            "evaluation_transform": self.evaluation_transform,
+            **trainable_state(self),
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "BaseModel":
+        """Return the model of a configuration, in the form that it asks for."""
+        wanted, config = resolve(cls, config)
+        return wanted(**{**config, "dtype": keras.dtype_policies.get(config.get("dtype"))})
+
+    def call(
+        self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any
+    ) -> Any:
+        """Compute the outputs for images, which may come in a dict or list of one."""
+        images = only_image(inputs, self.inputs[0].name)
+        if self._inference is None or training:
+            return super().call(images, training=training, **kwargs)
+        return self._inference(images)
+
+    def compute_output_spec(
+        self, inputs: Any, training: bool | None = None, mask: Any = None
+    ) -> Any:
+        """Return what `call` returns, symbolically."""
+        images = only_image(inputs, self.inputs[0].name)
+        if self._inference is None or training:
+            return super().compute_output_spec(images)
+        return self._inference.model.compute_output_spec(images)
+
+    def compute_output_shape(self, input_shape: tuple) -> Any:
+        """Return the shape of what `call` returns outside training."""
+        if self._inference is None:
+            return super().compute_output_shape(input_shape)
+        return self._inference.model.compute_output_shape(input_shape)
+
+    # --- What the model says about itself -----------------------------------------------------
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The name of each class, or `None`."""
+        return None if self._class_names is None else list(self._class_names)
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = check_class_names(names, self._num_classes)
+
+    @property
+    def evaluation_transform(self) -> dict[str, Any] | None:
+        """How images are prepared for the model, as keyword arguments of that transform."""
+        return None if self._evaluation_transform is None else dict(self._evaluation_transform)
+
+    @evaluation_transform.setter
+    def evaluation_transform(self, transform: Mapping[str, Any] | None) -> None:
+        checked = check_transform(transform, self._transform_keys)
+        self._evaluation_transform = None if checked is None else tuple(checked.items())
+
+    @property
+    def include_preprocessing(self) -> bool:
+        """Whether the model takes RGB in 0..255 and normalises it."""
+        return getattr(self.backbone, "include_preprocessing", True)
+
+    # --- What a file keeps ----------------------------------------------------------------------
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the model as a `.keras` file, as `keras.Model.save` does.
+
+        Args:
+            filepath: str or Path. Where to save the model; ends in ".keras".
+            *args: As for `keras.Model.save`.
+            **kwargs: As for `keras.Model.save`.
+
+        Raises:
+            ValueError: If the path ends in ".h5" or ".hdf5". Training can't be resumed from a whole
+                model in that legacy format.
+        """
+        refuse_hdf5(filepath)
+        super().save(filepath, *args, **kwargs)
+
+    def get_compile_config(self) -> dict:
+        """Return the arguments of `compile`, and which weights the optimizer doesn't decay."""
+        return add_exclusions(self, super().get_compile_config())
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compile the model as the one that was saved."""
+        compile_with_exclusions(self, config)
+
+    def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        # `clone_model` alone gives `call_fn` and symbolic inputs, and makes a plain Functional.
+        symbolic = [isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)]
+        if "call_fn" in kwargs and any(symbolic):
+            name = type(self).__name__
+            raise ValueError(
+                f"`keras.models.clone_model` would make a plain Functional model of this {name}. "
+                "Copy it by `model.from_config(model.get_config())` and `copy.set_weights("
+                "model.get_weights())`."
+            )
+        return super()._run_through_graph(inputs, *args, **kwargs)
+
+    # --- What is checked before the training ----------------------------------------------------
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Train the model, as `keras.Model.fit` does, on data that were checked first.
+
+        Args:
+            *args: As for `keras.Model.fit`.
+            **kwargs: As for `keras.Model.fit`.
+
+        Raises:
+            ValueError: If the targets don't fit the model. Of a data set the first batch is
+                checked, and as long as there is nothing in them the next ones.
+        """
+        given = _bind("fit", self, args, kwargs)
+        for callback in keras.tree.flatten(given.get("callbacks")):
+            whole = isinstance(callback, keras.callbacks.ModelCheckpoint)
+            if whole and not callback.save_weights_only:
+                refuse_hdf5(callback.filepath)
+        given = self._check_data(given)
+        validation = given.get("validation_data")
+        if validation is not None:
+            names = ("x", "y", "sample_weight")
+            unpacked = keras.utils.unpack_x_y_sample_weight(validation)
+            checked = self._check_data(dict(zip(names, unpacked, strict=True)))
+            if checked["x"] is not unpacked[0]:  # a generator, of which a batch was drawn
+                given["validation_data"] = checked["x"]
+        return super().fit(**self._prepare_fit(given))
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate the model, as `keras.Model.evaluate` does, on data that were checked first.
+
+        Args:
+            *args: As for `keras.Model.evaluate`.
+            **kwargs: As for `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: If the targets don't fit the model.
+        """
+        if kwargs.get("_use_cached_eval_dataset"):  # from `fit`, which has checked them
+            return super().evaluate(*args, **kwargs)
+        given = _bind("evaluate", self, args, kwargs)
+        return super().evaluate(**self._check_data(given))
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Train the model on one batch, as `keras.Model.train_on_batch` does."""
+        given = _bind("train_on_batch", self, args, kwargs)
+        return super().train_on_batch(**self._prepare_fit(self._check_data(given)))
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate the model on one batch, as `keras.Model.test_on_batch` does."""
+        given = _bind("test_on_batch", self, args, kwargs)
+        return super().test_on_batch(**self._check_data(given))
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for images, as `keras.Model.predict` does.
+
+        Args:
+            x: Images, or batches of them.
+            *args: As for `keras.Model.predict`.
+            **kwargs: As for `keras.Model.predict`.
+
+        Raises:
+            ValueError: If they are images of 16 bits.
+        """
+        refuse_16_bits(only(x))
+        return super().predict(x, *args, **kwargs)
+
+    def _prepare_fit(self, given: dict) -> dict:
+        """Change the arguments of `fit` and `train_on_batch` where a model has a say in them."""
+        return given
+
+    def _check_data(self, given: dict) -> dict:
+        """Check the data among the arguments of a method, and return the arguments to go on with.
+
+        A generator is replaced by one that yields the batches again that were looked at.
+        """
+        x = given.get("x")
+        refuse_16_bits(only(x))
+        if not self._knows_targets():
+            return given
+        if not is_stream(x):
+            self._check_targets(x, given.get("y"), given.get("sample_weight"), is_first=False)
+            return given
+
+        def look(batch: Any) -> bool:
+            images, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            refuse_16_bits(only(images))
+            self._check_targets(images, y, sample_weight, is_first=True)
+            return self._tells_enough(y)
+
+        return {**given, "x": look_at(x, look)}
+
+    def _knows_targets(self) -> bool:
+        """Return whether the model can tell wrong targets from right ones."""
+        return True
+
+    def _tells_enough(self, y: Any) -> bool:
+        """Return whether the targets of a batch show how the others are."""
+        return True
+
+    def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
+        """Raise or warn where data don't fit the model.
+
+        Args:
+            x: images.
+            y: targets.
+            sample_weight: weights.
+            is_first: whether they are but the first batch of more.
+        """
+
+
+# --- Files --------------------------------------------------------------------------------------
+
+
+def refuse_hdf5(path: Any) -> None:
+    """Raise where a whole model is to be saved in Keras's legacy format."""
+    if str(path).lower().endswith((".h5", ".hdf5")):
+        raise ValueError(
+            "A whole model is saved in a file that ends in .keras; training can't be resumed from "
+            "the legacy HDF5 format. `save_weights` saves the weights alone, in .weights.h5. "
+            f"Received: {str(path)!r}"
+        )
+
+
+def add_exclusions(model: keras.Model, config: dict | None) -> dict | None:
+    """Return a model's compile configuration and which of its weights aren't decayed.
+
+    Args:
+        model: keras.Model. Compiled or not.
+        config: dict. What Keras's own `get_compile_config` returned.
+    """
+    if not config:
+        return config
+    return {
+        **config,
+        "auto_scale_loss": _is_loss_scaled(model.optimizer),
+        "weight_decay_exclusions": _exclusions(model.optimizer, model.variables),
+    }
+
+
+def compile_with_exclusions(model: keras.Model, config: dict) -> None:
+    """Compile a model with a configuration that `add_exclusions` returned.
+
+    Args:
+        model: keras.Model. The model.
+        config: dict. The configuration, serialized.
+    """
+    config = dict(config)
+    exclusions = config.pop("weight_decay_exclusions", None)
+    config = keras.saving.deserialize_keras_object(config)
+    if exclusions is not None:
+        variables = model.variables
+        _innermost(config["optimizer"]).exclude_from_weight_decay(
+            var_list=[variables[index] for index in exclusions["variables"]],
+            var_names=exclusions["names"],
+        )
+    model.compile(**config)
+    if model.built and model.optimizer is not None:
+        model.optimizer.build(model.trainable_variables)
+
+
+def _is_loss_scaled(optimizer: Any) -> bool:
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def _innermost(optimizer: Any) -> Any:
+    return optimizer.inner_optimizer if _is_loss_scaled(optimizer) else optimizer
+
+
+def _exclusions(optimizer: Any, variables: Sequence[Any]) -> dict | None:
+    """Return what `optimizer.exclude_from_weight_decay` was told, in a form that can be saved."""
+    optimizer = _innermost(optimizer)
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    listed = getattr(optimizer, "_exclude_from_weight_decay", None) or ()
+    indices = [i for i, v in enumerate(variables) if listed and optimizer._var_key(v) in listed]
+    if pattern is None and not indices:
+        return None
+    return {"names": None if pattern is None else [pattern.pattern], "variables": indices}
+
+
+class GraphPart:
+    """A part of a model's graph that is computed alone.
+
+    `keras.Function` calls each layer with the `training` that it was built with: dropout never
+    drops, and Keras's random layers always change images. A `keras.Model` does as it is told; as an
+    attribute it would have a place of its own in the file, so it is held in this.
+
+    Args:
+        inputs: KerasTensor. Where the part begins.
+        outputs: KerasTensor, or list or dict of them. Where it ends.
+    """
+
+    def __init__(self, inputs: keras.KerasTensor, outputs: Any) -> None:
+        self.model = keras.Model(inputs, outputs)
+
+    def __call__(self, inputs: Any, training: bool = False) -> Any:
+        """Compute the outputs, symbolic ones for a symbolic input."""
+        return self.model(inputs, training=training)
+
+
+# Taken at once, as other libraries wrap these methods.
+SIGNATURES = {
+    name: inspect.signature(getattr(keras.Model, name))
+    for name in ("fit", "evaluate", "train_on_batch", "test_on_batch")
+}
+
+
+def _bind(method: str, model: Any, args: tuple, kwargs: dict) -> dict:
+    """Return the arguments of a call by their names."""
+    bound = SIGNATURES[method].bind(model, *args, **kwargs).arguments
+    named = dict(list(bound.items())[1:])
+    more = named.pop("kwargs", {})
+    return {**named, **more}

@@ -1,0 +1,60 @@
+"""Arguments that have one entry for each stage of a pyramid, or one value for all."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_paca.backbones.pyramid import LEVELS
+
+STAGES = len(LEVELS)
+
+
+def per_stage(name: str, value: Any) -> tuple:
+    """Return an argument with one entry per stage.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. One value, or a sequence with one for each stage.
+
+    Raises:
+        ValueError: If it is a sequence of another length.
+
+    Example:
+    >>> per_stage("mlp_ratio", 4.0)
+    (4.0, 4.0, 4.0, 4.0)
+    """
+    if np.ndim(value) == 0 and not isinstance(value, str):
+        return (value,) * STAGES
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != STAGES:
+        raise ValueError(
+            f"`{name}` must have one entry per stage ({STAGES}). Received: {name}={value!r}"
+        )
+    return tuple(value)
+
+
+def integers_per_stage(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
+    """Return an argument with one integer per stage.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. One integer, or a sequence with one for each stage.
+        least: int. The least that is allowed.
+
+    Raises:
+        ValueError: If an entry is no integer, or less.
+
+    Example:
+    >>> integers_per_stage("depths", [2, 2, 4, 2])
+    (2, 2, 4, 2)
+    """
+    value = per_stage(name, value)
+    try:
+        numbers = tuple(operator.index(number) for number in value)
+    except TypeError:
+        numbers = ()
+    if any(isinstance(number, bool) for number in value) or not numbers or min(numbers) < least:
+        raise ValueError(f"`{name}` must hold integers from {least}. Received: {name}={value}")
+    return numbers

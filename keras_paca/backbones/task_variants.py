@@ -1,0 +1,110 @@
+"""The functions that build a segmenter or a detector on a variant, with released weights."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_paca.arguments import complete
+from keras_paca.backbones.documentation import (
+    join_parameters,
+    make_function,
+    read_args,
+    with_args,
+)
+from keras_paca.backbones.loading import CLASSIFICATION, Task, build_with_weights
+from keras_paca.backbones.variants import (
+    Variant,
+    build_variant,
+    describe_arguments,
+    last_parameters,
+    option_parameters,
+    parameters_of,
+    shared_parameters,
+)
+
+OF_INPUT = ("include_preprocessing", "input_tensor", "input_shape")
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """A kind of model on a backbone, such as a segmenter, and the functions that build it.
+
+    Attributes:
+        task: Task. What it is for.
+        make: type. Its class: from a backbone and the arguments of `parameters` to the model.
+        parameters: Callable. A function with the arguments of the class that the functions take, in
+            their order and with their defaults, and their descriptions.
+        docstring: str. The docstring of the functions, with {name} and {backbone} to fill in.
+    """
+
+    task: Task
+    make: type
+    parameters: Callable[..., None]
+    docstring: str
+
+
+def task_variant(
+    model: TaskModel,
+    variant: Variant,
+    name: str,
+    defaults: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda arguments: {},
+) -> Callable[..., keras.Model]:
+    """Return the function that builds a model for a task on a variant of a family.
+
+    Args:
+        model: TaskModel. The kind of model.
+        variant: Variant. The variant of the backbone.
+        name: str. Name of the function's models, such as "paca_small_segmenter".
+        defaults: Callable. From the function's arguments to options of the family that differ from
+            those of the variant.
+    """
+    family, task = variant.family, model.task
+    function = f"{family.variant_prefix}{variant.size.title()}{model.make.__name__}"
+    own = parameters_of(model.parameters, name=name)
+    parameters = join_parameters(
+        [each for each in own if each.name in ("head", "weights", "num_classes")],
+        [each for each in own if each.kind is not inspect.Parameter.KEYWORD_ONLY and each.name != "name"],
+        [each for each in parameters_of(shared_parameters) if each.name in OF_INPUT],
+        [each for each in own if each.name == "name"],
+        option_parameters(family, variant.changed),
+        own,
+        parameters_of(last_parameters),
+    )
+
+    def build(
+        weights: Any, weights_url: Any, input_tensor: Any, name: str, dtype: Any, **arguments: Any
+    ) -> keras.Model:
+        changed = defaults({**arguments, "weights": weights})
+        options: dict[str, Any] = {"include_top": False, "dtype": dtype}
+        for key in (*family.variant_options, "include_preprocessing", "input_shape"):
+            value = arguments.pop(key)
+            options[key] = changed.get(key) if value is None else value
+
+        def build_model(completed: dict[str, Any]) -> keras.Model:
+            known = completed.pop("information")
+            complete(arguments, known, arguments["num_classes"])
+            backbone = family(
+                **variant.complete(completed), input_tensor=input_tensor, name=variant.name
+            )
+            return model.make(backbone, name=name, dtype=dtype, **arguments)
+
+        if weights == CLASSIFICATION.weights:  # for the backbone alone
+            backbone = build_variant(
+                variant, weights, weights_url, input_tensor, variant.name, **options
+            )
+            return model.make(backbone, name=name, dtype=dtype, **arguments)
+        head = arguments.get("head")
+        return build_with_weights(
+            family, variant.size, task, weights, weights_url, options, build_model, head
+        )
+
+    descriptions = {**describe_arguments(family), **read_args(model.parameters.__doc__)}
+    backbone = f"{family.variant_prefix}-{variant.size.title()}"
+    text = model.docstring.format(name=function, backbone=backbone, source=family.source)
+    text = with_args(text, {each.name: descriptions[each.name] for each in parameters})
+    return make_function(
+        function, parameters, text, model.make.__module__, build, model.make
+    )

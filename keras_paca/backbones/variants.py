@@ -1,0 +1,318 @@
+"""The functions that build a variant of a family, with released weights by default.
+
+They have the signature of `keras.applications`: what all families share, the options of the family,
+and what the files of weights need.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_paca.arguments import complete
+from keras_paca.backbones.base import Backbone
+from keras_paca.backbones.documentation import (
+    join_parameters,
+    make_function,
+    read_args,
+    with_args,
+)
+from keras_paca.backbones.input_shape import is_plain_input, shape_of_tensor
+from keras_paca.backbones.loading import CLASSIFICATION, build_with_weights
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One size of a family.
+
+    Attributes:
+        family: type. The class of the family.
+        name: str. Its name, such as "paca_small".
+        config: dict. The family's options that make the size.
+        when: dict. {(option, value): options that differ where an option has that value}.
+    """
+
+    family: type
+    name: str
+    config: Mapping[str, Any]
+    when: Mapping[tuple[str, Any], Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def size(self) -> str:
+        """The last part of the name, such as "small"."""
+        return self.name.rpartition("_")[2]
+
+    @property
+    def changed(self) -> set[str]:
+        """The options that the variant chooses."""
+        return {*self.config, *(name for changes in self.when.values() for name in changes)}
+
+    def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options of the family: the caller's, then those of the size.
+
+        Args:
+            options: dict. The caller's options, `None` where the caller chose nothing.
+        """
+        config = dict(self.config)
+        given = {**_defaults(self.family), **self.config, **_given(options)}
+        for (name, value), changes in self.when.items():
+            if given.get(name) == value:
+                config |= changes
+        return {**options, **config, **_given(options)}
+
+
+def variant(
+    family: type, name: str, when: Mapping | None = None, **config: Any
+) -> Callable[..., keras.Model]:
+    """Return the function that builds a variant of a family.
+
+    Args:
+        family: type. A subclass of `Backbone`.
+        name: str. Name of the variant and of its models, such as "paca_small".
+        when: dict. {(option, value): options that differ where an option has that value}.
+        **config: The family's options that make the size.
+
+    Example:
+    >>> import keras_paca
+    >>> PaCaPico = variant(
+    ...     keras_paca.PaCaViT, "paca_pico", hidden_dims=(8, 8, 8, 8), depths=1, num_heads=1
+    ... )
+    >>> PaCaPico(weights=None, classes=3).output_shape
+    (None, 3)
+    """
+    made = Variant(family, name, config, when or {})
+    family.variants[name] = made
+
+    def build(
+        weights: Any, weights_url: Any, input_tensor: Any, name: str, **options: Any
+    ) -> keras.Model:
+        return build_variant(made, weights, weights_url, input_tensor, name, **options)
+
+    parameters = join_parameters(
+        parameters_of(shared_parameters, name=name),
+        option_parameters(family, made.changed),
+        parameters_of(last_parameters),
+    )
+    return make_function(
+        _class_name(name, family),
+        parameters,
+        _describe(made, parameters),
+        family.__module__,
+        build,
+        keras.Model,
+    )
+
+
+def build_variant(
+    variant: Variant, source: Any, url: str | None, input_tensor: Any, name: str, **options: Any
+) -> keras.Model:
+    """Build a variant, on an input of its own or on the caller's tensor, and load its weights.
+
+    Args:
+        variant: Variant. The variant.
+        source: str, Path or None. The argument `weights`.
+        url: str. Where a mirror of the released files is, or `None`.
+        input_tensor: KerasTensor. A `keras.Input`, another tensor, or `None`.
+        name: str. Name of the model.
+        **options: Other arguments of the family's class.
+    """
+    tensor = None  # what the model is called on, where that is no plain input
+    if input_tensor is not None:
+        options["input_shape"] = shape_of_tensor(input_tensor, options["input_shape"])
+        if not is_plain_input(input_tensor):
+            tensor, input_tensor = input_tensor, None
+
+    def build(completed: dict[str, Any]) -> keras.Model:
+        arguments = dict(completed)
+        known = arguments.pop("information")
+        if arguments.get("include_top", True):
+            _complete_information(arguments, known)
+        return variant.family(
+            **variant.complete(arguments),
+            input_tensor=input_tensor,
+            name=name if tensor is None else f"{name}_backbone",
+        )
+
+    model = build_with_weights(
+        variant.family,
+        variant.size,
+        CLASSIFICATION,
+        source,
+        url,
+        options,
+        build,
+        takes_information=options.get("include_top", True),
+    )
+    if tensor is None:
+        return model
+    inputs = keras.utils.get_source_inputs(tensor)
+    inputs = inputs[0] if len(inputs) == 1 else inputs  # a list would refuse a bare array
+    return keras.Model(inputs, model(tensor), name=name)
+
+
+def option_parameters(family: type, changed: Iterable[str]) -> list[inspect.Parameter]:
+    """Return the parameters of a function that are the family's own options.
+
+    Args:
+        family: type. A subclass of `Backbone`.
+        changed: Iterable of str. Options of which the variant has a default of its own; they are
+            `None` in the signature.
+    """
+    changed, parameters = set(changed), []
+    for name in family.variant_options:
+        parameter = inspect.signature(family.__init__).parameters[name]
+        parameter = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        if name in changed:
+            annotation = parameter.annotation | None
+            parameter = parameter.replace(default=None, annotation=annotation)
+        parameters.append(parameter)
+    return parameters
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _defaults(family: type) -> dict[str, Any]:
+    parameters = inspect.signature(family.__init__).parameters.values()
+    return {each.name: each.default for each in parameters}
+
+
+def _complete_information(arguments: dict[str, Any], known: dict[str, Any]) -> None:
+    """Add class names and the transform of a file, for images of the model's size."""
+    shape = arguments["input_shape"]
+    fixed = tuple(shape[:2]) if isinstance(shape, tuple | list) else ()
+    if known.get("evaluation_transform") and len(fixed) == 2 and None not in fixed:
+        transform = {**known["evaluation_transform"], "image_size": fixed}
+        known = {**known, "evaluation_transform": transform}
+    complete(arguments, known, arguments["classes"])
+
+
+# --- Signature and docstring --------------------------------------------------------------------
+
+
+def _class_name(name: str, family: type) -> str:
+    """Return the name of the function, such as "PaCaSmall" for "paca_small"."""
+    size = name.rpartition("_")[2]
+    prefix = family.variant_prefix or family.__name__
+    return f"{prefix}{size.title()}"
+
+
+def parameters_of(function: Callable, **defaults: Any) -> list[inspect.Parameter]:
+    """Return the parameters of a function, some of them with other defaults.
+
+    Args:
+        function: Callable. The function.
+        **defaults: {name of a parameter: its default}.
+    """
+    found = inspect.signature(function).parameters.values()
+    return [
+        each.replace(default=defaults[each.name]) if each.name in defaults else each
+        for each in found
+    ]
+
+
+def shared_parameters(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | Path | None = "imagenet",
+    input_tensor: Any = None,
+    input_shape: Any = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Any = "softmax",
+    name: str = "",
+) -> None:
+    """Have the parameters that come first.
+
+    Args:
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. A detection or segmentation checkpoint gives its
+            backbone.
+        input_tensor: KerasTensor. A `keras.Input`, or another symbolic tensor: then the result is a
+            plain `keras.Model` over the whole graph.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head starts
+            fresh.
+    """
+
+
+def last_parameters(
+    *,
+    class_names: Any = None,
+    evaluation_transform: Any = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> None:
+    """Have the parameters that come last.
+
+    Args:
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. Where a mirror of the released files is. By default, the environment
+            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
+    """
+
+
+_DOCSTRING = """Build {name}, with the released ImageNet weights by default.
+
+{sizes}.
+
+Args:
+    x: filled in below.
+
+Returns:
+    keras.Model. A `keras_paca.{family}`. Its input is (batch, height, width, channels), its output
+    (batch, classes), or without the top the last map or a vector.
+
+Raises:
+    ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+    FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+{source}
+Example:
+>>> import keras_paca
+>>> model = keras_paca.{function}(weights=None, classes=10)
+>>> model.output_shape
+(None, 10)
+"""
+
+
+def describe_arguments(family: type) -> dict[str, str]:
+    """Return the descriptions of the arguments that the functions of a family may have.
+
+    Args:
+        family: type. A subclass of `Backbone`.
+    """
+    return {
+        **read_args(Backbone.__doc__),
+        **read_args(family.__doc__),
+        **family.variant_descriptions,
+        **read_args(shared_parameters.__doc__),
+        **read_args(last_parameters.__doc__),
+    }
+
+
+def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
+    """Return the docstring of the function that builds a variant."""
+    family = variant.family
+    descriptions = describe_arguments(family)
+    name = _class_name(variant.name, family)
+    sizes = ", ".join(f"`{key}={value}`" for key, value in variant.config.items())
+    for (option, value), changes in variant.when.items():
+        changed = ", ".join(f"`{key}={each}`" for key, each in changes.items())
+        sizes += f"; with `{option}={value!r}`: {changed}"
+    text = _DOCSTRING.format(
+        name=name,
+        function=name,
+        family=family.__name__,
+        sizes=f"The size: {sizes}",
+        source=f"{family.source}\n" if family.source else "",
+    )
+    return with_args(text, {each.name: descriptions[each.name] for each in parameters})
+

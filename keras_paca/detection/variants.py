@@ -1,0 +1,89 @@
+"""Mask R-CNN on the variants of the families, with the weights released for COCO."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_paca.backbones import PaCaViT
+from keras_paca.backbones.task_variants import TaskModel, task_variant
+from keras_paca.detection.checkpoints import DETECTION
+from keras_paca.detection.mask_rcnn import MaskRCNN
+
+
+def _parameters(
+    weights: str | Path | None = "coco",
+    num_classes: int = 80,
+    bounding_box_format: str = "xyxy",
+    name: str = "",
+    *,
+    max_detections: int = 100,
+    score_threshold: float = 0.05,
+    iou_threshold: float = 0.5,
+    proposals: int = 1000,
+    candidates: int = 1000,
+    seed: int | None = None,
+    class_names: Sequence[str] | None = None,
+    evaluation_transform: Mapping[str, Any] | None = None,
+) -> None:
+    """Have the arguments of the functions.
+
+    Args:
+        weights: str, Path or None. "coco" for the released file, which is downloaded once; "imagenet"
+            for the backbone's released weights and fresh heads; `None` for random values; or the
+            path of an official detection checkpoint or of a saved detector.
+        num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
+            outputs start fresh.
+        bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
+            "rel_xywh".
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
+            file, or (100, 100, 100, 0), with a teacher 100 in each stage.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
+            default 0.1.
+        max_detections: int. Boxes per image.
+        score_threshold: float. Least probability of a detection.
+        iou_threshold: float. Intersection over union above which detections of a class compete.
+        proposals: int. Boxes per image that the heads look at.
+        candidates: int. Boxes per level from which the proposals come; in training twice as many.
+        seed: int. Seed of the samples in training.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How large images are made for the model, such as
+            `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
+    """
+
+
+DETECTOR = TaskModel(
+    DETECTION,
+    MaskRCNN,
+    _parameters,
+    """Build a Mask R-CNN on {backbone}, with the weights released for COCO by default.
+
+    Args:
+        x: filled in.
+
+    Returns:
+        keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width, channels).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Example:
+    >>> from keras_paca import detection
+    >>> detector = detection.{name}(weights=None, num_classes=3)
+    >>> detector.compute_output_shape((1, 64, 96, 3))["boxes"]
+    (1, 100, 4)
+    """,
+)
+
+
+def _defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the official options that differ from those of the ImageNet models."""
+    return {"drop_path_rate": 0.1}
+
+
+PACA = PaCaViT.variants
+PaCaTinyMaskRCNN = task_variant(DETECTOR, PACA["paca_tiny"], "paca_tiny_mask_rcnn", _defaults)
+PaCaSmallMaskRCNN = task_variant(DETECTOR, PACA["paca_small"], "paca_small_mask_rcnn", _defaults)
+PaCaBaseMaskRCNN = task_variant(DETECTOR, PACA["paca_base"], "paca_base_mask_rcnn", _defaults)

@@ -1,0 +1,96 @@
+"""Layers and models that have a second form, for inference, under the same name in a file.
+
+The second form of a class is another class, its twin: `keras_paca.inference` makes and registers
+it. Both are saved under the registered name of the first, and the configuration of the twin holds
+`"fused": True`; `resolve` finds the class that a configuration asks for.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+KEY = "fused"  # of a configuration
+FORMER_KEYS = ("channel_mean",)  # which earlier versions wrote into a configuration
+
+_twins: dict[type, type] = {}
+_makers: list[Callable[[type], type | None]] = []
+
+
+def register_twin(original: type) -> Callable[[type], type]:
+    """Return a decorator that makes a class the twin of another one.
+
+    Args:
+        original: type. A registered Keras layer or model.
+
+    Example:
+    >>> @keras.saving.register_keras_serializable(package="example")
+    ... class Scale(keras.layers.Layer):
+    ...     pass
+    >>> @register_twin(Scale)
+    ... class FusedScale(Scale):
+    ...     pass
+    >>> twin_of(Scale).__name__, keras.saving.get_registered_name(FusedScale)
+    ('FusedScale', 'example>Scale')
+    """
+
+    def register(twin: type) -> type:
+        package, _, name = keras.saving.get_registered_name(original).rpartition(">")
+        if package:
+            for cls in (twin, original):  # the name leads to the last
+                keras.saving.register_keras_serializable(package, name)(cls)
+        _twins[original] = twin
+        return twin
+
+    return register
+
+
+def register_maker(maker: Callable[[type], type | None]) -> None:
+    """Register a function that makes the twin of a class that has none yet.
+
+    Args:
+        maker: Callable. It takes a class and returns its twin, or `None`.
+    """
+    _makers.append(maker)
+
+
+def twin_of(cls: type) -> type | None:
+    """Return the twin of a class, or `None`.
+
+    Args:
+        cls: type. The class of a layer or a model.
+    """
+    for maker in _makers:
+        if cls not in _twins and not is_twin(cls) and (twin := maker(cls)) is not None:
+            register_twin(cls)(twin)
+    return _twins.get(cls)
+
+
+def is_twin(cls: type) -> bool:
+    """Return whether a class is a twin.
+
+    Args:
+        cls: type. The class of a layer or a model.
+    """
+    return cls in _twins.values()
+
+
+def resolve(cls: type, config: Mapping[str, Any]) -> tuple[type, dict[str, Any]]:
+    """Return the class that a configuration asks for, and the arguments of its constructor.
+
+    Args:
+        cls: type. The class whose `from_config` is called.
+        config: dict. A configuration, perhaps of an earlier version.
+
+    Raises:
+        ValueError: If the configuration asks for a twin and there is none.
+    """
+    config = {key: value for key, value in config.items() if key not in FORMER_KEYS}
+    if not config.pop(KEY, False) or is_twin(cls):
+        return cls, config
+    twin = twin_of(cls)
+    if twin is None:
+        raise ValueError(
+            f"{cls.__name__} has no form for inference. Received: a configuration with {KEY}=True"
+        )
+    return twin, config

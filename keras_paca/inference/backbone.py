@@ -1,0 +1,68 @@
+"""Families of backbones in their form for inference: the same graph, made of twins."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras_paca import weights
+from keras_paca.backbones.base import Backbone, GraphMaker
+from keras_paca.forms import KEY, register_maker, twin_of
+from keras_paca.inference.twin import TwinMaker
+from keras_paca.layers.policies import exact_dtype
+
+
+class TwinGraphMaker(TwinMaker, GraphMaker):
+    """Makes the layers of a graph as `GraphMaker` does, twins where there are some.
+
+    A first layer whose twin takes the normalisation of the images gets it, in full precision.
+
+    Args:
+        policy: DTypePolicy. The policy that the model was given.
+        normalises: bool. Whether the model takes RGB in 0..255 and normalises it.
+    """
+
+    def __init__(self, policy: Any, normalises: bool) -> None:
+        GraphMaker.__init__(self, policy, normalises)
+        self.changes = {}
+
+    def first(self, make: type, path: str, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Normalise the images, and apply the only layer that reads them; see `GraphMaker`."""
+        takes = getattr(twin_of(make), "takes_normalisation", False)
+        if not (takes and self.normalises and self.policy.compute_dtype == exact_dtype(self.policy)):
+            return super().first(make, path, images, *args, **kwargs)
+        self.is_normalised = True
+        normalisation = {"mean": self.mean, "deviation": self.deviation}
+        return self(make, path, *args, **kwargs, **normalisation)(images)
+
+
+def make_twin(family: type) -> type | None:
+    """Return the form for inference of a family of backbones, or `None` for another class.
+
+    Args:
+        family: type. A subclass of `Backbone`.
+    """
+    if not issubclass(family, Backbone) or family is Backbone:
+        return None
+
+    def get_config(self: Any) -> dict:
+        """Return the arguments of the constructor, and that this is the form for inference."""
+        return {**family.get_config(self), KEY: True}
+
+    def checkpoint_map(cls: type, config: Mapping[str, Any]) -> weights.KeyMap:
+        """Raise an error: the weights are other ones."""
+        raise ValueError(
+            "A fused model has other weights than official checkpoints. Load them into the model "
+            "as it was before and fuse it then: `keras_paca.fuse(model)`."
+        )
+
+    members = {
+        "__doc__": family.__doc__,
+        "__module__": family.__module__,
+        "__qualname__": family.__qualname__,
+        "maker": TwinGraphMaker,
+        "get_config": get_config,
+        "checkpoint_map": classmethod(checkpoint_map),
+    }
+    return type(family.__name__, (family,), members)
+
+
+register_maker(make_twin)

@@ -1,0 +1,89 @@
+"""The form of a model for inference: the same outputs from fewer passes over the maps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_paca.forms import KEY, is_twin, twin_of
+from keras_paca.inference.rebuild import rebuild
+from keras_paca.layers.policies import quantized_layers
+
+
+def fuse(model: keras.Model) -> keras.Model:
+    """Return a model that computes what `model` computes, in fewer operations, for inference.
+
+    Scales, centres and shortcuts beside a projection or a convolution become part of its weights:
+    those of norms before linear projections, layer scales, batch norms after convolutions and the
+    shortcuts of the convolutions in feed-forward networks. In float32, the normalisation of the
+    image and the two convolutions of the stem become one convolution where the sides are known
+    multiples of 4. The outputs in inference are the same up to rounding. The new model can be saved,
+    exported and quantized like the other. It can also be trained on, but without those batch norms.
+
+    Args:
+        model: keras.Model. Any built Keras model with layers of this library at any depth, such as
+            a `PaCaViT`, a `Segmenter`, a `MaskRCNN` or a model around one of them. It isn't changed.
+
+    Returns:
+        keras.Model. A new model of the same name, dtype and frozen layers, which isn't compiled. Its
+        class is a subclass of the model's. A model that is fused already comes back as a copy.
+
+    Raises:
+        ValueError: If the model isn't built, has quantized layers, or has no layer of this library
+            that its configuration names.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
+    >>> fused = keras_paca.fuse(model)
+    >>> fused.count_params() < model.count_params()
+    True
+    """
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ValueError(f"`model` must be built: call it on data once. Received: model={model!r}")
+    for layer in quantized_layers(model):
+        raise ValueError(
+            "Fuse first and quantize then: a quantized layer's weights can't hold a scale. "
+            f"Received: model={model!r} with {layer.path!r} in {layer.dtype_policy!r}"
+        )
+    config = keras.saving.serialize_keras_object(model)
+    classes = {keras.saving.get_registered_name(type(x)): type(x) for x in model._flatten_layers()}
+    if not _ask_for_twins(config, classes):
+        raise ValueError(
+            "`model` must have layers of keras_paca, and its configuration must name them. "
+            f"Received: model={model!r}"
+        )
+    return rebuild(model, config)
+
+
+def can_fuse(model: keras.Model) -> bool:
+    """Return whether `fuse` takes a model: it has layers with twins, or twins, and none quantized.
+
+    Args:
+        model: keras.Model. The model.
+
+    Example:
+    >>> can_fuse(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+    False
+    """
+    classes = {type(layer) for layer in model._flatten_layers()}
+    return any(map(_has_form, classes)) and not quantized_layers(model)
+
+
+def _has_form(cls: type) -> bool:
+    return is_twin(cls) or twin_of(cls) is not None
+
+
+def _ask_for_twins(config: Any, classes: Mapping[str, type]) -> int:
+    """Set `KEY` in the configuration of each object with a twin; return how many there are."""
+    if isinstance(config, (list, tuple)):
+        return sum(_ask_for_twins(item, classes) for item in config)
+    if not isinstance(config, dict):
+        return 0
+    count = sum(_ask_for_twins(value, classes) for value in config.values())
+    name = config.get("registered_name") or config.get("class_name")
+    cls = keras.saving.get_registered_object(name) or classes.get(name)
+    if cls is None or not isinstance(config.get("config"), dict) or not _has_form(cls):
+        return count
+    config["config"][KEY] = True
+    return count + 1

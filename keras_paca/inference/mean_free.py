@@ -1,0 +1,124 @@
+"""Blocks whose maps have no mean over the channels, so that their norms needn't subtract one.
+
+Where nothing but norms reads the map that a block returns, its mean over the channels doesn't
+matter: the norms subtract it. Such blocks can subtract the mean of their input once, and have
+projections that add none. Their layer norms are root-mean-square norms then, which saves a pass and
+a sum, a few percent of a file's time where a runtime has no operator for layer norms.
+
+That is for exported files only: a model may be trained on, and others may read its maps.
+
+Source: Jiang et al., "Pre-RMSNorm and Pre-CRMSNorm Transformers: Equivalent and Efficient Pre-LN
+Transformers", NeurIPS 2023, section 3.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_paca.forms import is_twin
+from keras_paca.inference.folding import to_float64
+from keras_paca.layers import PaCaBlock
+
+
+def mean_free_blocks(model: keras.Model) -> dict[PaCaBlock, bool]:
+    """Return the blocks of a model that can do without the mean of their maps.
+
+    Args:
+        model: keras.Model. A model that `fuse` made.
+
+    Returns:
+        dict. {block: whether its input may have a mean, which the block has to subtract}.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.fuse(keras_paca.PaCaViT((8, 8, 8, 8), (2, 1, 1, 1), 1))
+    >>> [(block.name, first) for block, first in mean_free_blocks(model).items()][:2]
+    [('stage1_block1', True), ('stage1_block2', False)]
+    """
+    found: dict[PaCaBlock, bool] = {}
+    read: set[PaCaBlock] = set()  # blocks whose maps are read by something else in some graph
+    for graph in model._flatten_layers():
+        if not isinstance(graph, keras.Model) or not hasattr(graph, "_nodes_by_depth"):
+            continue
+        nodes = _nodes(graph)
+        free: list[Any] = []  # maps without a mean
+        for node in nodes:
+            block = node.operation
+            if not _is_pre_norm(block):
+                continue
+            outputs = node.output_tensors[0]
+            if not _ends_in_norms(outputs, nodes, graph.outputs):
+                read.add(block)
+                continue
+            inputs = node.input_tensors[0]
+            may_have = block.position_embedding is not None or not _is_in(inputs, free)
+            found[block] = found.get(block, False) or may_have
+            free.append(outputs)
+    return {block: may_have for block, may_have in found.items() if block not in read}
+
+
+def center_projections(blocks: Iterable[PaCaBlock]) -> None:
+    """Change the projections of blocks so that they add no mean over the channels.
+
+    Args:
+        blocks: Iterable of blocks that `mean_free_blocks` found.
+    """
+    for block in blocks:
+        for dense in (block.attention.output_dense, block.mlp.project_dense):
+            for weight in (dense.kernel, dense.bias):
+                values = to_float64(weight)
+                weight.assign(values - values.mean(axis=-1, keepdims=True))
+
+
+def subtract_mean(inputs: Any) -> Any:
+    """Return a map less its mean over the channels, computed in float32 at least.
+
+    Args:
+        inputs: Tensor (b, h, w, c).
+
+    Example:
+    >>> subtract_mean(ops.array([[1.0, 3.0]])).tolist()
+    [[-1.0, 1.0]]
+    """
+    x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+    return ops.cast(x - ops.mean(x, axis=-1, keepdims=True), inputs.dtype)
+
+
+def _nodes(graph: Any) -> list:
+    """Return the nodes of a functional model in the order of computation."""
+    by_depth = graph._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def _is_pre_norm(layer: Any) -> bool:
+    """Return whether a layer is a fused block that reads its input through norms alone."""
+    return (
+        isinstance(layer, PaCaBlock)
+        and is_twin(type(layer))
+        and layer.norm1_before is not None
+        and layer.norm1_after is None
+    )
+
+
+def _ends_in_norms(tensor: Any, nodes: list, outputs: list) -> bool:
+    """Return whether nothing but norms over the channels reads a tensor of a graph."""
+    if _is_in(tensor, outputs):
+        return False
+    readers = [node for node in nodes if _is_in(tensor, node.input_tensors)]
+    return all(_reads_through_norms(node, tensor, nodes, outputs) for node in readers)
+
+
+def _reads_through_norms(node: Any, tensor: Any, nodes: list, outputs: list) -> bool:
+    layer = node.operation
+    if isinstance(layer, keras.layers.LayerNormalization):
+        axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+        return not layer.rms_scaling and axes in ([-1], [len(tensor.shape) - 1])
+    reads = isinstance(layer, keras.layers.Add)
+    reads = reads or (_is_pre_norm(layer) and tensor is node.input_tensors[0])
+    return reads and _ends_in_norms(node.output_tensors[0], nodes, outputs)
+
+
+def _is_in(tensor: Any, tensors: Any) -> bool:
+    return any(tensor is other for other in tensors)

@@ -1,0 +1,7 @@
+"""The twins of layers, one file for each file of layers. A new file here is found by itself."""
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,54 @@
+"""The attention whose projections hold the scales, centres and biases beside them."""
+
+from typing import ClassVar
+
+from keras_paca import layers
+from keras_paca.forms import register_twin
+from keras_paca.inference.folding import (
+    UNCHANGED,
+    Affine,
+    affine_of,
+    fold_projection,
+    folded,
+    to_float64,
+)
+from keras_paca.inference.twin import Twin
+
+
+@register_twin(layers.PatchToClusterAttention)
+class PatchToClusterAttention(Twin, layers.PatchToClusterAttention):
+    """`keras_paca.layers.PatchToClusterAttention` with fewer weights.
+
+    The keys and values hold the scale and centre of the clusters' norm. They have no bias: the
+    softmax drops that of the keys, and the output projection holds that of the values.
+    """
+
+    changes: ClassVar = {
+        "cluster_norm": {"center": False, "scale": False},
+        "key": {"use_bias": False},
+        "value": {"use_bias": False},
+    }
+
+    def fold(
+        self,
+        source: layers.PatchToClusterAttention,
+        before: Affine = UNCHANGED,
+        after: Affine = UNCHANGED,
+    ) -> None:
+        """Take over the weights of the layer, with what stands before and after it.
+
+        Args:
+            source: PatchToClusterAttention. The layer.
+            before: Affine. What is done to the patches. With clusters, which are made of the
+                patches, there must be nothing.
+            after: Affine. What is done to the output.
+        """
+        to_source = before if self.clusters is None else affine_of(source.cluster_norm_layer)
+        if self.cluster_embedding is not None:
+            self.cluster_embedding.assign(to_float64(source.cluster_embedding))
+        fold_projection(self.query_dense, source.query_dense, before)
+        fold_projection(self.key_dense, source.key_dense, to_source)
+        fold_projection(self.value_dense, source.value_dense, to_source)
+        # The weights of the values sum to 1, so their bias reaches the output unchanged.
+        _, bias = folded(source.value_dense, to_source)
+        fold_projection(self.output_dense, source.output_dense, Affine(centre=bias), after)

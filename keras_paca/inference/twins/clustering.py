@@ -1,0 +1,20 @@
+"""The clustering without the bias that its softmax drops."""
+
+from typing import ClassVar
+
+from keras_paca import layers
+from keras_paca.forms import register_twin
+from keras_paca.inference.folding import copy_weights, fold_projection
+from keras_paca.inference.twin import Twin
+
+
+@register_twin(layers.MLPClustering)
+class MLPClustering(Twin, layers.MLPClustering):
+    """`keras_paca.layers.MLPClustering` without b2, which is the same for all patches."""
+
+    changes: ClassVar = {"projection": {"use_bias": False}}
+
+    def fold(self, source: layers.MLPClustering) -> None:
+        """Take over the weights of the layer."""
+        copy_weights(self.hidden_dense, source.hidden_dense)
+        fold_projection(self.projection, source.projection)

@@ -1,0 +1,25 @@
+"""The depthwise convolution whose kernel holds the shortcut."""
+
+from typing import Any
+
+from keras_paca import layers
+from keras_paca.forms import register_twin
+from keras_paca.inference.folding import to_float64
+from keras_paca.inference.twin import Twin
+from keras_paca.ops.depthwise import identity_kernel
+
+
+@register_twin(layers.DepthwiseConv2D)
+class DepthwiseConv2D(Twin, layers.DepthwiseConv2D):
+    """`keras_paca.layers.DepthwiseConv2D`: the kernel has a 1 more in its middle for a shortcut."""
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve the map `inputs` (b, h, w, c)."""
+        return self.convolve(inputs, shortcut=False)
+
+    def fold(self, source: layers.DepthwiseConv2D) -> None:
+        """Take over the weights of the layer."""
+        shortcut = identity_kernel(self.kernel_size) if self.shortcut else 0
+        self.kernel.assign(to_float64(source.kernel) + shortcut)
+        if self.bias is not None:
+            self.bias.assign(to_float64(source.bias))

@@ -1,0 +1,31 @@
+"""Operations on tensors, one file each; the only place that asks which backend runs.
+
+An operation that has a form per backend says in its file which form runs where and why. Layers ask
+for the operation and don't know which form they get.
+"""
+
+from keras_paca.ops.attention import attend
+from keras_paca.ops.depthwise import depthwise_conv2d
+from keras_paca.ops.gelu import gelu
+from keras_paca.ops.linear import linear
+from keras_paca.ops.patches import count_patches, flatten_map, halve, unflatten_patches
+from keras_paca.ops.recompute import is_recomputed, recompute
+from keras_paca.ops.resize import average_pool_to, resize_bilinear, resize_like
+from keras_paca.ops.softmax import stable_softmax
+
+__all__ = [
+    "attend",
+    "average_pool_to",
+    "count_patches",
+    "depthwise_conv2d",
+    "flatten_map",
+    "gelu",
+    "halve",
+    "is_recomputed",
+    "linear",
+    "recompute",
+    "resize_bilinear",
+    "resize_like",
+    "stable_softmax",
+    "unflatten_patches",
+]

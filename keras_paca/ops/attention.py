@@ -1,0 +1,86 @@
+"""Scaled dot-product attention.
+
+| backend    | form                                    | why |
+| ---------- | --------------------------------------- | --- |
+| TensorFlow | two matrix products and a softmax       | there is no fused kernel for CPUs |
+| JAX        | two matrix products and a softmax       | there is no fused kernel for CPUs |
+| PyTorch    | `scaled_dot_product_attention`          | it is faster and holds no weights |
+| PyTorch, with dropout on the weights in training | as TensorFlow's     | Keras's seeds |
+
+In training the weights are computed again in the backward pass where `is_recomputed("attention")`.
+Measured by `python benchmarks/ops.py attention`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_paca.ops.recompute import is_recomputed, recompute
+from keras_paca.ops.softmax import stable_softmax
+
+
+def attend(
+    query: Any,
+    key: Any,
+    value: Any,
+    dropout: Callable[..., Any] | None = None,
+    recompute_weights: bool = False,
+) -> Any:
+    """Return softmax(q k^T / sqrt(d)) v.
+
+    Args:
+        query: Tensor (b, heads, n, d).
+        key: Tensor (b, heads, m, d).
+        value: Tensor (b, heads, m, d).
+        dropout: `keras.layers.Dropout` for the weights, in training only.
+        recompute_weights: bool. Whether the backward pass computes the weights again rather than
+            hold them, where that pays on the backend.
+
+    Returns:
+        Tensor (b, heads, n, d), of the dtype of the inputs.
+
+    Example:
+    >>> from keras import ops
+    >>> tuple(attend(ops.ones((1, 2, 9, 4)), *[ops.ones((1, 2, 3, 4))] * 2).shape)
+    (1, 2, 9, 4)
+    """
+    if keras.backend.backend() == "torch" and dropout is None:
+        from torch.nn import functional
+
+        return functional.scaled_dot_product_attention(query, key, value)
+    weigh = functools.partial(_weigh, dropout)
+    if recompute_weights and is_recomputed("attention"):
+        layers = [] if dropout is None else [dropout]
+        return recompute(layers, weigh, query, key, value)
+    return weigh(query, key, value)
+
+
+def attention_scores(query: Any, key: Any) -> Any:
+    """Return query key^T over the last axis, in float32 where the inputs are float16.
+
+    Args:
+        query: Tensor (..., n, d).
+        key: Tensor (..., m, d).
+
+    Returns:
+        Tensor (..., n, m).
+
+    Example:
+    >>> from keras import ops
+    >>> tuple(attention_scores(ops.ones((9, 4)), ops.ones((3, 4))).shape)
+    (9, 3)
+    """
+    if keras.backend.standardize_dtype(query.dtype) == "float16":
+        query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
+    return ops.matmul(query, ops.swapaxes(key, -1, -2))
+
+
+def _weigh(dropout: Any, query: Any, key: Any, value: Any) -> Any:
+    scores = attention_scores(query, key * query.shape[-1] ** -0.5)
+    weights = ops.cast(stable_softmax(scores, axis=-1), value.dtype)  # (b, heads, n, m)
+    if dropout is not None:
+        weights = dropout(weights, training=True)
+    return ops.matmul(weights, value)

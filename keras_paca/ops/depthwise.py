@@ -1,0 +1,139 @@
+"""Depthwise convolution with stride 1.
+
+| backend    | form                                   | why |
+| ---------- | -------------------------------------- | --- |
+| TensorFlow | its own depthwise convolution          | its kernel for CPUs is fast |
+| JAX        | a sum of shifted products, with a gradient of its own | XLA's kernel for CPUs is up to \
+thirty times slower, its gradient a hundred times |
+| PyTorch    | grouped convolution, bias included     | the layout is a view, and the bias costs nothing |
+
+| shortcut   | form                                   | why |
+| ---------- | -------------------------------------- | --- |
+| TensorFlow, PyTorch | a 1 in the middle of the kernel | it saves a pass over the outputs |
+| JAX        | an addition                            | XLA adds in the same loop |
+| float16, bfloat16 | an addition                     | the kernel would be rounded beside a 1 |
+
+Measured by `python benchmarks/ops.py depthwise`.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def depthwise_conv2d(inputs: Any, kernel: Any, bias: Any = None, shortcut: bool = False) -> Any:
+    """Convolve each channel by itself: y[p, c] = sum_o kernel[o, c] x[p + o, c] + bias[c].
+
+    Args:
+        inputs: Tensor (b, h, w, c).
+        kernel: Tensor (k, k, c, 1), k odd.
+        bias: Tensor (c,), or `None`.
+        shortcut: bool. Whether to add the inputs to the outputs.
+
+    Returns:
+        Tensor (b, h, w, c). The borders are padded with k // 2 zeros.
+
+    Example:
+    >>> from keras import ops
+    >>> tuple(depthwise_conv2d(ops.ones((1, 5, 7, 2)), ops.ones((3, 3, 2, 1))).shape)
+    (1, 5, 7, 2)
+    """
+    if shortcut:
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if keras.backend.backend() == "jax" or dtype not in ("float32", "float64"):
+            return depthwise_conv2d(inputs, kernel, bias) + inputs
+        kernel = kernel + ops.convert_to_tensor(identity_kernel(kernel.shape[0]), kernel.dtype)
+    if keras.backend.backend() == "torch":
+        return _grouped_for_torch(inputs, kernel, bias)
+    if keras.backend.backend() == "jax":
+        outputs = _shifted_sum_for_jax()(inputs, kernel)
+    else:
+        outputs = ops.depthwise_conv(inputs, kernel, padding="same", data_format="channels_last")
+    return outputs if bias is None else outputs + bias
+
+
+def identity_kernel(size: int) -> np.ndarray:
+    """Return the depthwise kernel that returns its inputs.
+
+    Args:
+        size: int. Side of the kernel, odd.
+
+    Returns:
+        Array (size, size, 1, 1).
+
+    Example:
+    >>> identity_kernel(3)[:, :, 0, 0].tolist()
+    [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    kernel = np.zeros((size, size, 1, 1))
+    kernel[size // 2, size // 2] = 1
+    return kernel
+
+
+def _grouped_for_torch(inputs: Any, kernel: Any, bias: Any) -> Any:
+    from torch.nn import functional
+
+    margin, channels = kernel.shape[0] // 2, kernel.shape[2]
+    inputs = inputs.permute(0, 3, 1, 2)  # (b, c, h, w), as it lies in memory
+    kernel = kernel.permute(2, 3, 0, 1)  # (c, 1, k, k)
+    outputs = functional.conv2d(inputs, kernel, bias, padding=margin, groups=channels)
+    return outputs.permute(0, 2, 3, 1)
+
+
+def _shifted_sum(inputs: Any, kernel: Any) -> Any:
+    taps = [tap * kernel[i, j, :, 0] for (i, j), tap in _taps(inputs, kernel.shape[0])]
+    return sum(taps[1:], taps[0])
+
+
+def _taps(inputs: Any, size: int) -> list[tuple[tuple[int, int], Any]]:
+    """Return ((row, column) in the kernel, map shifted by it) of a map (b, h, w, c)."""
+    height, width = inputs.shape[1:3]
+    margin = (size // 2, size // 2)
+    padded = ops.pad(inputs, ((0, 0), margin, margin, (0, 0)))
+    return [
+        ((i, j), padded[:, i : i + height, j : j + width, :])
+        for i in range(size)
+        for j in range(size)
+    ]
+
+
+@functools.cache
+def _shifted_sum_for_jax() -> Callable[[Any, Any], Any]:
+    """Return `_shifted_sum` with a gradient of its own, for JAX."""
+    import jax
+
+    def forward(inputs: Any, kernel: Any) -> tuple[Any, tuple]:
+        return _shifted_sum(inputs, kernel), (inputs, kernel)
+
+    def backward(saved: tuple, gradient: Any) -> tuple[Any, Any]:
+        inputs, kernel = saved
+        return _shifted_sum(gradient, kernel[::-1, ::-1]), kernel_gradient(inputs, gradient, kernel)
+
+    def kernel_gradient(inputs: Any, gradient: Any, kernel: Any) -> Any:
+        """Sum x[p + o, c] g[p, c] over p, for every o at once, image by image."""
+        size, dtype = kernel.shape[0], keras.backend.result_type(kernel.dtype, "float32")
+
+        def add_image(total: Any, pair: tuple) -> tuple[Any, None]:
+            image, image_gradient = (x[None].astype(dtype) for x in pair)  # (1, h, w, c)
+            products = [tap * image_gradient for _, tap in _taps(image, size)]
+            zeros = [np.zeros((), dtype)] * len(products)
+            sums = jax.lax.reduce(products, zeros, _add_each, (0, 1, 2))  # k k times (c,)
+            return total + ops.stack(sums), None
+
+        start = ops.zeros((size * size, inputs.shape[-1]), dtype)
+        total, _ = jax.lax.scan(add_image, start, (inputs, gradient))
+        return ops.reshape(total, kernel.shape).astype(kernel.dtype)
+
+    function = jax.custom_vjp(_shifted_sum)
+    function.defvjp(forward, backward)
+    return function
+
+
+def _add_each(left: Sequence[Any], right: Sequence[Any]) -> list:
+    return [a + b for a, b in zip(left, right, strict=True)]
+
+

@@ -1,0 +1,41 @@
+"""Linear projection of the last axis.
+
+| backend    | form                              | why |
+| ---------- | --------------------------------- | --- |
+| TensorFlow | matrix product, then the bias     | the compiler joins the two |
+| JAX        | matrix product, then the bias     | the compiler joins the two |
+| PyTorch    | `torch.nn.functional.linear`      | a separate addition is a pass over the outputs |
+
+Measured by `python benchmarks/ops.py linear`.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def linear(inputs: Any, kernel: Any, bias: Any = None) -> Any:
+    """Project the last axis: y = x W + b.
+
+    Args:
+        inputs: Tensor (..., channels).
+        kernel: Tensor or variable (channels, units).
+        bias: Tensor or variable (units,), or `None`.
+
+    Returns:
+        Tensor (..., units).
+
+    Example:
+    >>> from keras import ops
+    >>> tuple(linear(ops.ones((2, 3)), ops.ones((3, 4))).shape)
+    (2, 4)
+    """
+    if keras.backend.backend() == "torch":
+        from torch.nn import functional
+
+        kernel = ops.convert_to_tensor(kernel)
+        bias = None if bias is None else ops.convert_to_tensor(bias)
+        return functional.linear(inputs, kernel.T, bias)
+    outputs = ops.matmul(inputs, kernel)
+    return outputs if bias is None else ops.add(outputs, bias)

@@ -1,0 +1,87 @@
+"""Segmenters on the variants of the families, with the weights released for ADE20K."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_paca.backbones import PaCaViT
+from keras_paca.backbones.paca_vit import clusters_per_stage
+from keras_paca.backbones.task_variants import TaskModel, task_variant
+from keras_paca.segmentation.checkpoints import SEGMENTATION
+from keras_paca.segmentation.segmenter import Segmenter
+
+
+def _parameters(
+    head: str = "paca",
+    weights: str | Path | None = "ade20k",
+    num_classes: int = 150,
+    name: str = "",
+    *,
+    auxiliary_weight: float = 0.4,
+    ignore_class: int = 255,
+    class_names: Sequence[str] | None = None,
+    evaluation_transform: Mapping[str, Any] | None = None,
+) -> None:
+    """Have the arguments of the functions.
+
+    Args:
+        head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
+        weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random values;
+            or the path of an official segmentation checkpoint or of a saved segmenter.
+        num_classes: int. Number of classes. If it isn't that of the file, class and cluster logits
+            start fresh.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
+            file, or the official (200, 200, 200, 0), with a teacher 200 in each stage; with
+            "imagenet" those of its file.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped. By
+            default 0.1, for Base with conv clustering and the PaCa head 0.5.
+        auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
+        ignore_class: int. Id of the pixels that have no class.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How large images are made for the model, such as
+            `{"short_side": 512, "long_side": 2048}`. By default, that of the file.
+    """
+
+
+SEGMENTER = TaskModel(
+    SEGMENTATION,
+    Segmenter,
+    _parameters,
+    """Build a segmenter on {backbone}, with the weights released for ADE20K by default.
+
+    Args:
+        x: filled in.
+
+    Returns:
+        keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
+        channels); its output are logits (batch, height, width, num_classes).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Example:
+    >>> from keras_paca import segmentation
+    >>> segmenter = segmentation.{name}(weights=None, num_classes=3)
+    >>> segmenter.compute_output_shape((1, 64, 96, 3))
+    (1, 64, 96, 3)
+    """,
+)
+
+
+def _defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the official options that differ from those of the ImageNet models."""
+    changed = {} if arguments["head"] == "paca" else {"drop_path_rate": 0.1}
+    if arguments["weights"] is None:
+        clusters = clusters_per_stage(None, arguments["clustering"])
+        changed["clusters"] = tuple(2 * count for count in clusters)
+    return changed
+
+
+PACA = PaCaViT.variants
+PaCaTinySegmenter = task_variant(SEGMENTER, PACA["paca_tiny"], "paca_tiny_segmenter", _defaults)
+PaCaSmallSegmenter = task_variant(SEGMENTER, PACA["paca_small"], "paca_small_segmenter", _defaults)
+PaCaBaseSegmenter = task_variant(SEGMENTER, PACA["paca_base"], "paca_base_segmenter", _defaults)
