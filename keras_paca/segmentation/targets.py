@@ -215,7 +215,7 @@ class LossKind:
 
     Attributes:
         name: str. Keras's name of the loss, in lower case.
-        takes_any: bool. Whether it isn't Keras's.
+        is_custom: bool. Whether it isn't Keras's.
         one_hot: bool. Whether it compares with one-hot targets.
         of_probabilities: bool. Whether it compares with probabilities.
         whole: bool. Whether it is one number for all pixels.
@@ -231,7 +231,7 @@ class LossKind:
         found = _keras_name(function)
         self.name = (found or getattr(function, "__name__", type(function).__name__)).lower()
         self.name = self.name.replace("_", "")
-        self.takes_any = found is None
+        self.is_custom = found is None
         self.one_hot = found is not None and not self.name.startswith(("sparse", "circle"))
         self.of_probabilities = found is not None and self.name in OF_PROBABILITIES
         self.whole = found is not None and self.name in WHOLE
@@ -386,8 +386,8 @@ def prepare_for_loss(
     """
     num_classes = logits.shape[-1]
     given_one_hot = is_one_hot(masks, num_classes)
-    if kind.takes_any or kind.ignores:
-        return (masks if kind.takes_any and given_one_hot else ids), logits, weights
+    if kind.is_custom or kind.ignores:
+        return (masks if kind.is_custom and given_one_hot else ids), logits, weights
     known = ids != ignore_class
     targets = ops.where(known, ids, 0)
     if kind.one_hot:
