@@ -195,7 +195,7 @@ def _read_content(path: Path) -> dict[str, list[dict]]:
     _check_annotations(expected, content["annotations"])
     if any("keypoints" in entry for entry in content["annotations"]):
         warnings.warn(
-            f"{path} is a file of keypoints, of which only boxes and segmentations are measured",
+            f"{path} is a file of keypoints. Only its boxes and segmentations are evaluated",
             stacklevel=3,
         )
     return content
@@ -234,8 +234,8 @@ def _check_annotations(expected: str, entries: Sequence[Mapping]) -> None:
     if entries and all(max(map(abs, entry["bbox"])) <= 1 for entry in entries):
         raise ValueError(
             f"{expected}in which all boxes lie within one pixel, such as {entries[0]['bbox']} of "
-            f"the annotation with id {entries[0]['id']}; COCO's are in pixels, not relative to the "
-            "image"
+            f"the annotation with id {entries[0]['id']}; COCO's boxes are in pixels, not relative "
+            "to the image"
         )
 
 

@@ -189,8 +189,8 @@ class COCOMetrics(keras.callbacks.Callback):
         check_data(data, batch_size)
         if isinstance(data, Iterator):
             raise ValueError(
-                "`data` must be something to go through after each epoch: arrays, a PyDataset or "
-                f"a tf.data.Dataset. Received an iterator: {type(data).__name__}"
+                "`data` must be something that can be read after each epoch: arrays, a PyDataset "
+                f"or a tf.data.Dataset. Received an iterator: {type(data).__name__}"
             )
         check_count("every", every)
         self.data, self.batch_size, self.every = data, batch_size, every

@@ -75,7 +75,7 @@ def find_sideways(dataset: COCODataset) -> set[int]:
             )
     if faults:
         raise ValueError(
-            f"Expected images of the sizes that the annotations say. Received: {len(faults)} of "
+            f"Expected images of the sizes in the annotation file. Received: {len(faults)} of "
             f"{len(dataset.paths)} that don't fit: {join_first(faults, SHOWN, '; ')}"
         )
     if sideways:
@@ -98,7 +98,7 @@ def _open_image(entry: Mapping[str, Any], path: Path, upright: bool) -> np.ndarr
     if (image.height, image.width) != size:
         raise ValueError(
             f"Expected the image with id {entry['id']} to have {size[0]} x {size[1]} pixels, as "
-            f"its annotations say. Received: {path}, {image.height} x {image.width}"
+            f"in the annotation file. Received: {path}, {image.height} x {image.width}"
         )
     return np.asarray(image)
 
@@ -267,7 +267,7 @@ def _check_names(known: Sequence[str], dataset: COCODataset) -> None:
         more = ", ..." if len(different) > SHOWN else ""
         warn_user(
             f"{len(different)} of {len(names)} categories have other names than the model's "
-            f"classes: {', '.join(pairs)}{more}. They are taken for the same."
+            f"classes: {', '.join(pairs)}{more}. They are treated as the same."
         )
 
 
@@ -305,7 +305,7 @@ def _check_sizes(model: Any, short_side: int, long_side: int, pad_to: int | None
         )
     if shape[1:3] not in ((None, None), (pad_to, pad_to)):
         raise ValueError(
-            "Expected a model that takes images of any size, or `pad_to` the side that it takes. "
+            "Expected a model that takes images of any size, or `pad_to` equal to its side. "
             f"Received: a model for {shape[1]} x {shape[2]} pixels, pad_to={pad_to}"
         )
 

@@ -340,8 +340,9 @@ class MaskRCNN(BaseModel):
     def _prepare_fit(self, given: dict) -> dict:
         if given.get("class_weight") is not None:
             raise ValueError(
-                "A MaskRCNN takes no `class_weight`. Weigh images by `sample_weight`, or losses by "
-                f"`compile(loss_weights=...)`. Received: class_weight={given['class_weight']!r}"
+                "A MaskRCNN takes no `class_weight`. Weight images with `sample_weight`, or losses "
+                "with `compile(loss_weights=...)`. Received: "
+                f"class_weight={given['class_weight']!r}"
             )
         return given
 

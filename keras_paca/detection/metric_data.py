@@ -143,6 +143,9 @@ def check_lengths(images: np.ndarray, truth: Mapping[str, np.ndarray]) -> None:
 
     Raises:
         ValueError: If the numbers differ.
+
+    Example:
+    >>> check_lengths(np.zeros((2, 64, 64, 3)), {"boxes": np.zeros((2, 5, 4))})
     """
     if len(images) != len(truth["boxes"]):
         raise ValueError(

@@ -13,7 +13,7 @@ from keras_paca.warn import warn_user
 NAMES = ("boxes", "labels", "classes", "masks")
 EXPECTED = (
     'Targets must be a dict of "boxes" (batch, n, 4), integer "labels" (batch, n), -1 where there '
-    'is no object, and perhaps "masks" (batch, n, height, width) or (batch, height, width).'
+    'is no object, and optionally "masks" (batch, n, height, width) or (batch, height, width).'
 )
 
 SEARCHED = 32  # number of images in which empty masks are searched, to stay fast on large arrays
@@ -141,7 +141,7 @@ def _check_boxes(boxes: np.ndarray, format: str, image_size: tuple, is_first: bo
         raise ValueError(f"Boxes relative to the image lie in 0..1. {received}")
     if not relative and 0 < np.abs(boxes).max() <= 1 and None not in image_size:
         raise ValueError(
-            "All boxes lie in 0..1, as those relative to the image do; those in pixels are larger. "
+            "All boxes lie in 0..1, as those relative to the image do. Boxes in pixels are larger. "
             f"{received}"
         )
     size = tuple(np.inf if side is None else side for side in image_size)
@@ -188,7 +188,7 @@ def _check_masks(masks: np.ndarray, present: np.ndarray) -> None:
         kinds, most = "biuf", np.inf
         expected = (
             "Masks (batch, n, height, width) must be booleans or 0 outside the object and a "
-            "positive integer such as 1 inside; `masks > 0.5` makes them of probabilities"
+            "positive integer such as 1 inside; `masks > 0.5` converts probabilities"
         )
     if kind not in kinds:
         raise ValueError(f"{expected}. Received: masks of {masks.dtype}")

@@ -412,7 +412,7 @@ class Segmenter(BaseModel):
 
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
         if y is None:
-            raise ValueError("A Segmenter needs masks beside the images. Received: y=None")
+            raise ValueError("A Segmenter needs masks in addition to the images. Received: y=None")
         if isinstance(y, Mapping | list | tuple):
             raise ValueError(
                 "Masks must be one array (batch, height, width) of integer ids. "

@@ -103,7 +103,7 @@ def check_ids(
         warn_user(f"Pixels with the ids {wrong[:5]}, which have no class, are ignored.")
     if list(found) == [0, ignore_class] and ignore_class == 255 and num_classes > 1:
         warn_user(
-            "The masks hold 0 and 255 alone, and pixels of 255 are ignored. If these are black and "
+            "The masks hold only 0 and 255, and pixels of 255 are ignored. If these are black and "
             "white pictures, divide them by 255, so that white is class 1."
         )
 
@@ -357,7 +357,7 @@ def mask_ids(masks: Any, images: Any, num_classes: int, ignore_class: int, one_h
     [[[0, 255]]]
     """
     if masks is None:
-        raise ValueError("A Segmenter needs masks beside the images. Received: y=None")
+        raise ValueError("A Segmenter needs masks in addition to the images. Received: y=None")
     if not has_rank(masks):
         masks = ops.reshape(masks, ops.shape(images)[:3])
     size = tuple(images.shape[1:3])
