@@ -75,9 +75,8 @@ class BoxHead(Composite):
             regions, num_classes, 4).
         """
         batch, count = ops.shape(inputs)[0], inputs.shape[1]
-        x = ops.transpose(
-            inputs, (0, 1, 4, 2, 3)
-        )  # (b, n, c, h, w), the order of the official weights
+        # The official weights expect the order (b, n, c, h, w).
+        x = ops.transpose(inputs, (0, 1, 4, 2, 3))
         x = ops.reshape(x, (batch, count, math.prod(inputs.shape[2:])))
         x = self.hidden2(self.hidden1(x))
         deltas = ops.reshape(self.deltas(x), (batch, count, self.num_classes, 4))
