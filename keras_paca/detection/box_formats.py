@@ -1,4 +1,4 @@
-"""Formats of boxes: their names, and their conversion to "xyxy"."""
+"""Box formats: their names, and the conversion of boxes to "xyxy"."""
 
 import operator
 import reprlib
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-BOX_FORMATS = (  # those of keras.utils.bounding_boxes.convert_format
+BOX_FORMATS = (  # the formats of keras.utils.bounding_boxes.convert_format
     "xyxy",
     "yxyx",
     "xywh",
@@ -24,19 +24,19 @@ BOX_FORMATS = (  # those of keras.utils.bounding_boxes.convert_format
 def to_xyxy(boxes: Any, source: str, image_size: Sequence[int]) -> np.ndarray:
     """Convert boxes of any format to "xyxy" in pixels.
 
-    `keras.utils.bounding_boxes.convert_format` does the same, but Keras 3.13 exchanges height and
-    width where the source is "rel_center_xywh".
+    `keras.utils.bounding_boxes.convert_format` does the same, except that Keras 3.13 exchanges
+    height and width if the source is "rel_center_xywh".
 
     Args:
         boxes: Array or tensor of shape (..., 4).
         source: str. Format of the boxes, one of `BOX_FORMATS`.
-        image_size: (height, width) of the images.
+        image_size: (height, width) of the images in pixels.
 
     Returns:
-        float64 NumPy array of shape (..., 4): left, top, right, bottom.
+        numpy.ndarray. float64, of shape (..., 4): left, top, right and bottom in pixels.
 
     Raises:
-        ValueError: If there is no such format.
+        ValueError: If `source` isn't one of the formats.
 
     Example:
     >>> to_xyxy([[0.5, 0.5, 0.5, 1.0]], "rel_center_xywh", (20, 40)).tolist()
@@ -58,10 +58,20 @@ def to_xyxy(boxes: Any, source: str, image_size: Sequence[int]) -> np.ndarray:
 
 
 def check_box_format(name: Any) -> str:
-    """Return the name of a format of boxes in lower case.
+    """Check the name of a box format and return it in lower case.
+
+    Args:
+        name: str. The name, in upper or lower case.
+
+    Returns:
+        str. The name in lower case, one of `BOX_FORMATS`.
 
     Raises:
-        ValueError: If there is no such format.
+        ValueError: If it isn't the name of a box format.
+
+    Example:
+    >>> check_box_format("XYWH")
+    'xywh'
     """
     if not isinstance(name, str) or name.lower() not in BOX_FORMATS:
         raise ValueError(
@@ -72,10 +82,20 @@ def check_box_format(name: Any) -> str:
 
 
 def check_image_size(size: Any) -> tuple[int, int]:
-    """Return the (height, width) of images as two integers.
+    """Check the size of images and return it as two Python integers.
+
+    Args:
+        size: Sequence of int. (height, width) in pixels.
+
+    Returns:
+        tuple. (height, width).
 
     Raises:
-        ValueError: If these aren't two positive integers.
+        ValueError: If `size` isn't two positive integers.
+
+    Example:
+    >>> check_image_size(np.array([480, 640]))
+    (480, 640)
     """
     try:
         sides = [operator.index(side) for side in size]
@@ -90,5 +110,16 @@ def check_image_size(size: Any) -> tuple[int, int]:
 
 
 def brief(value: Any) -> str:
-    """Return the representation of a value in one short line, for messages."""
+    """Return the representation of a value in one short line, for messages.
+
+    Args:
+        value: Any object.
+
+    Returns:
+        str. The representation, shortened by `reprlib` and without line breaks.
+
+    Example:
+    >>> brief([0.5] * 100)
+    '[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, ...]'
+    """
     return " ".join(reprlib.repr(value).split())

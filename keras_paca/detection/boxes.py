@@ -1,4 +1,4 @@
-"""Boxes (left, top, right, bottom) in pixels: overlap, their coding as deltas, suppression."""
+"""Operations on boxes (left, top, right, bottom): overlap, box deltas, non-maximum suppression."""
 
 import math
 from collections.abc import Sequence
@@ -7,20 +7,44 @@ from typing import Any
 import keras
 from keras import ops
 
-LARGEST_GROWTH = abs(math.log(16 / 1000))  # of the logarithm of a side
+LARGEST_GROWTH = abs(math.log(16 / 1000))  # limit of |log(side / anchor's side)|
 
 
 def areas(boxes: Any) -> Any:
-    """Return the areas (...) of boxes (..., 4), 0 where a side is negative."""
+    """Compute the areas of boxes.
+
+    Args:
+        boxes: Tensor of shape (..., 4): left, top, right and bottom.
+
+    Returns:
+        Tensor of shape (...). The area is 0 if a side is negative.
+
+    Example:
+    >>> ops.convert_to_numpy(areas(ops.convert_to_tensor([[1.0, 1.0, 3.0, 4.0]]))).tolist()
+    [6.0]
+    """
     sides = ops.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
     return sides[..., 0] * sides[..., 1]
 
 
 def pairwise_iou(boxes: Any, others: Any) -> Any:
-    """Return the intersection over union (..., n, m) of boxes (..., n, 4) and (..., m, 4)."""
+    """Compute the intersection over union of all pairs of boxes.
+
+    Args:
+        boxes: Tensor of shape (..., n, 4): left, top, right and bottom.
+        others: Tensor of shape (..., m, 4).
+
+    Returns:
+        Tensor of shape (..., n, m), in [0, 1].
+
+    Example:
+    >>> iou = pairwise_iou([[0.0, 0.0, 2.0, 2.0]], [[0.0, 0.0, 2.0, 1.0], [2.0, 2.0, 4.0, 4.0]])
+    >>> ops.convert_to_numpy(iou).tolist()
+    [[0.5, 0.0]]
+    """
     boxes, others = ops.convert_to_tensor(boxes), ops.convert_to_tensor(others)
     left, top, right, bottom = (
-        # side by side, each (..., n, m): stacked they would take twice the memory
+        # Four separate tensors (..., n, m), because a stacked one would need twice the memory.
         reduce(ops.expand_dims(boxes[..., i], -1), ops.expand_dims(others[..., i], -2))
         for i, reduce in enumerate((ops.maximum, ops.maximum, ops.minimum, ops.minimum))
     )
@@ -30,10 +54,25 @@ def pairwise_iou(boxes: Any, others: Any) -> Any:
 
 
 def encode_boxes(boxes: Any, anchors: Any, deviations: Sequence[float] = (1.0,) * 4) -> Any:
-    """Return the deltas (..., 4) that turn anchors into boxes.
+    """Compute the box deltas that turn anchors into boxes.
 
-    (dx, dy, dw, dh) = ((x - xa) / wa, (y - ya) / ha, log(w / wa), log(h / ha)) / deviations, of
-    the centres and sides.
+    For a box and an anchor with the centres (x, y) and (xa, ya), the widths w and wa and the
+    heights h and ha, the deltas are
+
+        ((x - xa) / wa, (y - ya) / ha, log(w / wa), log(h / ha)) / deviations.
+
+    Args:
+        boxes: Tensor of shape (..., 4): left, top, right and bottom.
+        anchors: Tensor of shape (..., 4).
+        deviations: Sequence of float. Standard deviations by which the four deltas are divided.
+
+    Returns:
+        Tensor of shape (..., 4).
+
+    Example:
+    >>> deltas = encode_boxes([[4.0, 0.0, 8.0, 8.0]], [[0.0, 0.0, 4.0, 8.0]])
+    >>> ops.convert_to_numpy(deltas).tolist()
+    [[1.0, 0.0, 0.0, 0.0]]
     """
     x, y, width, height = _centres(boxes)
     anchor_x, anchor_y, anchor_width, anchor_height = _centres(anchors)
@@ -49,15 +88,24 @@ def encode_boxes(boxes: Any, anchors: Any, deviations: Sequence[float] = (1.0,) 
 def decode_boxes(
     deltas: Any, anchors: Any, image_size: tuple, deviations: Sequence[float] = (1.0,) * 4
 ) -> Any:
-    """Return the boxes (..., 4) of deltas (..., 4), the inverse of `encode_boxes`.
+    """Apply box deltas to anchors. This is the inverse of `encode_boxes`.
 
-    Sides grow at most 62.5-fold, and boxes end at the image.
+    The sides of a box are at most 62.5 times as long as those of its anchor, and at least 1 / 62.5
+    times. Boxes are clipped to the image.
 
     Args:
-        deltas: (..., 4).
-        anchors: (..., 4).
-        image_size: (height, width).
-        deviations: of the deltas.
+        deltas: Tensor of shape (..., 4).
+        anchors: Tensor of shape (..., 4): left, top, right and bottom in pixels.
+        image_size: tuple. (height, width) of the image in pixels.
+        deviations: Sequence of float. Standard deviations by which the four deltas are multiplied.
+
+    Returns:
+        Tensor of shape (..., 4): left, top, right and bottom in pixels.
+
+    Example:
+    >>> boxes = decode_boxes([[1.0, 0.0, 0.0, 0.0]], [[0.0, 0.0, 4.0, 8.0]], image_size=(8, 6))
+    >>> ops.convert_to_numpy(boxes).tolist()
+    [[4.0, 0.0, 6.0, 8.0]]
     """
     deltas = ops.convert_to_tensor(deltas)
     dx, dy, dw, dh = (deltas[..., i] * deviations[i] for i in range(4))
@@ -70,14 +118,27 @@ def decode_boxes(
 
 
 def clip_boxes(boxes: Any, image_size: tuple) -> Any:
-    """Return boxes (..., 4) cut at the image of (height, width)."""
+    """Clip boxes to the image.
+
+    Args:
+        boxes: Tensor of shape (..., 4): left, top, right and bottom in pixels.
+        image_size: tuple. (height, width) of the image in pixels.
+
+    Returns:
+        Tensor of shape (..., 4).
+
+    Example:
+    >>> boxes = clip_boxes(ops.convert_to_tensor([[-1.0, 2.0, 5.0, 9.0]]), image_size=(8, 4))
+    >>> ops.convert_to_numpy(boxes).tolist()
+    [[0.0, 2.0, 4.0, 8.0]]
+    """
     height, width = (ops.cast(side, boxes.dtype) for side in image_size)
     limit = ops.stack([width, height, width, height])
     return ops.minimum(ops.maximum(boxes, 0.0), limit)
 
 
 def _centres(boxes: Any) -> tuple[Any, Any, Any, Any]:
-    """Return (x, y, width, height); sides from 1e-3, so that empty boxes have logarithms."""
+    """Return (x, y, width, height) of boxes. Sides are at least 1e-3, as their log is taken."""
     boxes = ops.convert_to_tensor(boxes)
     left, top, right, bottom = (boxes[..., i] for i in range(4))
     width, height = ops.maximum(right - left, 1e-3), ops.maximum(bottom - top, 1e-3)
@@ -85,37 +146,46 @@ def _centres(boxes: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def suppress(boxes: Any, valid: Any, iou_threshold: float, groups: Any = None) -> Any:
-    """Return which boxes greedy non-maximum suppression keeps.
+    """Say which boxes greedy non-maximum suppression keeps.
 
-    A box is kept where no kept box before it overlaps it by more than the threshold. That is a
-    fixed point, found by repeating the rule for all boxes at once; each repetition settles at
-    least one more of them, and in practice a few settle all.
+    A box is kept if no kept box before it overlaps it by more than the threshold. The function
+    applies this rule to all boxes at once and repeats it until nothing changes. Each repetition
+    decides at least one more box; in practice a few repetitions decide all.
 
     Args:
-        boxes: (..., n, 4), the best first.
-        valid: (..., n), booleans: which take part.
-        iou_threshold: intersection over union above which boxes compete.
-        groups: (..., n), such as classes: only boxes of one group compete; `None` for one group.
+        boxes: Tensor of shape (..., n, 4): left, top, right and bottom, the best box first.
+        valid: Tensor of shape (..., n), booleans. Boxes that aren't valid are neither kept nor do
+            they suppress others.
+        iou_threshold: float. Intersection over union above which a box suppresses another, in
+            [0, 1].
+        groups: Tensor of shape (..., n), such as the classes of the boxes. A box suppresses boxes
+            of its own group only. `None` puts all boxes into one group.
 
     Returns:
-        (..., n), booleans.
+        Tensor of shape (..., n), booleans.
+
+    Example:
+    >>> boxes = [[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [4.0, 4.0, 8.0, 8.0]]
+    >>> kept = suppress(ops.convert_to_tensor(boxes), ops.ones(3, "bool"), iou_threshold=0.5)
+    >>> ops.convert_to_numpy(kept).tolist()
+    [True, False, True]
     """
     number = ops.arange(ops.shape(boxes)[-2])
     before = ops.expand_dims(number, 1) < ops.expand_dims(number, 0)  # (n, n): j before i
-    competes = ops.logical_and(pairwise_iou(boxes, boxes) > iou_threshold, before)
+    suppresses = ops.logical_and(pairwise_iou(boxes, boxes) > iou_threshold, before)
     if groups is not None:
-        same = ops.expand_dims(groups, -1) == ops.expand_dims(groups, -2)
-        competes = ops.logical_and(competes, same)
-    competes = ops.cast(competes, keras.config.floatx())  # (..., j, i)
+        same_group = ops.expand_dims(groups, -1) == ops.expand_dims(groups, -2)
+        suppresses = ops.logical_and(suppresses, same_group)
+    suppresses = ops.cast(suppresses, keras.config.floatx())  # (..., j, i): j suppresses i
     valid = ops.cast(valid, keras.config.floatx())
 
     def rule(kept: Any) -> Any:
-        rivals = ops.matmul(ops.expand_dims(kept, -2), competes)[..., 0, :]
-        return valid * ops.cast(rivals < 0.5, keras.config.floatx())
+        suppressors = ops.matmul(ops.expand_dims(kept, -2), suppresses)[..., 0, :]
+        return valid * ops.cast(suppressors < 0.5, keras.config.floatx())
 
-    def settle(kept: Any, changed: Any) -> tuple[Any, Any]:
-        again = rule(kept)
-        return again, ops.any(again != kept)
+    def step(kept: Any, changed: Any) -> tuple[Any, Any]:
+        updated = rule(kept)
+        return updated, ops.any(updated != kept)
 
-    kept, _ = ops.while_loop(lambda kept, changed: changed, settle, (valid, ops.any(valid > 0.5)))
+    kept, _ = ops.while_loop(lambda kept, changed: changed, step, (valid, ops.any(valid > 0.5)))
     return kept > 0.5

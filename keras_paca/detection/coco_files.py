@@ -1,4 +1,4 @@
-"""Annotation files in COCO's format: read, and every entry checked."""
+"""Reading annotation files in COCO's format, with a check of every entry."""
 
 import dataclasses
 import json
@@ -13,8 +13,8 @@ from keras_paca.arguments import join_first
 from keras_paca.detection.coco_segmentations import FAR, segmentation_fault, whole_segmentation
 from keras_paca.detection.json_values import is_number, is_whole, show
 
-SHOWN = 3  # wrong entries in a message
-OTHER_FILES = {  # a field of their annotations -> what else COCO's format is used for
+SHOWN = 3  # number of wrong entries that a message names
+OTHER_FILES = {  # {field of an annotation: the other kind of file that has this field}
     "caption": "captions",
     "segments_info": "panoptic segmentation",
     "keypoints": "keypoints",
@@ -23,12 +23,19 @@ OTHER_FILES = {  # a field of their annotations -> what else COCO's format is us
 
 @dataclasses.dataclass(frozen=True)
 class COCODataset:
-    """Images with their annotations, as `read_coco` returns them.
+    """Images with their annotations in COCO's format, as `read_coco` returns them.
 
     Args:
-        content: {"images": [...], "annotations": [...], "categories": [...]}, as in the file.
-        paths: Paths of the images, in the order of `content["images"]`.
-        source: Path of the annotation file, or `None`.
+        content: dict. {"images": [...], "annotations": [...], "categories": [...]}, as in the file.
+        paths: Sequence of Path. Paths of the images, in the order of `content["images"]`.
+        source: Path. Path of the annotation file, or `None`.
+
+    Example:
+    >>> from keras_paca.detection import COCODataset
+    >>> categories = [{"id": 3, "name": "car"}, {"id": 1, "name": "person"}]
+    >>> content = {"images": [], "annotations": [], "categories": categories}
+    >>> COCODataset(content, paths=[]).category_ids
+    [1, 3]
     """
 
     content: Mapping[str, list[dict]]
@@ -37,33 +44,48 @@ class COCODataset:
 
     @property
     def category_ids(self) -> list[int]:
-        """The categories' ids in the order of the labels.
+        """The ids of the categories, in the order of the labels that stand for them.
 
-        They are sorted: COCO's own 80 categories leave out some of the ids 1 to 90.
+        The ids are sorted, so that label 0 stands for the smallest one. COCO's 80 categories have
+        ids from 1 to 90 with gaps.
         """
         return sorted(category["id"] for category in self.content["categories"])
 
 
 def read_coco(annotations: str | Path, images: str | Path, limit: int | None = None) -> COCODataset:
-    """Read an annotation file in COCO's format and look for its images.
+    """Read an annotation file in COCO's format and find its images.
 
-    The file may come from COCO or from another tool. Numbers such as 5.0 are read as integers;
-    "iscrowd" may be missing, null or a boolean; the segmentation of an object may be missing, null
-    or `[]`, but then no object of the file may have one. Everything else must be as COCO defines
-    it, and each entry that isn't is counted and the first of them are named.
+    The file may come from COCO or from another tool. Numbers such as 5.0 are read as integers.
+    "iscrowd" may be missing, null or a boolean. The segmentation of an object may be missing, null
+    or `[]`, but only if no object of the file has one. Everything else must follow COCO's
+    definition. The error says how many entries are wrong and names the first ones.
 
     Args:
-        annotations: Path of the file, such as instances_val2017.json.
-        images: Folder in which the images lie.
-        limit: int. The number of images to take from the beginning of the file; `None`, or a
-            number larger than the file's, takes all.
+        annotations: str or Path. The annotation file, such as instances_val2017.json.
+        images: str or Path. Folder of the images.
+        limit: int. Number of images to read from the beginning of the file. `None`, or a number
+            larger than that of the images in the file, reads all.
 
     Returns:
-        A `COCODataset`.
+        COCODataset. The images and annotations.
 
     Raises:
         FileNotFoundError: If the file, the folder or an image is missing.
-        ValueError: If the file isn't in COCO's format of instances.
+        ValueError: If the file isn't in COCO's format for instances, or `limit` isn't a positive
+            integer.
+
+    Example:
+    >>> import json, pathlib, tempfile
+    >>> from keras_paca.detection import read_coco
+    >>> image = {"id": 1, "file_name": "1.jpg", "height": 64, "width": 96}
+    >>> content = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file, picture = pathlib.Path(folder, "coco.json"), pathlib.Path(folder, "1.jpg")
+    ...     _ = file.write_text(json.dumps(content))
+    ...     picture.touch()
+    ...     dataset = read_coco(file, folder)
+    >>> [path.name for path in dataset.paths]
+    ['1.jpg']
     """
     annotations, images = Path(annotations), Path(images)
     if not annotations.is_file():
@@ -101,7 +123,7 @@ def _find_images(entries: Sequence[Mapping], folder: Path) -> list[Path]:
 
 
 def _warn_of_empty_boxes(path: Path, content: Mapping[str, list[dict]]) -> None:
-    """Warn of objects that no detector can find, of which COCO's own train2017 has two."""
+    """Warn of boxes without area inside their image. COCO's train2017 has two of them."""
     sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
     empty = []
     for entry in content["annotations"]:
@@ -123,7 +145,7 @@ def _warn_of_empty_boxes(path: Path, content: Mapping[str, list[dict]]) -> None:
 
 
 def _read_content(path: Path) -> dict[str, list[dict]]:
-    """Return the three lists of an annotation file, checked, with integers as such."""
+    """Read and check the three lists of an annotation file, and convert whole numbers to int."""
     expected = f"Expected a JSON file in COCO's format of instances. Received: {path}, "
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -173,14 +195,14 @@ def _read_content(path: Path) -> dict[str, list[dict]]:
     _check_annotations(expected, content["annotations"])
     if any("keypoints" in entry for entry in content["annotations"]):
         warnings.warn(
-            f"{path} is a file of keypoints, of which only boxes and segmentations are measured",
+            f"{path} is a file of keypoints. Only its boxes and segmentations are evaluated",
             stacklevel=3,
         )
     return content
 
 
 def _other_kind(content: Any) -> str | None:
-    """Say what a file is that isn't one of instances, if that can be seen."""
+    """Say what kind of file the content comes from if it is no file of instances, or `None`."""
     if isinstance(content, list):
         if content and isinstance(content[0], dict) and "score" in content[0]:
             return "which is a file of results, a list of detections without images"
@@ -197,7 +219,11 @@ def _other_kind(content: Any) -> str | None:
 
 
 def _check_annotations(expected: str, entries: Sequence[Mapping]) -> None:
-    """Refuse what is wrong with the annotations as a whole."""
+    """Check what concerns all annotations together.
+
+    Raises:
+        ValueError: If only some objects have a segmentation, or all boxes seem to be relative.
+    """
     without = [entry["id"] for entry in entries if "segmentation" not in entry]
     if 0 < len(without) < len(entries):
         raise ValueError(
@@ -208,8 +234,8 @@ def _check_annotations(expected: str, entries: Sequence[Mapping]) -> None:
     if entries and all(max(map(abs, entry["bbox"])) <= 1 for entry in entries):
         raise ValueError(
             f"{expected}in which all boxes lie within one pixel, such as {entries[0]['bbox']} of "
-            f"the annotation with id {entries[0]['id']}; COCO's are in pixels, not relative to the "
-            "image"
+            f"the annotation with id {entries[0]['id']}; COCO's boxes are in pixels, not relative "
+            "to the image"
         )
 
 
@@ -222,7 +248,7 @@ def _faults(
     content: Mapping[str, Sequence[Any]],
     check: Callable[[Mapping], Iterator[str]],
 ) -> Iterator[str]:
-    """Yield what is wrong with each wrong entry of the list of this name, with the entry's id."""
+    """Yield a description of each wrong entry of one list, with the entry's id."""
     seen = set()
     for position, entry in enumerate(content[name], 1):
         place = f"entry {position} of the list {name}"
@@ -295,7 +321,7 @@ def _wrong(entry: Mapping, field: str, expected: str) -> str:
 
 
 def _whole(entry: Mapping, *fields: str) -> dict:
-    """Return an entry with integers in some fields."""
+    """Return an entry whose values in some fields are converted to int."""
     return {**entry, **{field: int(entry[field]) for field in fields}}
 
 

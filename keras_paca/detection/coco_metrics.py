@@ -1,4 +1,4 @@
-"""COCO's average precision and recall, of arrays, of a model on data, and while it trains."""
+"""COCO's average precision and recall for arrays, for a model on data, and during training."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ from keras_paca.detection.metric_data import (
 from keras_paca.detection.paste import paste_mask
 from keras_paca.extras import install_command
 
-METRICS = (  # in the order in which pycocotools summarises
+METRICS = (  # the order of pycocotools
     "mAP",
     "mAP50",
     "mAP75",
@@ -49,37 +49,42 @@ def evaluate_detections(
     bounding_box_format: str = "xyxy",
     num_classes: int | None = None,
 ) -> dict[str, float]:
-    """Return COCO's metrics of detections in images of one size.
+    """Compute COCO's metrics for detections in images of one size.
 
-    An object counts as in `MaskRCNN.fit`: its label is at least 0 and less than `num_classes`, and
-    something of its box lies in the image. Its size, small up to 32 x 32 pixels and large from
-    96 x 96, is that of its mask, or of its box where there are no masks.
+    As in `MaskRCNN.fit`, a true object counts if its label is at least 0 and less than
+    `num_classes`, and its box has some area inside the image. Objects of up to 32 x 32 pixels are
+    small and objects of 96 x 96 pixels or more are large, measured by the area of their masks, or
+    of their boxes if there are no masks.
 
     Args:
-        truth: dict with "boxes" (batch, m, 4), "labels" or "classes" (batch, m), -1 where padded,
-            and perhaps "masks", (batch, m, height, width) or an instance map (batch, height,
-            width), as `MaskRCNN.fit` takes them.
-        detections: dict with "boxes" (batch, n, 4), "scores" (batch, n), "labels" (batch, n), -1
-            where there is none, and perhaps "masks" (batch, n, rows, columns), probabilities in the
-            box, as `MaskRCNN.predict` returns them.
-        image_size: (height, width) of the images.
-        bounding_box_format: str. Format of the boxes of both, as `keras.utils.bounding_boxes` names
-            it.
-        num_classes: int. Labels from here on aren't objects; `None` allows all.
+        truth: dict. The true objects, as `MaskRCNN.fit` takes them: "boxes" (batch, m, 4), "labels"
+            or "classes" (batch, m), which are -1 for padding, and optionally "masks", (batch, m,
+            height, width) or an instance map (batch, height, width).
+        detections: dict. The detections, as `MaskRCNN.predict` returns them: "boxes" (batch, n, 4),
+            "scores" (batch, n), "labels" (batch, n), which are -1 for padding, and optionally
+            "masks" (batch, n, rows, columns), probabilities inside the box.
+        image_size: (height, width) of the images in pixels.
+        bounding_box_format: str. Format of the true and the detected boxes, as in
+            `keras.utils.bounding_boxes`.
+        num_classes: int. Number of classes. Objects with labels of `num_classes` or more don't
+            count. `None` allows all labels.
 
     Returns:
-        {"box_mAP", "box_mAP50", "box_mAP75", "box_mAP_small", "box_mAP_medium", "box_mAP_large",
-        "box_AR1", "box_AR10", "box_AR100", "box_AR_small", "box_AR_medium", "box_AR_large"}, and
-        "mask_..." likewise where truth and detections have masks; 0 to 1, NaN without an object
-        to find.
+        dict. {name: float}, in [0, 1], or NaN if there is no object to find. The names are
+        "box_mAP", "box_mAP50", "box_mAP75", "box_mAP_small", "box_mAP_medium", "box_mAP_large",
+        "box_AR1", "box_AR10", "box_AR100", "box_AR_small", "box_AR_medium", "box_AR_large" and, if
+        both `truth` and `detections` have masks, the same names with "mask_".
 
     Raises:
-        ImportError: Without pycocotools (the extra `coco`).
-        ValueError: If an argument is of another form, or boxes or scores are NaN.
+        ImportError: If pycocotools (the extra `coco`) isn't installed.
+        ValueError: If an argument has a wrong type or shape, or if boxes or scores aren't finite.
 
     Example:
-    >>> found = {"boxes": np.array([[[2, 3, 8, 9]]]), "labels": np.array([[0]])}
-    >>> metrics = evaluate_detections(found, {**found, "scores": np.array([[0.9]])}, (10, 12))
+    >>> import numpy as np
+    >>> from keras_paca.detection import evaluate_detections
+    >>> truth = {"boxes": np.array([[[2, 3, 8, 9]]]), "labels": np.array([[0]])}
+    >>> detections = {**truth, "scores": np.array([[0.9]])}
+    >>> metrics = evaluate_detections(truth, detections, image_size=(10, 12))
     >>> round(metrics["box_mAP"], 6)
     1.0
 
@@ -96,25 +101,37 @@ def evaluate_detections(
 
 
 def coco_metrics(model: keras.Model, data: Any, batch_size: int = 8) -> dict[str, float]:
-    """Return COCO's metrics of a detector on images; see `evaluate_detections`.
+    """Compute COCO's metrics for a detector on images.
 
     Args:
-        model: A `MaskRCNN`, or another object with `predict_on_batch`, `bounding_box_format` and
-            `num_classes` that returns detections as `MaskRCNN` does.
-        data: A pair (images, targets) of arrays, or a `keras.utils.PyDataset`, a
+        model: MaskRCNN. The detector, or another object that has `predict_on_batch`,
+            `bounding_box_format` and `num_classes` and returns detections as `MaskRCNN` does.
+        data: A pair (images, targets) of arrays; or a `keras.utils.PyDataset`, a
             `tf.data.Dataset`, a PyTorch `DataLoader`, a generator or another iterable of such
-            batches. The images may be the only entry of a dict or a list. The targets are those
-            of `MaskRCNN.fit`; each batch may have as many objects as it needs, and none may have
-            "masks". Labels must be less than `num_classes`.
-        batch_size: int. The number of images at a time of a pair of arrays.
+            pairs, one for each batch. The images may be the only entry of a dict or a list. The
+            targets are those of `MaskRCNN.fit`, with labels less than `num_classes`. The number of
+            objects may differ from batch to batch. "masks" may be missing in all batches.
+        batch_size: int. Number of images that are predicted at once if `data` is a pair of arrays.
 
     Returns:
-        {"box_mAP": 0 to 1, ...}, and "mask_mAP" and so on where the targets have masks.
+        dict. {"box_mAP": float, ...} and, if the targets have masks, "mask_mAP" and so on; see
+        `evaluate_detections`.
 
     Raises:
-        ImportError: Without pycocotools (the extra `coco`).
-        ValueError: If the model isn't a detector, or the data are empty, endless or of another
-            form.
+        ImportError: If pycocotools (the extra `coco`) isn't installed.
+        ValueError: If the model isn't a detector, or if the data are empty or endless or have a
+            wrong type or shape.
+
+    Example:
+    >>> import keras_paca
+    >>> import numpy as np
+    >>> from keras_paca.detection import MaskRCNN, coco_metrics
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> detector = MaskRCNN(backbone, num_classes=2, channels=8, proposals=50)
+    >>> targets = {"boxes": np.array([[[8, 8, 40, 56]]]), "labels": np.array([[1]])}
+    >>> metrics = coco_metrics(detector, (np.zeros((1, 64, 64, 3)), targets))
+    >>> 0 <= metrics["box_mAP"] <= 1
+    True
     """
     import_pycocotools()
     check_detector(model)
@@ -130,23 +147,40 @@ def coco_metrics(model: keras.Model, data: Any, batch_size: int = 8) -> dict[str
 
 
 class COCOMetrics(keras.callbacks.Callback):
-    """COCO's metrics of the model in training on images, after epochs; see `coco_metrics`.
+    """Callback that computes COCO's metrics for a detector during training.
 
-    They are in the logs as "val_box_mAP", "val_mask_mAP50" and so on, for callbacks that come
-    after this one, such as `keras.callbacks.ModelCheckpoint`, and for `fit`'s history. As with
-    `validation_freq`, epochs without an evaluation log none.
+    It adds the metrics of `coco_metrics` to the logs as "val_box_mAP", "val_mask_mAP50" and so on.
+    They are in the history that `fit` returns, and callbacks that come after this one, such as
+    `keras.callbacks.ModelCheckpoint`, can use them. As with `validation_freq`, the logs of epochs
+    without an evaluation don't have them.
 
-    When training begins, the model and the first batch of the data are checked.
+    The model and the first batch of the data are checked when the training begins.
 
     Args:
-        data: As for `coco_metrics`, but it must be possible to go through the data more than once,
-            which excludes generators.
-        batch_size: int. The number of images at a time of a pair of arrays.
-        every: int. The number of epochs from one evaluation to the next.
+        data: Images and targets, as for `coco_metrics`. Generators aren't allowed, because the
+            data are read more than once.
+        batch_size: int. Number of images that are predicted at once if `data` is a pair of arrays.
+        every: int. Number of epochs from one evaluation to the next.
 
     Raises:
-        ImportError: Without pycocotools (the extra `coco`).
-        ValueError: If the data can be gone through only once, or an argument isn't positive.
+        ImportError: If pycocotools (the extra `coco`) isn't installed.
+        ValueError: If the data can be read only once, or if `batch_size` or `every` isn't a
+            positive integer.
+
+    Example:
+    >>> import keras_paca
+    >>> import numpy as np
+    >>> from keras_paca.detection import COCOMetrics, MaskRCNN
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> detector = MaskRCNN(backbone, num_classes=2, channels=8, proposals=50)
+    >>> detector.mask_head.trainable = False
+    >>> detector.compile()
+    >>> targets = {"boxes": np.array([[[8, 8, 40, 56]]]), "labels": np.array([[1]])}
+    >>> images = np.zeros((1, 64, 64, 3))
+    >>> callback = COCOMetrics((images, targets))
+    >>> history = detector.fit(images, targets, callbacks=[callback], verbose=0)
+    >>> "val_box_mAP" in history.history
+    True
     """
 
     def __init__(self, data: Any, batch_size: int = 8, every: int = 1) -> None:
@@ -155,14 +189,21 @@ class COCOMetrics(keras.callbacks.Callback):
         check_data(data, batch_size)
         if isinstance(data, Iterator):
             raise ValueError(
-                "`data` must be something to go through after each epoch: arrays, a PyDataset or "
-                f"a tf.data.Dataset. Received an iterator: {type(data).__name__}"
+                "`data` must be something that can be read after each epoch: arrays, a PyDataset "
+                f"or a tf.data.Dataset. Received an iterator: {type(data).__name__}"
             )
         check_count("every", every)
         self.data, self.batch_size, self.every = data, batch_size, every
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Refuse a model or data that couldn't be evaluated after the first epoch."""
+        """Check the model and the first batch of the data.
+
+        Args:
+            logs: dict. Not used.
+
+        Raises:
+            ValueError: If the model isn't a detector, or if the data are empty or wrong.
+        """
         check_detector(self.model)
         for images, targets in batches(self.data, self.batch_size):
             size, num_classes = images.shape[1:3], self.model.num_classes
@@ -171,7 +212,12 @@ class COCOMetrics(keras.callbacks.Callback):
         raise ValueError(NO_IMAGES)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Put the metrics into the logs."""
+        """Add the metrics to the logs.
+
+        Args:
+            epoch: int. Index of the epoch.
+            logs: dict. Logs of the epoch, which the method changes.
+        """
         if logs is None or (epoch + 1) % self.every:
             return
         found = coco_metrics(self.model, self.data, self.batch_size)
@@ -187,18 +233,25 @@ def detections_to_records(
     image_size: Sequence[int],
     category_ids: Sequence[int] | None = None,
 ) -> list[dict]:
-    """Return the detections in one image in COCO's format of results.
+    """Convert the detections in one image to COCO's format for results.
 
     Args:
-        found: "boxes" (n, 4), "xyxy" in pixels, "scores" (n,), "labels" (n,), -1 where there is
-            none, and perhaps "masks" (n, rows, columns), probabilities in the box.
-        image_id: of the image.
-        image_size: its (height, width); what of a box lies outside is cut off.
-        category_ids: of the labels; by default label + 1.
+        found: dict. "boxes" (n, 4), left, top, right and bottom in pixels; "scores" (n,); "labels"
+            (n,), which are -1 for padding; and optionally "masks" (n, rows, columns), probabilities
+            inside the box.
+        image_id: int. Id of the image.
+        image_size: (height, width) of the image in pixels. Boxes are clipped to it.
+        category_ids: Sequence of int. Category id of each label. The default is label + 1.
 
     Returns:
-        Dicts of "image_id", "category_id", "score", "bbox" (left, top, width, height) and, where
-        there are masks, "segmentation" (run lengths). None for boxes outside the image.
+        list of dict. One dict for each detection with some area inside the image: "image_id",
+        "category_id", "score", "bbox" (left, top, width, height) and, if there are masks,
+        "segmentation" (run lengths).
+
+    Example:
+    >>> found = {"boxes": np.array([[1, 2, 5, 9]]), "scores": [0.5], "labels": [0]}
+    >>> detections_to_records(found, image_id=7, image_size=(8, 8))
+    [{'image_id': 7, 'category_id': 1, 'score': 0.5, 'bbox': [1.0, 2.0, 4.0, 6.0]}]
     """
     height, width = image_size
     boxes = np.asarray(found["boxes"], "float64")
@@ -223,21 +276,32 @@ def detections_to_records(
 def score_records(
     truth: Mapping[str, Any], records: Iterable[Mapping[str, Any]], kind: str
 ) -> dict[str, float]:
-    """Return COCO's twelve numbers for records in its formats.
+    """Compute COCO's twelve metrics from annotations and detections in COCO's formats.
 
     Args:
-        truth: what is in an annotation file: "images", "annotations" and "categories".
-        records: detections, as `detections_to_records` returns them.
-        kind: "box" or "mask".
+        truth: dict. Content of an annotation file: "images", "annotations" and "categories".
+        records: Iterable of dict. Detections, as `detections_to_records` returns them.
+        kind: str. "box" or "mask".
 
     Returns:
-        {"box_mAP": 0 to 1, ...} or {"mask_mAP": ...}, NaN where there is no object to find.
+        dict. {"box_mAP": float, ...} or {"mask_mAP": float, ...}, in [0, 1], or NaN if there is no
+        object to find.
 
     Raises:
-        ImportError: without pycocotools (the extra `coco`).
+        ImportError: If pycocotools (the extra `coco`) isn't installed.
+
+    Example:
+    >>> entry = {"image_id": 7, "category_id": 1, "bbox": [1.0, 2.0, 4.0, 6.0]}
+    >>> truth = {
+    ...     "images": [{"id": 7, "height": 8, "width": 8}],
+    ...     "annotations": [{**entry, "area": 24.0, "iscrowd": 0}],
+    ...     "categories": [{"id": 1}],
+    ... }
+    >>> round(score_records(truth, [{**entry, "score": 0.5}], "box")["box_mAP"], 6)
+    1.0
     """
     coco, cocoeval, mask = import_pycocotools()
-    # Numbered from 1: pycocotools takes the number 0 for "not found".
+    # The ids start at 1, because pycocotools interprets the id 0 as "not found".
     objects = [{**entry, "id": i} for i, entry in enumerate(truth["annotations"], 1)]
     found = []
     for i, record in enumerate(records, 1):
@@ -261,10 +325,14 @@ def score_records(
 
 
 def check_detector(model: Any) -> None:
-    """Refuse a model that doesn't have what COCO's metrics ask of a detector.
+    """Check that a model has the methods and attributes of a detector.
+
+    Args:
+        model: The model.
 
     Raises:
-        ValueError: If `predict_on_batch`, `bounding_box_format` or `num_classes` is missing.
+        ValueError: If `predict_on_batch`, `bounding_box_format` or `num_classes` is missing or
+            wrong.
     """
     expected = (
         "Expected a detector, with `predict_on_batch`, `bounding_box_format` and `num_classes` as "
@@ -294,7 +362,7 @@ def check_detector(model: Any) -> None:
 
 
 class _Collected:
-    """Truth and detections of batches, as records."""
+    """Collects the true objects and the detections of batches as records in COCO's formats."""
 
     def __init__(self, bounding_box_format: str, num_classes: int | None) -> None:
         import_pycocotools()
@@ -310,7 +378,7 @@ class _Collected:
         found: Mapping[str, np.ndarray],
         size: tuple[int, int],
     ) -> None:
-        """Add a batch of images (height, width)."""
+        """Add a batch of images with the size (height, width)."""
         if len(truth["boxes"]) != len(found["boxes"]):
             raise ValueError(
                 "Truth and detections must be of the same images. Received: "
@@ -333,7 +401,7 @@ class _Collected:
     def _add_objects(
         self, truth: Mapping[str, np.ndarray], image_id: int, image_size: Sequence[int]
     ) -> None:
-        """Add the true objects of an image."""
+        """Add the true objects of one image."""
         height, width = image_size
         boxes = np.clip(truth["boxes"], 0, [width, height, width, height])
         real = (truth["labels"] >= 0) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
@@ -356,7 +424,7 @@ class _Collected:
             self.objects.append(entry)
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics of all that was added."""
+        """Compute the metrics of all batches that were added."""
         if not self.images:
             raise ValueError(NO_IMAGES)
         entries = (*self.objects, *self.records)
@@ -383,14 +451,21 @@ def _left_top_width_height(box: np.ndarray) -> list[float]:
 
 
 def _run_lengths(mask: np.ndarray) -> dict:
-    """Return a mask (height, width) in COCO's compressed form, as JSON takes it."""
+    """Return a mask (height, width) as COCO's compressed run lengths, which JSON can hold."""
     _, _, coder = import_pycocotools()
     coded = coder.encode(np.asfortranarray(mask, dtype="uint8"))
     return {"size": [int(side) for side in coded["size"]], "counts": coded["counts"].decode()}
 
 
 def import_pycocotools() -> tuple[Any, Any, Any]:
-    """Return the modules `coco`, `cocoeval` and `mask` of pycocotools."""
+    """Import pycocotools.
+
+    Returns:
+        tuple. The modules `coco`, `cocoeval` and `mask`.
+
+    Raises:
+        ImportError: If pycocotools (the extra `coco`) isn't installed.
+    """
     try:
         from pycocotools import coco, cocoeval, mask
     except ImportError as error:

@@ -1,26 +1,27 @@
-"""Segmentations in COCO's format: polygons and run lengths, checked."""
+"""Checks of segmentations in COCO's format, which are polygons or run lengths."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from keras_paca.detection.json_values import is_number, is_whole, show
 
-FAR = 10  # sides of the image; pycocotools needs memory for each pixel on the way
+FAR = 10  # Farthest point, in sides of the image. pycocotools needs memory for each pixel up to it.
 
 
 def segmentation_fault(value: Any, image_size: Sequence[Any] | None) -> str | None:
-    """Say what is wrong with a segmentation, or return `None`.
+    """Say what is wrong with a segmentation.
 
-    What is wrong must not reach pycocotools: it draws polygons of one or two points, takes four
-    numbers for a box, crashes on points far outside the image, and reads beyond the end of broken
-    run lengths.
+    Wrong segmentations must not reach pycocotools. It draws polygons of one or two points, takes
+    four numbers for a box, crashes on points far outside the image, and reads beyond the end of
+    broken run lengths.
 
     Args:
-        value: What stands in the file. `None` and `[]` mean that there is no segmentation.
-        image_size: (height, width) of the image; `None` where it isn't known.
+        value: The segmentation as it was read from JSON. `None` and `[]` mean that there is none.
+        image_size: tuple. (height, width) of the image in pixels, or `None` if it isn't known.
 
     Returns:
-        The end of a sentence that begins with "`segmentation`", or `None`.
+        str. The rest of a sentence that begins with "`segmentation`"; or `None` if the segmentation
+        is right.
 
     Example:
     >>> segmentation_fault([[5, 5, 35, 5]], (64, 96))
@@ -86,10 +87,20 @@ def _run_lengths_fault(value: dict, image_size: Sequence[int] | None) -> str | N
 
 
 def decode_counts(text: str) -> list[int] | None:
-    """Return the run lengths of COCO's compressed form, or `None` if the text is no such form.
+    """Decode COCO's compressed run lengths.
 
-    Each character holds five bits and says whether the number goes on; from the fourth number on
-    the difference to the last but one is written.
+    Each character holds five bits of a number and one bit that says whether the number continues.
+    From the fourth number on, the text holds the difference from the last number but one.
+
+    Args:
+        text: str. The compressed run lengths.
+
+    Returns:
+        list of int. The run lengths; or `None` if the text can't be decoded.
+
+    Example:
+    >>> decode_counts("52203")
+    [5, 2, 2, 2, 5]
 
     Source: `rleFrString` of pycocotools.
     """
@@ -111,7 +122,18 @@ def decode_counts(text: str) -> list[int] | None:
 
 
 def whole_segmentation(value: Any) -> Any:
-    """Return a checked segmentation with integers as such, `None` if there is none."""
+    """Convert the whole numbers of a checked segmentation to int.
+
+    Args:
+        value: The segmentation as it was read from JSON.
+
+    Returns:
+        The segmentation, or `None` if there is none.
+
+    Example:
+    >>> whole_segmentation({"size": [2.0, 3], "counts": [6.0]})
+    {'size': [2, 3], 'counts': [6]}
+    """
     if isinstance(value, dict):
         counts = value["counts"]
         counts = counts if isinstance(counts, str) else [int(count) for count in counts]

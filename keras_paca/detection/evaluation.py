@@ -1,7 +1,4 @@
-"""A detector on COCO: a data set in, the official numbers and results out.
-
-Read from top to bottom: the images, the evaluation, the checks before it.
-"""
+"""Evaluation of a detector on data sets in COCO's format, as in the official code."""
 
 import json
 import tempfile
@@ -28,27 +25,37 @@ from keras_paca.preprocessing import load_image
 from keras_paca.preprocessing.pictures import picture_sizes
 from keras_paca.warn import warn_user
 
-SHOWN = 3  # images in a message
-FIRST = 5  # names in a message
+SHOWN = 3  # number of images that a message names
+FIRST = 5  # number of class names in a message
 
 # --- The images -----------------------------------------------------------------------------
 
 
 def find_sideways(dataset: COCODataset) -> set[int]:
-    """Compare the images with the annotations, of all images before the first is predicted.
+    """Find the images whose EXIF orientation must be applied, and check the sizes of all images.
 
-    The sizes that the annotations say decide. Tools differ in whether they annotate a photograph
-    as the file stores it or upright, as its EXIF orientation shows it.
+    Some tools annotate a photograph as the file stores it, others after applying its EXIF
+    orientation. The sizes in the annotation file decide.
 
     Args:
-        dataset: What `read_coco` returned.
+        dataset: COCODataset. The images and annotations.
 
     Returns:
-        The ids of the images that have the annotations' size only when they are turned upright.
+        set of int. The ids of the images that have the size in the annotation file only after their
+        EXIF orientation is applied.
 
     Raises:
-        ImportError: Without Pillow (the extra `images`).
+        ImportError: If Pillow (the extra `images`) isn't installed.
         ValueError: If an image can't be opened or has another size.
+
+    Example:
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "1.png")
+    ...     Image.new("RGB", (96, 64)).save(path)
+    ...     content = {"images": [{"id": 1, "height": 64, "width": 96}]}
+    ...     find_sideways(COCODataset(content, [path]))
+    set()
     """
     sideways, faults = [], []
     for entry, path in zip(dataset.content["images"], dataset.paths, strict=True):
@@ -68,7 +75,7 @@ def find_sideways(dataset: COCODataset) -> set[int]:
             )
     if faults:
         raise ValueError(
-            f"Expected images of the sizes that the annotations say. Received: {len(faults)} of "
+            f"Expected images of the sizes in the annotation file. Received: {len(faults)} of "
             f"{len(dataset.paths)} that don't fit: {join_first(faults, SHOWN, '; ')}"
         )
     if sideways:
@@ -82,7 +89,7 @@ def find_sideways(dataset: COCODataset) -> set[int]:
 
 
 def _open_image(entry: Mapping[str, Any], path: Path, upright: bool) -> np.ndarray:
-    """Return an image of the annotations' size, (height, width, 3) in 0..255."""
+    """Return an image (height, width, 3) in 0..255, with the size in the annotation file."""
     try:
         image = load_image(path, exif_transpose=True) if upright else load_image(path)
     except (OSError, ValueError) as error:
@@ -91,7 +98,7 @@ def _open_image(entry: Mapping[str, Any], path: Path, upright: bool) -> np.ndarr
     if (image.height, image.width) != size:
         raise ValueError(
             f"Expected the image with id {entry['id']} to have {size[0]} x {size[1]} pixels, as "
-            f"its annotations say. Received: {path}, {image.height} x {image.width}"
+            f"in the annotation file. Received: {path}, {image.height} x {image.width}"
         )
     return np.asarray(image)
 
@@ -108,51 +115,79 @@ def evaluate_coco(
     pad_to: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """Evaluate a detector on COCO as its authors do, image by image.
+    """Evaluate a detector on a data set in COCO's format, image by image.
 
-    Each image is resized bilinearly to `short_side`, its long side at most `long_side`, and padded
-    to a multiple of 32. What the model finds is laid into the original image: boxes in its pixels,
-    masks of its size. Labels stand for the categories in the order of their ids.
+    Each image is resized bilinearly to the largest size at which its shorter side is at most
+    `short_side` and its longer side at most `long_side`, and padded to multiples of 32. Boxes and
+    masks are compared with the annotations at the original size of the image. Labels stand for the
+    categories in the order of their ids.
 
-    An image is used as its file stores it if it has the size that the annotations say. If it only
-    has this size when its EXIF orientation is applied, it is turned upright, with one warning for
-    all such images. All sizes are compared before the first image is predicted.
+    An image is used as its file stores it if it then has the size in the annotation file. If it has
+    that size only after its EXIF orientation is applied, the orientation is applied, with one
+    warning for all such images. The sizes of all images are checked before the first is predicted.
 
-    TensorFlow and JAX compile the model for each new size of image, a few dozen on COCO. `pad_to`
-    makes them one; but the model sees the padding, and its numbers are no longer the official ones.
+    TensorFlow and JAX compile the model for each new image size, of which COCO has a few dozen.
+    With `pad_to` all images have the same size. However, the padding influences the model, so that
+    the metrics differ from the official ones.
 
     Args:
-        model: A `MaskRCNN`, or another object with `predict_on_batch`, `bounding_box_format` and
-            `num_classes` that returns detections as `MaskRCNN` does. One whose backbone doesn't
-            normalise its images gets them normalised.
-        dataset: What `read_coco` returned.
-        output: Where to write the detections in COCO's format of results, with box and mask in one
-            entry; a file that ends in .json or has no suffix. `None` doesn't write them. Mask
-            metrics by size are pycocotools' own for entries without "bbox"; with it, pycocotools
-            takes the box's size.
-        short_side: int. Least side of the resized images.
-        long_side: int. Limit of their other side.
-        pad_to: int. Side of the square to which images are padded, at least `long_side`; by default
-            the next multiple of 32 for each side. A model of fixed size needs it.
-        progress: Function that is called after each image with how many are done and how many
-            there are.
+        model: MaskRCNN. The detector, or another object that has `predict_on_batch`,
+            `bounding_box_format` and `num_classes` and returns detections as `MaskRCNN` does. If
+            its backbone doesn't normalise the images, the function does.
+        dataset: COCODataset. The images and annotations, as `read_coco` returns them.
+        output: str or Path. File to which the detections are written in COCO's format for results,
+            with the box and the mask of a detection in one entry. It ends in .json or has no
+            suffix. `None` doesn't write them. If you evaluate the file with pycocotools, remove
+            "bbox" from the entries to get the same mask metrics by size: pycocotools takes the
+            size from "bbox" if there is one.
+        short_side: int. Limit of the shorter side of the resized images in pixels.
+        long_side: int. Limit of their longer side in pixels.
+        pad_to: int. Side of the square to which the images are padded, at least `long_side`. The
+            default is the next multiple of 32 for each side. A model with a fixed input size needs
+            `pad_to`.
+        progress: Callable. It is called after each image with two integers: the number of images
+            that are done and the number of all images.
 
     Returns:
-        {"box_mAP", "box_mAP50", "box_mAP75", "box_mAP_small", "box_mAP_medium", "box_mAP_large",
-        "box_AR1", "box_AR10", "box_AR100", "box_AR_small", "box_AR_medium", "box_AR_large"}, and
-        "mask_..." likewise where the annotations have segmentations and the model masks; 0 to 1,
-        NaN without an object to find.
+        dict. {name: float}, in [0, 1], or NaN if there is no object to find. The names are
+        "box_mAP", "box_mAP50", "box_mAP75", "box_mAP_small", "box_mAP_medium", "box_mAP_large",
+        "box_AR1", "box_AR10", "box_AR100", "box_AR_small", "box_AR_medium", "box_AR_large" and, if
+        the model predicts masks and all annotations have segmentations, the same names with
+        "mask_".
 
     Raises:
         FileNotFoundError: If the folder of `output` is missing.
-        ImportError: Without pycocotools (the extra `coco`) or Pillow (the extra `images`).
+        ImportError: If pycocotools (the extra `coco`) or Pillow (the extra `images`) isn't
+            installed.
         OSError: If `output` can't be written.
-        ValueError: If the model isn't a detector of as many classes as there are categories, its
-            `class_names` are others or in another order, it takes no images of these sizes, or an
-            image isn't of the size that the annotations say.
+        ValueError: If the model isn't a detector, if its classes differ from the categories in
+            number, names or order, if it doesn't accept images of these sizes, or if an image
+            doesn't have the size in the annotation file.
 
-    Source: MMDetection's test pipeline for Mask R-CNN, which PaCa-ViT's detectors use; it cuts
-    boxes off at the padding's edge before it suppresses rivals, this after.
+    Example:
+    >>> import json, pathlib, tempfile
+    >>> import keras_paca
+    >>> from PIL import Image
+    >>> from keras_paca.detection import MaskRCNN, evaluate_coco, read_coco
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> detector = MaskRCNN(backbone, num_classes=1, channels=8, proposals=50, max_detections=50)
+    >>> entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 32, 40], "area": 1280}
+    >>> content = {
+    ...     "images": [{"id": 1, "file_name": "1.png", "height": 64, "width": 96}],
+    ...     "annotations": [entry],
+    ...     "categories": [{"id": 1, "name": "cat"}],
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "coco.json")
+    ...     _ = file.write_text(json.dumps(content))
+    ...     Image.new("RGB", (96, 64)).save(f"{folder}/1.png")
+    ...     metrics = evaluate_coco(detector, read_coco(file, folder), short_side=64)
+    >>> 0 <= metrics["box_mAP"] <= 1
+    True
+
+    Source: MMDetection's test pipeline for Mask R-CNN, which the official code of PaCa-ViT uses.
+    MMDetection clips boxes to the image without its padding before non-maximum suppression; this
+    function does so afterwards.
     """
     import_pycocotools()
     _check_fit(model, dataset)
@@ -190,7 +225,7 @@ def evaluate_coco(
 
 
 def _check_fit(model: Any, dataset: Any) -> None:
-    """Refuse what isn't a detector for the data set."""
+    """Check that the model is a detector whose classes are the categories of the data set."""
     check_detector(model)
     if not isinstance(dataset, COCODataset):
         raise ValueError(
@@ -212,7 +247,7 @@ def _check_fit(model: Any, dataset: Any) -> None:
 
 
 def _check_names(known: Sequence[str], dataset: COCODataset) -> None:
-    """Refuse categories that are others than the model's classes, or in another order."""
+    """Check that the categories have the names of the model's classes, in the same order."""
     categories = sorted(dataset.content["categories"], key=lambda category: category["id"])
     names = [category.get("name") for category in categories]
     if len(known) != len(names) or not all(isinstance(name, str) for name in [*known, *names]):
@@ -232,12 +267,12 @@ def _check_names(known: Sequence[str], dataset: COCODataset) -> None:
         more = ", ..." if len(different) > SHOWN else ""
         warn_user(
             f"{len(different)} of {len(names)} categories have other names than the model's "
-            f"classes: {', '.join(pairs)}{more}. They are taken for the same."
+            f"classes: {', '.join(pairs)}{more}. They are treated as the same."
         )
 
 
 def _plain(name: str) -> str:
-    """Return a name without what tools write differently: case, spaces, underscores, hyphens."""
+    """Return a name without case, spaces, underscores and hyphens, as tools differ in them."""
     return name.casefold().translate(str.maketrans("", "", " _-"))
 
 
@@ -246,7 +281,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _check_sizes(model: Any, short_side: int, long_side: int, pad_to: int | None) -> None:
-    """Refuse sizes that don't fit one another or the model."""
+    """Check that the sizes fit one another and the model."""
     check_count("short_side", short_side)
     check_count("long_side", long_side)
     if short_side > long_side:
@@ -262,7 +297,7 @@ def _check_sizes(model: Any, short_side: int, long_side: int, pad_to: int | None
             )
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4:
-        return  # another object's own affair
+        return  # The sizes that other objects accept aren't known.
     if shape[0] not in (None, 1) or shape[3] not in (None, 3):
         raise ValueError(
             "Expected a model that takes one RGB image at a time. Received: a model for images of "
@@ -270,13 +305,13 @@ def _check_sizes(model: Any, short_side: int, long_side: int, pad_to: int | None
         )
     if shape[1:3] not in ((None, None), (pad_to, pad_to)):
         raise ValueError(
-            "Expected a model that takes images of any size, or `pad_to` the side that it takes. "
+            "Expected a model that takes images of any size, or `pad_to` equal to its side. "
             f"Received: a model for {shape[1]} x {shape[2]} pixels, pad_to={pad_to}"
         )
 
 
 def _check_output(output: Path, dataset: COCODataset) -> None:
-    """Refuse a file that couldn't be written after the last image."""
+    """Check before the first image that the output file can be written."""
     if not output.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder for {output.name}. No such: {output.parent}")
     if output.is_dir():

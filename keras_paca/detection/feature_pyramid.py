@@ -1,4 +1,4 @@
-"""The feature pyramid network between a backbone and its detector."""
+"""The feature pyramid network between a backbone and the heads of a detector."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,22 @@ from keras_paca.layers.nested import NestedLayer
 
 
 def resize_nearest(inputs: Any, like: Any) -> Any:
-    """Return a map (b, h, w, c) at the sides of `like`: row y is row floor(y h / height)."""
+    """Resize a map to the height and width of another by nearest-neighbour sampling.
+
+    Row y of the result is row floor(y * h / height) of the input, and the same holds for columns.
+
+    Args:
+        inputs: Tensor of shape (batch, h, w, channels).
+        like: Tensor of shape (batch, height, width, any).
+
+    Returns:
+        Tensor of shape (batch, height, width, channels).
+
+    Example:
+    >>> x = ops.reshape(ops.arange(2), (1, 1, 2, 1))
+    >>> ops.convert_to_numpy(resize_nearest(x, like=ops.zeros((1, 1, 4, 1))))[0, 0, :, 0].tolist()
+    [0, 0, 1, 1]
+    """
     old, new = ops.shape(inputs)[1:3], ops.shape(like)[1:3]
     for axis in (0, 1):
         index = ops.arange(new[axis], dtype="int32") * old[axis] // new[axis]
@@ -20,17 +35,27 @@ def resize_nearest(inputs: Any, like: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class FeaturePyramid(NestedLayer):
-    """A top-down path through the levels of a backbone, and one level more.
+    """Combine the levels of a backbone top-down, and add one coarser level.
 
-        M5 = lateral(P5), M_i = lateral(P_i) + nearest(M_{i+1}), out_i = conv3x3(M_i),
+    With the levels P2 to P5,
 
-    and the last level is every second row and column of the one before.
+        M5 = conv1x1(P5), M_i = conv1x1(P_i) + nearest(M_{i+1}), out_i = conv3x3(M_i).
+
+    The additional level keeps every second row and column of the coarsest output.
 
     Args:
-        channels: channels of every level.
+        channels: int. Channels of every output.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of maps (batch, height, width, any), the finest first.
-    Output shape: list of one map more, (batch, height, width, channels).
+    Output shape: list of maps (batch, height, width, channels), one more than in the input.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.detection import FeaturePyramid
+    >>> levels = [np.zeros((1, side, side, 8)) for side in (16, 8, 4, 2)]
+    >>> [tuple(level.shape) for level in FeaturePyramid(channels=4)(levels)]
+    [(1, 16, 16, 4), (1, 8, 8, 4), (1, 4, 4, 4), (1, 2, 2, 4), (1, 1, 1, 4)]
 
     Source: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017.
     """
@@ -51,7 +76,11 @@ class FeaturePyramid(NestedLayer):
         )
 
     def build(self, input_shape: Sequence[tuple]) -> None:
-        """Build the convolutions."""
+        """Build the convolutions.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         levels = range(len(input_shape))
         self.laterals = [self._conv(f"lateral{i + 1}", 1) for i in levels]
         self.smooths = [self._conv(f"fpn{i + 1}", 3) for i in levels]
@@ -60,7 +89,14 @@ class FeaturePyramid(NestedLayer):
             smooth.build((*shape[:3], self.channels))
 
     def call(self, inputs: Sequence[Any]) -> list[Any]:
-        """Return the levels of the pyramid."""
+        """Compute the feature pyramid.
+
+        Args:
+            inputs: list of Tensor. Maps (batch, height, width, any), the finest first.
+
+        Returns:
+            list of Tensor. Maps (batch, height, width, channels), one more than in `inputs`.
+        """
         merged: list[Any] = []
         for lateral, level in reversed(list(zip(self.laterals, inputs, strict=True))):
             x = lateral(level)
@@ -71,7 +107,11 @@ class FeaturePyramid(NestedLayer):
         return [*outputs, outputs[-1][:, ::2, ::2]]
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> list[tuple]:
-        """Return the shapes of the levels."""
+        """Return the shapes of the levels.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         shapes = [(*shape[:3], self.channels) for shape in input_shape]
         batch, height, width, _ = shapes[-1]
         halves = (None if side is None else -(-side // 2) for side in (height, width))

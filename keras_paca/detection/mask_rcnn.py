@@ -1,4 +1,4 @@
-"""Mask R-CNN on any pyramid backbone: images in; boxes, scores, labels and masks out."""
+"""Mask R-CNN on any pyramid backbone: it predicts boxes, scores, labels and masks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,65 +34,75 @@ from keras_paca.warn import warn_user
 
 BOX_BINS, MASK_BINS = 7, 14
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
-SAMPLE_SIDE = 256  # of the images by which the levels of a backbone for any size are checked
+SAMPLE_SIDE = 256  # side of the assumed image where a backbone takes images of any size
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class MaskRCNN(BaseModel):
-    """Boxes, classes and masks of the objects in images, on any backbone with `pyramid_outputs`.
+    """Object detection and instance segmentation with Mask R-CNN on any pyramid backbone.
 
-    backbone -> feature pyramid -> region proposals -> box head -> mask head. `fit` takes images
-    and a dict of
+    The model consists of the backbone, a feature pyramid, a region proposal network, a box head and
+    a mask head. `fit` takes images and a dict of targets with the keys
 
-    - "boxes" (batch, n, 4), in `bounding_box_format`, padded with anything; n may be 0 and differ
-      from batch to batch;
-    - "labels" or "classes" (batch, n), integers, -1 where padded;
-    - perhaps "masks", booleans or uint8 (batch, n, height, width), or one integer instance map
-      (batch, height, width) that holds i + 1 where object i is and 0 elsewhere. Without masks the
-      mask head isn't trained.
+    - "boxes": (batch, n, 4), in `bounding_box_format`. The values of padded boxes don't matter. n
+      may be 0, and may differ from batch to batch.
+    - "labels" or "classes": (batch, n), integers in [0, num_classes), and -1 for padded boxes.
+    - "masks" (optional): booleans or uint8 (batch, n, height, width), or one integer instance map
+      (batch, height, width) that is i + 1 inside object i and 0 elsewhere. The mask head isn't
+      trained without masks.
 
-    The loss is the sum of cross-entropy and L1 of the proposals, cross-entropy and L1 of the
-    boxes, and binary cross-entropy of the masks; each is a metric of its own. `sample_weight`,
-    (batch,), weighs images.
+    The loss is the sum of five terms, each of which is also a metric: cross-entropy and L1 distance
+    for the proposals, cross-entropy and L1 distance for the final boxes, and binary cross-entropy
+    for the masks. `sample_weight` (batch,) weights the images.
 
     Args:
-        backbone: keras.Model. Functional model with `pyramid_outputs` {"P2": KerasTensor, ...
-            "P5"} of the strides 4, 8, 16 and 32. Its layers are shared, not copied. A plain
-            `keras.Model` becomes a model of a class that keeps its levels when it is saved.
+        backbone: keras.Model. Functional model whose `pyramid_outputs` is a dict of the levels "P2"
+            to "P5", KerasTensors with the strides 4, 8, 16 and 32. The detector shares its layers
+            and doesn't copy them. A plain `keras.Model` is wrapped in a class that still has
+            `pyramid_outputs` after saving and loading.
         num_classes: int. Number of classes, without the background.
-        bounding_box_format: str. Format of the boxes in and out, as `keras.utils.bounding_boxes`
-            names it: "xyxy" (pixels), "yxyx", "xywh", "center_xywh", "rel_xyxy", ...
-        channels: int. Channels of the feature pyramid and its heads.
-        max_detections: int. Boxes per image.
-        score_threshold: float. Least probability of a detection.
-        iou_threshold: float. Intersection over union above which detections of a class compete.
-        proposals: int. Boxes per image that the heads look at.
-        candidates: int. Boxes per level from which the proposals come; in training twice as many.
-        seed: int. Seed of the samples in training.
-        class_names: Sequence of str. The name of each class, which a saved model keeps.
-        evaluation_transform: dict. How large images are made for the model: `{"short_side": 800,
-            "long_side": 1333}`, the least side and the limit of the other one, and perhaps
-            "pad_to", the side of the square to which they are padded.
-        frozen: Sequence of str. Paths of layers that don't train, such as "neck" or
-            "box_head/classify". Setting `layer.trainable` later changes it, so that a saved model
-            stays frozen where it was.
-        thawed: Sequence of str. Paths of layers that train inside frozen ones.
+        bounding_box_format: str. Format of the boxes in the targets and the outputs, as in
+            `keras.utils.bounding_boxes`: "xyxy" (pixels), "yxyx", "xywh", "center_xywh",
+            "rel_xyxy" and others.
+        channels: int. Channels of the feature pyramid and the heads.
+        max_detections: int. Number of boxes per image in the output.
+        score_threshold: float. A detection's probability must be above this, in [0, 1].
+        iou_threshold: float. Intersection over union above which non-maximum suppression removes
+            the less probable one of two boxes of the same class, in [0, 1].
+        proposals: int. Number of proposals per image that the box head receives.
+        candidates: int. Number of boxes per level before the proposals are selected. Training uses
+            twice as many.
+        seed: int. Seed of the random samples of boxes in training.
+        class_names: Sequence of str. Name of each class. It is saved with the model.
+        evaluation_transform: dict. How images are resized for the model, such as
+            `{"short_side": 800, "long_side": 1333}`: as large as possible with a shorter side of at
+            most 800 pixels and a longer side of at most 1333. The optional "pad_to" is the side of
+            the square to which the images are padded. It is saved with the model.
+        frozen: Sequence of str. Paths of layers that aren't trained, such as "neck" or
+            "box_head/classify". Setting `layer.trainable` later changes which layers are frozen,
+            and a saved model keeps that state.
+        thawed: Sequence of str. Paths of layers inside frozen layers that are trained nevertheless.
         name: str. Name of the model.
-        dtype: Dtype or policy of the heads, by default the backbone's.
-        trainable: bool. Whether the model trains at all.
+        dtype: str or DTypePolicy. Dtype or policy of the layers after the backbone, by default the
+            backbone's.
+        trainable: bool. Whether the model is trained at all.
 
-    Input shape: what the backbone takes, (batch, height, width, channels).
-    Output shape: {"boxes": (batch, n, 4), "scores": (batch, n), "labels": (batch, n), "masks":
-    (batch, n, 28, 28), "count": (batch,)}, n = `max_detections`, the best first; beyond the count
-    the labels are -1 and the rest 0. Masks are probabilities inside the box; `paste_masks` lays
-    them into the image.
+    Input shape: that of the backbone, (batch, height, width, channels).
+    Output shape: a dict, where n is `max_detections` and the detections are in descending order of
+    their scores: "boxes" (batch, n, 4), "scores" (batch, n) in [0, 1], "labels" (batch, n), "masks"
+    (batch, n, 28, 28) and "count" (batch,), the number of detections. After the last detection the
+    labels are -1 and the other values 0. A mask holds probabilities inside its box; `paste_masks`
+    puts it into the image. With `training=True` the output is a dict of the feature pyramid's maps,
+    "levels", and the proposals' "objectness" and "deltas".
 
     Raises:
-        ValueError: If the parts don't fit one another.
+        ValueError: If an argument is out of its range, or if the levels of the backbone don't have
+            the strides 4, 8, 16 and 32.
 
     Source: He et al., "Mask R-CNN", ICCV 2017.
 
     Example:
+    >>> import numpy as np
     >>> import keras_paca
     >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
     >>> detector = MaskRCNN(backbone, 2, channels=8, proposals=50, class_names=["cat", "dog"])
@@ -198,7 +208,18 @@ class MaskRCNN(BaseModel):
         self._set_up(num_classes, class_names, evaluation_transform, frozen, thawed, trainable)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict:
-        """Return detections; in training the first stage's maps, logits and deltas."""
+        """Compute detections or, in training, the outputs of the first stage.
+
+        Args:
+            inputs: Tensor. Images (batch, height, width, channels).
+            training: bool. Whether to run the first stage only, in training mode.
+            mask: Ignored.
+
+        Returns:
+            dict. "boxes", "scores", "labels", "masks" and "count" as in the description of the
+            class. If `training` is true, "levels", "objectness" and "deltas", each a list with one
+            tensor per level.
+        """
         images = only_image(inputs, self.inputs[0].name)
         if training:
             return self.first_stage(images, training=True)
@@ -207,14 +228,20 @@ class MaskRCNN(BaseModel):
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, mask: Any = None
     ) -> dict:
-        """Return what `call` returns, symbolically."""
+        """Return the shapes and types of what `call` returns.
+
+        Args:
+            inputs: KerasTensor. Images (batch, height, width, channels).
+            training: bool. As in `call`.
+            mask: Ignored.
+        """
         images = only_image(inputs, self.inputs[0].name)
         if training:
             return self.first_stage.model.compute_output_spec(images)
         return super().compute_output_spec(images)
 
     def _convert(self, outputs: dict, images: Any) -> dict:
-        """Return detections in the user's format of boxes."""
+        """Convert the boxes of detections to `bounding_box_format`."""
         if self.bounding_box_format == "xyxy":
             return outputs
         height, width = ops.shape(images)[1:3]
@@ -231,19 +258,22 @@ class MaskRCNN(BaseModel):
         loss_weights: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Configure training; the losses are the model's own.
+        """Configure the model for training with its own losses.
 
         Args:
-            optimizer: "auto" is the official AdamW, learning rate 1e-4, weight decay 0.05 but for
-                norms and biases.
-            loss_weights: dict. Factors of the losses in their sum, by the names "rpn_class_loss",
-                "rpn_box_loss", "class_loss", "box_loss" and "mask_loss"; 1 where left out.
-            **kwargs: As in `keras.Model.compile`.
+            optimizer: str or keras.optimizers.Optimizer. "auto" is the optimizer of the official
+                code: AdamW with learning rate 1e-4 and with weight decay 0.05, except for the
+                biases and the parameters of normalisation layers.
+            loss_weights: dict. Factors of the losses in their sum. The keys are "rpn_class_loss",
+                "rpn_box_loss", "class_loss", "box_loss" and "mask_loss"; the factor of a missing
+                key is 1.
+            **kwargs: Arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: If there is a loss or metric of one's own, or a factor of another name.
+            ValueError: If a loss or a metric is given, if `loss_weights` has an unknown key, or if
+                a factor is negative or not finite.
         """
-        # `pop`: of an empty list Keras makes a metric that it wants to compute
+        # They are removed because Keras would build a metric, and compute it, from an empty list.
         others = {name: kwargs.pop(name, None) for name in ("loss", "metrics", "weighted_metrics")}
         if any(others.values()):
             raise ValueError(
@@ -264,8 +294,21 @@ class MaskRCNN(BaseModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the sum of the five losses and of what layers add, and track each of the five."""
-        # before `first_stage` below, which would add the layers' losses again
+        """Compute the sum of the five losses and of the layers' own losses.
+
+        Each of the five losses is also tracked as a metric.
+
+        Args:
+            x: Tensor. Images (batch, height, width, channels).
+            y: dict. Targets, as in the description of the class.
+            y_pred: dict. Output of `call`.
+            sample_weight: Tensor. Weights of the images, (batch,), or `None`.
+            training: bool. Not used.
+
+        Returns:
+            The loss, a scalar tensor.
+        """
+        # These come before `first_stage` below, which would add the layers' losses again.
         added = [self._aggregate_additional_loss(loss) for loss in self.losses]
         images = only_image(x, self.inputs[0].name)
         if "levels" not in y_pred:
@@ -277,18 +320,29 @@ class MaskRCNN(BaseModel):
         for tracker, loss in zip(self.loss_trackers, losses, strict=True):
             tracker.update_state(loss)
         total = sum(factor * loss for factor, loss in zip(self._factors, losses, strict=True))
-        # Keras's way to divide a loss by the number of devices that work together
+        # Keras's function divides a loss by the number of devices that train together.
         return self._aggregate_additional_loss(total) + sum(added)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
-        """Return the tracked losses."""
+        """Return the tracked losses.
+
+        Args:
+            x: Not used.
+            y: Not used.
+            y_pred: Not used.
+            sample_weight: Not used.
+
+        Returns:
+            dict. Mean of each loss since the last reset, by name.
+        """
         return self.get_metrics_result()
 
     def _prepare_fit(self, given: dict) -> dict:
         if given.get("class_weight") is not None:
             raise ValueError(
-                "A MaskRCNN takes no `class_weight`. Weigh images by `sample_weight`, or losses by "
-                f"`compile(loss_weights=...)`. Received: class_weight={given['class_weight']!r}"
+                "A MaskRCNN takes no `class_weight`. Weight images with `sample_weight`, or losses "
+                "with `compile(loss_weights=...)`. Received: "
+                f"class_weight={given['class_weight']!r}"
             )
         return given
 
@@ -302,7 +356,7 @@ class MaskRCNN(BaseModel):
         check_objects(y, size, self.bounding_box_format, self.num_classes, is_first)
         if sample_weight is not None:
             _check_weights_shape(sample_weight)
-        # A step that TensorFlow compiled for masks of other axes would lose count of them.
+        # A step that TensorFlow compiled for masks with another number of axes would misread these.
         axes = np.ndim(y["masks"]) if "masks" in y else None
         if axes != self._mask_axes:
             self._mask_axes = axes
@@ -320,16 +374,16 @@ class MaskRCNN(BaseModel):
         height, width = ops.shape(images)[1:3]
         boxes = ops.cast(y["boxes"], keras.config.floatx())
         masks = y.get("masks")
-        if not boxes.shape[1]:  # none, or an unknown number: one of padding, to be the best of
+        if not boxes.shape[1]:  # The later maxima over objects need at least one.
             boxes, labels, masks = _pad_objects(boxes, labels, masks)
         source = self.bounding_box_format
-        if source == "rel_center_xywh":  # of which Keras 3.13 exchanges height and width
+        if source == "rel_center_xywh":  # Keras 3.13 exchanges its height and width.
             sides = [ops.cast(side, boxes.dtype) for side in (width, height, width, height)]
             source, boxes = "center_xywh", boxes * ops.stack(sides)
         if source != "xyxy":
             boxes = keras.utils.bounding_boxes.convert_format(boxes, source, "xyxy", height, width)
         boxes = clip_boxes(boxes, (height, width))
-        # a class that there isn't, or nothing left inside the image: no object
+        # An object needs a label of an existing class and some area inside the image.
         real = ops.logical_and(labels >= 0, labels < self.num_classes)
         real = ops.logical_and(real, ops.all(boxes[..., 2:] > boxes[..., :2], axis=-1))
         boxes = ops.where(real[..., None], boxes, 0.0)
@@ -340,21 +394,21 @@ class MaskRCNN(BaseModel):
         anchors = ops.concatenate(anchors_of(first["levels"]), axis=0)
         logits = ops.concatenate(first["objectness"], axis=1)
         deltas = ops.concatenate(first["deltas"], axis=1)
-        everywhere = ops.broadcast_to(anchors[None], ops.shape(deltas))
-        positive, negative, of = assign(everywhere, objects, present, 0.7, 0.3, 0.3)
+        anchors = ops.broadcast_to(anchors[None], ops.shape(deltas))
+        positive, negative, object_index = assign(anchors, objects, present, 0.7, 0.3, 0.3)
         index, positive, used = sample(positive, negative, 256, 0.5, self.seed_generator)
         positive, used = (
             ops.cast(positive, keras.config.floatx()),
             ops.cast(used, keras.config.floatx()),
         )
         logits = ops.take_along_axis(logits, index, axis=1)
-        of = ops.take_along_axis(of, index, axis=1)[..., None]
-        wanted = ops.take_along_axis(objects, of, axis=1)
-        target = encode_boxes(wanted, ops.take_along_axis(everywhere, index[..., None], axis=1))
-        moves = ops.take_along_axis(deltas, index[..., None], axis=1)
+        object_index = ops.take_along_axis(object_index, index, axis=1)[..., None]
+        matched = ops.take_along_axis(objects, object_index, axis=1)
+        target = encode_boxes(matched, ops.take_along_axis(anchors, index[..., None], axis=1))
+        deltas = ops.take_along_axis(deltas, index[..., None], axis=1)
         count = ops.maximum(ops.sum(used), 1.0)
         entropy = ops.sum(weights * used * binary_entropy(logits, positive)) / count
-        distance = ops.sum(ops.abs(moves - target), axis=-1)
+        distance = ops.sum(ops.abs(deltas - target), axis=-1)
         return [entropy, ops.sum(weights * positive * distance) / count]
 
     def _region_losses(
@@ -371,35 +425,35 @@ class MaskRCNN(BaseModel):
             count=self._config["proposals"],
         )
         present = labels >= 0
-        boxes = ops.concatenate([boxes, objects], axis=1)  # true boxes are proposals too
+        boxes = ops.concatenate([boxes, objects], axis=1)  # The true boxes serve as proposals too.
         usable = ops.concatenate([scores > -np.inf, present], axis=1)
-        positive, negative, of = assign(boxes, objects, present, 0.5, 0.5, 0.5)
+        positive, negative, object_index = assign(boxes, objects, present, 0.5, 0.5, 0.5)
         positive, negative = ops.logical_and(positive, usable), ops.logical_and(negative, usable)
         index, positive, used = sample(positive, negative, count, 0.25, self.seed_generator)
         boxes = ops.take_along_axis(boxes, index[..., None], axis=1)
-        of = ops.take_along_axis(of, index, axis=1)
-        labels = ops.maximum(ops.take_along_axis(labels, of, axis=1), 0)
-        wanted = ops.take_along_axis(objects, of[..., None], axis=1)
+        object_index = ops.take_along_axis(object_index, index, axis=1)
+        labels = ops.maximum(ops.take_along_axis(labels, object_index, axis=1), 0)
+        matched = ops.take_along_axis(objects, object_index[..., None], axis=1)
 
         logits, deltas = self.box_head(self.box_pooling(first["levels"], boxes))
         total = ops.maximum(ops.sum(ops.cast(used, keras.config.floatx())), 1.0)
         target = ops.where(positive, labels, self.num_classes)
         entropy = ops.sparse_categorical_crossentropy(target, logits, from_logits=True)
         class_loss = ops.sum(weights * ops.where(used, entropy, 0.0)) / total
-        moves = ops.take_along_axis(deltas, labels[..., None, None], axis=2)[..., 0, :]
-        distance = ops.sum(ops.abs(moves - encode_boxes(wanted, boxes, DEVIATIONS)), axis=-1)
+        deltas = ops.take_along_axis(deltas, labels[..., None, None], axis=2)[..., 0, :]
+        distance = ops.sum(ops.abs(deltas - encode_boxes(matched, boxes, DEVIATIONS)), axis=-1)
         box_loss = ops.sum(weights * ops.where(positive, distance, 0.0)) / total
         if masks is None:
             return [class_loss, box_loss, ops.zeros((), box_loss.dtype)]
 
-        first_ones = slice(0, count // 4)  # the positive ones
-        boxes, of, labels = boxes[:, first_ones], of[:, first_ones], labels[:, first_ones]
-        positive = positive[:, first_ones]
+        part = slice(0, count // 4)  # The sample starts with its positive boxes.
+        boxes, object_index, labels = boxes[:, part], object_index[:, part], labels[:, part]
+        positive = positive[:, part]
         mask_logits = self.mask_head(self.mask_pooling(first["levels"], boxes))
         size = mask_logits.shape[2]
-        of_class = ops.broadcast_to(labels[..., None, None, None], (*ops.shape(mask_logits)[:4], 1))
-        mask_logits = ops.take_along_axis(mask_logits, of_class, axis=4)[..., 0]
-        entropy = binary_entropy(mask_logits, crop_masks(masks, of, boxes, size))
+        index = ops.broadcast_to(labels[..., None, None, None], (*ops.shape(mask_logits)[:4], 1))
+        mask_logits = ops.take_along_axis(mask_logits, index, axis=4)[..., 0]
+        entropy = binary_entropy(mask_logits, crop_masks(masks, object_index, boxes, size))
         entropy = ops.where(positive, ops.mean(entropy, axis=(2, 3)), 0.0)
         mask_loss = ops.sum(weights * entropy) / ops.maximum(
             ops.sum(ops.cast(positive, keras.config.floatx())), 1.0
@@ -407,7 +461,7 @@ class MaskRCNN(BaseModel):
         return [class_loss, box_loss, mask_loss]
 
     def get_config(self) -> dict:
-        """Return the arguments of the constructor, the backbone serialised."""
+        """Return the arguments of the constructor, with the backbone serialised."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             **self._config,
@@ -418,19 +472,28 @@ class MaskRCNN(BaseModel):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "MaskRCNN":
-        """Return the detector of a configuration."""
+        """Create a detector from its configuration.
+
+        Args:
+            config: dict. Output of `get_config`.
+            custom_objects: dict. Custom classes and functions by name, for the backbone.
+
+        Returns:
+            A `MaskRCNN` with new weights.
+        """
         backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects)
         dtype = keras.dtype_policies.get(config["dtype"])
         return cls(**{**config, "backbone": backbone, "dtype": dtype})
 
 
 def _check_strides(images: Any, levels: Sequence[Any]) -> None:
-    """Raise where the levels' sizes show other strides than those of anchors and regions.
+    """Check that the levels have the strides that the anchors and the region pooling assume.
 
-    Sizes may differ by what rounding and convolutions without padding change.
+    The sizes may differ from the expected ones as far as rounding and convolutions without padding
+    explain.
 
     Raises:
-        ValueError: If a size is another one.
+        ValueError: If the size of a level differs more than that.
     """
     size = tuple(SAMPLE_SIDE if side is None else side for side in images.shape[1:3])
     shapes = [level.shape for level in levels]
@@ -439,7 +502,7 @@ def _check_strides(images: Any, levels: Sequence[Any]) -> None:
             shapes = keras.Function(images, list(levels)).compute_output_shape(
                 (images.shape[0], *size, *images.shape[3:])
             )
-        except Exception:  # the model may not take images of this size, so the strides stay unknown
+        except Exception:  # The model may not take images of this size. The strides stay unknown.
             return
     found = {name: tuple(shape[1:3]) for name, shape in zip(LEVELS, shapes, strict=True)}
     for (name, sides), stride in zip(found.items(), STRIDES[:4], strict=True):
@@ -453,7 +516,7 @@ def _check_strides(images: Any, levels: Sequence[Any]) -> None:
 
 
 def _check_loss_weights(loss_weights: Any) -> tuple[float, ...]:
-    """Return the factor of each loss, by their order in `LOSSES`."""
+    """Return the factors of the losses, in the order of `LOSSES`."""
     given = {} if loss_weights is None else loss_weights
     good = isinstance(given, Mapping) and set(given) <= set(LOSSES)
     good = good and all(
@@ -478,17 +541,17 @@ def _check_weights_shape(sample_weight: Any) -> None:
 
 
 def _image_weights(sample_weight: Any, images: Any) -> Any:
-    """Return the weights of images (b, 1), 1 where there are none."""
+    """Return the weights of the images (b, 1), which are 1 if `sample_weight` is `None`."""
     if sample_weight is None:
         return ops.ones((ops.shape(images)[0], 1), keras.config.floatx())
-    weights = keras.tree.flatten(sample_weight)[0]  # Keras repeats them for each target
+    weights = keras.tree.flatten(sample_weight)[0]  # Keras repeats them for each target.
     if has_rank(weights):
         _check_weights_shape(weights)
     return ops.cast(ops.reshape(weights, (-1, 1)), keras.config.floatx())
 
 
 def _pad_objects(boxes: Any, labels: Any, masks: Any) -> tuple[Any, Any, Any]:
-    """Return objects with one of padding more."""
+    """Append one padding object."""
     batch = ops.shape(boxes)[0]
     boxes = ops.concatenate([boxes, ops.zeros((batch, 1, 4), boxes.dtype)], axis=1)
     labels = ops.concatenate([labels, ops.full((batch, 1), -1, dtype=labels.dtype)], axis=1)
@@ -500,5 +563,20 @@ def _pad_objects(boxes: Any, labels: Any, masks: Any) -> tuple[Any, Any, Any]:
 
 
 def binary_entropy(logits: Any, targets: Any) -> Any:
-    """Return the binary cross-entropy of logits, element by element."""
+    """Compute the binary cross-entropy of logits, element by element.
+
+        max(x, 0) - x * t + log(1 + exp(-|x|)), for the logit x and the target t
+
+    Args:
+        logits: Tensor of any shape.
+        targets: Tensor of the same shape, in [0, 1].
+
+    Returns:
+        Tensor of the same shape.
+
+    Example:
+    >>> entropy = binary_entropy(ops.convert_to_tensor([0.0, 50.0]), ops.ones((2,)))
+    >>> [round(float(value), 3) for value in entropy]
+    [0.693, 0.0]
+    """
     return ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))

@@ -1,4 +1,4 @@
-"""The forms of data that COCO's metrics take: batches of images, their objects, detections."""
+"""Conversion and checks of the data for COCO's metrics: images, true objects, detections."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,17 +10,25 @@ from keras import ops
 from keras_paca.detection.box_formats import brief
 
 PAIR = "(images, {'boxes': ..., 'labels': ..., 'masks': ...})"
-TARGETS = ("boxes", "labels", "classes", "masks")  # other targets are left alone
+TARGETS = ("boxes", "labels", "classes", "masks")  # Targets with other names are ignored.
 
 
 # --- Batches ----------------------------------------------------------------------------------
 
 
 def check_data(data: Any, batch_size: int) -> None:
-    """Refuse data that can't be gone through, before anything is predicted.
+    """Check before any prediction that data are a pair of arrays or a finite iterable of batches.
+
+    Args:
+        data: Images and targets, as for `coco_metrics`.
+        batch_size: int. Number of images in a batch, if `data` is a pair of arrays.
 
     Raises:
-        ValueError: If the data aren't a pair of arrays or an iterable of batches that ends.
+        ValueError: If the data are something else, or `batch_size` isn't a positive integer.
+
+    Example:
+    >>> targets = {"boxes": np.zeros((2, 3, 4)), "labels": np.zeros((2, 3), int)}
+    >>> check_data((np.zeros((2, 64, 64, 3)), targets), batch_size=8)
     """
     check_count("batch_size", batch_size)
     if _is_pair(data):
@@ -45,7 +53,23 @@ def check_data(data: Any, batch_size: int) -> None:
 
 
 def batches(data: Any, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Yield images (batch, height, width, channels) and targets, batch by batch."""
+    """Iterate over the batches of data.
+
+    Args:
+        data: Images and targets, as for `coco_metrics`.
+        batch_size: int. Number of images in a batch, if `data` is a pair of arrays.
+
+    Yields:
+        tuple. The images (batch, height, width, channels), a NumPy array, and the dict of targets.
+
+    Raises:
+        ValueError: If a batch isn't a pair of images and targets.
+
+    Example:
+    >>> targets = {"boxes": np.zeros((2, 3, 4)), "labels": np.zeros((2, 3), int)}
+    >>> [images.shape for images, _ in batches((np.zeros((2, 64, 64, 3)), targets), batch_size=1)]
+    [(1, 64, 64, 3), (1, 64, 64, 3)]
+    """
     if _is_pair(data):
         images = _images(data[0])
         for start in range(0, len(images), batch_size):
@@ -59,7 +83,7 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, 
                 },
             )
         return
-    if isinstance(data, keras.utils.PyDataset):  # it has an index but no end
+    if isinstance(data, keras.utils.PyDataset):  # Iterating over it directly wouldn't end.
         data = map(data.__getitem__, range(data.num_batches))
     for batch in data:
         if isinstance(batch, tuple | list) and len(batch) == 3 and batch[2] is None:
@@ -70,12 +94,12 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, 
 
 
 def _is_pair(data: Any) -> bool:
-    """Return whether data are (images, targets)."""
+    """Say whether data are a pair (images, targets)."""
     return isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[1], Mapping)
 
 
 def _form(batch: Any) -> str:
-    """Return what a batch is, for messages."""
+    """Describe a batch, for messages."""
     if isinstance(batch, Mapping):
         return f"a dict of {', '.join(map(str, batch))}"
     if isinstance(batch, tuple | list):
@@ -86,7 +110,7 @@ def _form(batch: Any) -> str:
 
 
 def _single(images: Any) -> Any:
-    """Return the images of a dict or a list with one entry, as models with one input take them."""
+    """Return the images in a dict or a list with one entry, which models with one input accept."""
     if isinstance(images, Mapping):
         if len(images) != 1:
             raise ValueError(
@@ -111,7 +135,18 @@ def _images(images: Any) -> np.ndarray:
 
 
 def check_lengths(images: np.ndarray, truth: Mapping[str, np.ndarray]) -> None:
-    """Refuse targets of more or fewer images than there are."""
+    """Check that there are as many targets as images.
+
+    Args:
+        images: numpy.ndarray. Images (batch, height, width, channels).
+        truth: dict. The true objects, from `read_truth`.
+
+    Raises:
+        ValueError: If the numbers differ.
+
+    Example:
+    >>> check_lengths(np.zeros((2, 64, 64, 3)), {"boxes": np.zeros((2, 5, 4))})
+    """
     if len(images) != len(truth["boxes"]):
         raise ValueError(
             f"Expected as many targets as images. Received: {len(images)} images and targets of "
@@ -120,7 +155,18 @@ def check_lengths(images: np.ndarray, truth: Mapping[str, np.ndarray]) -> None:
 
 
 def check_count(name: str, value: Any) -> None:
-    """Refuse what isn't an integer of 1 or more."""
+    """Check that an argument is an integer of 1 or more.
+
+    Args:
+        name: str. Name of the argument, for the error.
+        value: The value.
+
+    Raises:
+        ValueError: If it isn't such an integer.
+
+    Example:
+    >>> check_count("batch_size", 8)
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(
             f"`{name}` must be an integer of 1 or more. Received: {name}={brief(value)}"
@@ -133,20 +179,25 @@ def check_count(name: str, value: Any) -> None:
 def read_truth(
     what: str, truth: Any, image_size: Sequence[int], num_classes: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Check the true objects of a batch and return them as arrays.
+    """Check the true objects of a batch and convert them to NumPy arrays.
 
     Args:
-        what: str. What a message calls them.
-        truth: dict with "boxes" (batch, n, 4), "labels" or "classes" (batch, n) and perhaps
-            "masks" (batch, n, height, width) or (batch, height, width).
-        image_size: (height, width) of the images.
-        num_classes: int. The labels must be less; `None` allows all.
+        what: str. How errors name the objects, such as "`truth`".
+        truth: dict. "boxes" (batch, n, 4), "labels" or "classes" (batch, n), and optionally
+            "masks", (batch, n, height, width) or (batch, height, width).
+        image_size: (height, width) of the images in pixels.
+        num_classes: int. Labels must be less than this. `None` allows all labels.
 
     Returns:
-        Dict of NumPy arrays "boxes", "labels" and perhaps "masks".
+        dict. The NumPy arrays "boxes", "labels" and, if they were given, "masks".
 
     Raises:
-        ValueError: If something is missing or of another form.
+        ValueError: If an array is missing, or has a wrong shape or wrong values.
+
+    Example:
+    >>> truth = read_truth("`truth`", {"boxes": [[[2, 3, 8, 9]]], "classes": [[0]]}, (10, 12))
+    >>> truth["boxes"].shape, truth["labels"].shape
+    ((1, 1, 4), (1, 1))
     """
     height, width = image_size
     expected = (
@@ -180,18 +231,23 @@ def read_truth(
 
 
 def read_detections(what: str, detections: Any) -> dict[str, np.ndarray]:
-    """Check the detections in a batch and return them as arrays.
+    """Check the detections in a batch and convert them to NumPy arrays.
 
     Args:
-        what: str. What a message calls them.
-        detections: dict with "boxes" (batch, n, 4), "scores" and "labels" (batch, n) and perhaps
+        what: str. How errors name the detections, such as "`detections`".
+        detections: dict. "boxes" (batch, n, 4), "scores" and "labels" (batch, n), and optionally
             "masks" (batch, n, rows, columns).
 
     Returns:
-        Dict of NumPy arrays "boxes", "scores", "labels" and perhaps "masks".
+        dict. The NumPy arrays "boxes", "scores", "labels" and, if they were given, "masks".
 
     Raises:
-        ValueError: If something is missing or of another form.
+        ValueError: If an array is missing, or has a wrong shape or wrong values.
+
+    Example:
+    >>> detections = {"boxes": [[[2, 3, 8, 9]]], "scores": [[0.9]], "labels": [[0]]}
+    >>> read_detections("`detections`", detections)["scores"].shape
+    (1, 1)
     """
     expected = (
         "boxes (batch, n, 4), scores and labels (batch, n) and, if any, masks (batch, n, rows, "
@@ -213,9 +269,10 @@ def read_detections(what: str, detections: Any) -> dict[str, np.ndarray]:
 def _read(
     what: str, given: Any, names: Sequence[str], required: Sequence[str], expected: str
 ) -> tuple[dict[str, np.ndarray], Callable[[], ValueError]]:
-    """Return a dict's arrays of these names, and what makes the error for other shapes.
+    """Convert the arrays with the given names, and check the shapes of the required ones.
 
-    The required ones, of which the first are boxes, are checked.
+    The first required array holds the boxes. The second returned value creates the error for wrong
+    shapes.
     """
     if not isinstance(given, Mapping):
         raise ValueError(
@@ -242,7 +299,7 @@ def _read(
 
 
 def _sentence(words: str) -> str:
-    """Return words with a capital, to begin a sentence."""
+    """Return words with a capital first letter, for the beginning of a sentence."""
     return words[0].upper() + words[1:]
 
 
@@ -252,14 +309,14 @@ def _shape(values: Any) -> tuple:
 
 
 def _length(values: Any) -> int | None:
-    """Return the length of an array, a tensor or a list, `None` of what has none."""
+    """Return the length of an array, a tensor or a list, or `None` if the value has no length."""
     if isinstance(values, list | tuple):
         return len(values)
     return next(iter(_shape(values)), None)
 
 
 def _to_numpy(name: str, values: Any) -> np.ndarray:
-    """Return an array or a tensor of any backend as a NumPy array."""
+    """Convert an array or a tensor of any backend to a NumPy array."""
     try:
         if isinstance(values, list | tuple):
             return np.stack([ops.convert_to_numpy(value) for value in values])
@@ -273,7 +330,7 @@ def _to_numpy(name: str, values: Any) -> np.ndarray:
 
 
 def _integers(what: str, values: np.ndarray) -> np.ndarray:
-    """Return whole numbers as integers."""
+    """Convert an array of whole numbers to integers."""
     kind = values.dtype.kind
     if kind not in "iu":
         numbers = values.astype("float64") if kind not in "OUSb" else np.full(1, np.nan)

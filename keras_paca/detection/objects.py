@@ -1,4 +1,4 @@
-"""The true objects of images as a `MaskRCNN` takes them, checked."""
+"""Checks of the true objects with which a `MaskRCNN` is trained."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ from keras_paca.warn import warn_user
 NAMES = ("boxes", "labels", "classes", "masks")
 EXPECTED = (
     'Targets must be a dict of "boxes" (batch, n, 4), integer "labels" (batch, n), -1 where there '
-    'is no object, and perhaps "masks" (batch, n, height, width) or (batch, height, width).'
+    'is no object, and optionally "masks" (batch, n, height, width) or (batch, height, width).'
 )
 
-LOOKED_THROUGH = 32  # images whose masks are searched for pixels, to stay fast on large arrays
+SEARCHED = 32  # number of images in which empty masks are searched, to stay fast on large arrays
 
 
 def check_objects(
@@ -26,18 +26,24 @@ def check_objects(
     num_classes: int,
     is_first: bool,
 ) -> None:
-    """Raise where true objects don't fit the images or the classes.
+    """Check that true objects fit the images and the classes, and warn of likely mistakes.
 
     Args:
-        objects: dict. {"boxes", "labels" or "classes", perhaps "masks"}, arrays or tensors.
-        image_size: (height, width) of the images, `None` where unknown.
-        bounding_box_format: str. The format of the boxes.
+        objects: dict. The arrays or tensors "boxes" (batch, n, 4), "labels" or "classes" (batch, n)
+            and optionally "masks", (batch, n, height, width) or (batch, height, width).
+        image_size: tuple. (height, width) of the images in pixels, `None` where it is unknown.
+        bounding_box_format: str. Format of the boxes, as in `keras.utils.bounding_boxes`.
         num_classes: int. Number of classes.
-        is_first: bool. Whether these are the first batch of more. Labels without a class are
-            ignored then, with a warning.
+        is_first: bool. Whether the objects are the first batch of a data set. Labels without a
+            class give a warning then, and no error.
 
     Raises:
-        ValueError: If a name or a shape is another one, or boxes, labels or masks can't be true.
+        ValueError: If a name is wrong, or if boxes, labels or masks have wrong shapes or impossible
+            values.
+
+    Example:
+    >>> objects = {"boxes": np.array([[[2, 3, 8, 9]]]), "labels": np.array([[0]])}
+    >>> check_objects(objects, (10, 12), "xyxy", num_classes=2, is_first=False)
     """
     check_shapes(objects, image_size)
     labels = as_numpy(objects["labels" if "labels" in objects else "classes"])
@@ -54,19 +60,22 @@ def check_objects(
 
 
 def check_shapes(objects: Any, image_size: tuple[int | None, int | None]) -> None:
-    """Raise where objects have other names or shapes, which may be unknown in part.
+    """Check the names and shapes of true objects, as far as the shapes are known.
 
     Args:
-        objects: dict. {"boxes", "labels" or "classes", perhaps "masks"}, arrays or tensors.
-        image_size: (height, width) of the images, `None` where unknown.
+        objects: dict. The arrays or tensors, as for `check_objects`.
+        image_size: tuple. (height, width) of the images in pixels, `None` where it is unknown.
 
     Raises:
-        ValueError: If they do.
+        ValueError: If a name or a shape is wrong.
+
+    Example:
+    >>> check_shapes({"boxes": np.zeros((8, 5, 4)), "labels": np.zeros((8, 5))}, (64, None))
     """
     if not isinstance(objects, Mapping):
         raise ValueError(f"{EXPECTED} Received: {type(objects).__name__}")
     for name, array in objects.items():
-        if hasattr(array, "to_tensor") and hasattr(array, "row_splits"):  # of TensorFlow
+        if hasattr(array, "to_tensor") and hasattr(array, "row_splits"):  # TensorFlow's
             padding = "-1" if name in ("labels", "classes") else ""
             raise ValueError(
                 f"{EXPECTED} Received: ragged {name}; `{name}.to_tensor({padding})` pads them"
@@ -76,7 +85,8 @@ def check_shapes(objects: Any, image_size: tuple[int | None, int | None]) -> Non
         for name, array in objects.items()
         if not hasattr(array, "shape") or has_rank(array)
     }
-    if len(shapes) < len(objects):  # TensorFlow's tensors, in a step that has seen several kinds
+    # In a step that was traced for several ranks, the rank of TensorFlow's tensors is unknown.
+    if len(shapes) < len(objects):
         return
     labels = [name for name in ("labels", "classes") if name in shapes]
     fits = "boxes" in shapes and len(labels) == 1 and set(shapes) <= set(NAMES)
@@ -94,7 +104,7 @@ def check_shapes(objects: Any, image_size: tuple[int | None, int | None]) -> Non
 
 
 def _agree(shape: tuple, wanted: tuple) -> bool:
-    """Return whether two shapes are the same where both are known."""
+    """Say whether two shapes are equal, as far as both are known."""
     return len(shape) == len(wanted) and all(
         None in (a, b) or a == b for a, b in zip(shape, wanted, strict=True)
     )
@@ -115,12 +125,13 @@ def _check_labels(labels: np.ndarray, num_classes: int, is_first: bool) -> None:
 
 
 def _check_boxes(boxes: np.ndarray, format: str, image_size: tuple, is_first: bool) -> np.ndarray:
-    """Raise where the boxes (n, 4) of objects can't be of a format, or none is in the image.
+    """Check that the boxes (n, 4) of objects can have the format, and that some are in the image.
 
-    In a first batch of more, cropped at random perhaps, none may be, which only gives a warning.
+    The boxes of the first batch of a data set may all lie outside, because images may be cropped at
+    random. That only gives a warning.
 
     Returns:
-        Booleans (n,): which have an area inside the image, as the others are no objects.
+        Booleans (n,) that say which boxes have some area inside the image. The others are ignored.
     """
     received = f"Received: bounding_box_format={format!r} and boxes such as {boxes[0].tolist()}"
     if not np.isfinite(boxes).all():
@@ -130,11 +141,11 @@ def _check_boxes(boxes: np.ndarray, format: str, image_size: tuple, is_first: bo
         raise ValueError(f"Boxes relative to the image lie in 0..1. {received}")
     if not relative and 0 < np.abs(boxes).max() <= 1 and None not in image_size:
         raise ValueError(
-            "All boxes lie in 0..1, as those relative to the image do; those in pixels are larger. "
+            "All boxes lie in 0..1, as those relative to the image do. Boxes in pixels are larger. "
             f"{received}"
         )
     size = tuple(np.inf if side is None else side for side in image_size)
-    if relative:  # independent of the size
+    if relative:  # The result doesn't depend on the size.
         size = (1, 1)
     edges = to_xyxy(boxes, format, size)
     has_area = (edges[:, 2:] > edges[:, :2]).all(axis=1)
@@ -159,11 +170,12 @@ def _check_boxes(boxes: np.ndarray, format: str, image_size: tuple, is_first: bo
 
 
 def _check_masks(masks: np.ndarray, present: np.ndarray) -> None:
-    """Raise where masks have wrong values, and warn where an object has no pixel.
+    """Check the values of masks, and warn of objects whose masks have no pixel.
 
     Args:
-        masks: (batch, n, height, width), or instance maps (batch, height, width).
-        present: (batch, n), booleans: which objects are real.
+        masks: numpy.ndarray. Masks (batch, n, height, width), or instance maps (batch, height,
+            width).
+        present: numpy.ndarray. Booleans (batch, n), `False` for padding and ignored objects.
     """
     count, kind = present.shape[1], masks.dtype.kind
     if masks.ndim == 3:
@@ -176,7 +188,7 @@ def _check_masks(masks: np.ndarray, present: np.ndarray) -> None:
         kinds, most = "biuf", np.inf
         expected = (
             "Masks (batch, n, height, width) must be booleans or 0 outside the object and a "
-            "positive integer such as 1 inside; `masks > 0.5` makes them of probabilities"
+            "positive integer such as 1 inside; `masks > 0.5` converts probabilities"
         )
     if kind not in kinds:
         raise ValueError(f"{expected}. Received: masks of {masks.dtype}")
@@ -187,9 +199,7 @@ def _check_masks(masks: np.ndarray, present: np.ndarray) -> None:
             wrong = found[~((found >= 0) & (found <= most) & (found == np.floor(found)))]
             raise ValueError(f"{expected}. Received: masks with {wrong[:5].tolist()}")
     empty = []
-    for number, (image, real) in enumerate(
-        zip(masks[:LOOKED_THROUGH], present[:LOOKED_THROUGH], strict=True)
-    ):
+    for number, (image, real) in enumerate(zip(masks[:SEARCHED], present[:SEARCHED], strict=True)):
         if masks.ndim == 3:
             pixels = np.bincount(image.ravel().astype("int64"), minlength=count + 1)[1:]
         else:
@@ -197,7 +207,7 @@ def _check_masks(masks: np.ndarray, present: np.ndarray) -> None:
         empty += [(number, int(i)) for i in np.flatnonzero(real & (pixels == 0))]
     if empty:
         warn_user(
-            f"{len(empty)} of {np.count_nonzero(present[:LOOKED_THROUGH])} objects in the first "
+            f"{len(empty)} of {np.count_nonzero(present[:SEARCHED])} objects in the first "
             f"images have no pixel in their masks; first object {empty[0][1]} of image "
             f"{empty[0][0]}, both counted from 0."
         )

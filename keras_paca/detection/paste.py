@@ -1,4 +1,4 @@
-"""Masks of boxes as masks of the image."""
+"""Conversion of masks that fill their boxes to masks of the whole image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,24 +15,28 @@ def paste_masks(
     threshold: float = 0.5,
     bounding_box_format: str = "xyxy",
 ) -> list[np.ndarray]:
-    """Turn the masks of a detector's predictions, which fill their boxes, into masks of the images.
+    """Convert predicted masks, which fill their boxes, to masks of the whole images.
 
     Args:
-        predictions: dict. What `MaskRCNN.predict` returned, or another detector's "boxes" (batch,
-            n, 4), "masks" (batch, n, rows, columns) and "labels" (batch, n), -1 where there is no
-            object, or "count" (batch,) instead of the labels.
-        image_size: (height, width) of the images that were predicted.
-        threshold: float. Least probability of a pixel of a mask, 0 to 1.
-        bounding_box_format: str. Format of the boxes, the detector's own `bounding_box_format`.
+        predictions: dict. The output of `MaskRCNN.predict`, or of another detector: "boxes" (batch,
+            n, 4), "masks" (batch, n, rows, columns) in [0, 1], and either "labels" (batch, n),
+            which are -1 for padding, or "count" (batch,).
+        image_size: (height, width) of the predicted images in pixels.
+        threshold: float. A pixel belongs to the mask if its probability is at least this, in
+            [0, 1].
+        bounding_box_format: str. Format of the boxes, which is the `bounding_box_format` of the
+            detector.
 
     Returns:
-        List with a boolean array (count, height, width) for each image.
+        list of numpy.ndarray. Booleans (count, height, width) for each image.
 
     Raises:
-        ValueError: If the predictions are of another form, the boxes can't be of this format, or
+        ValueError: If the predictions have wrong shapes, if the boxes can't have this format, or if
             another argument is out of its range.
 
     Example:
+    >>> import numpy as np
+    >>> from keras_paca.detection import paste_masks
     >>> predictions = {
     ...     "boxes": np.array([[[1, 0, 3, 2]]]),
     ...     "masks": np.ones((1, 1, 28, 28)),
@@ -56,18 +60,33 @@ def paste_masks(
 def paste_mask(
     box: np.ndarray, grid: np.ndarray, threshold: float, image_size: Sequence[int]
 ) -> np.ndarray:
-    """Return the mask of one box, "xyxy" in pixels, as a boolean array (height, width)."""
+    """Convert the mask of one box to a mask of the image by bilinear interpolation.
+
+    Args:
+        box: numpy.ndarray. (4,): left, top, right and bottom in pixels.
+        grid: numpy.ndarray. Probabilities (rows, columns) inside the box.
+        threshold: float. A pixel belongs to the mask if its probability is at least this, in
+            [0, 1].
+        image_size: (height, width) of the image in pixels.
+
+    Returns:
+        numpy.ndarray. Booleans (height, width), `False` outside the box.
+
+    Example:
+    >>> paste_mask(np.array([1, 0, 3, 1]), np.ones((28, 28)), 0.5, (2, 4)).astype(int).tolist()
+    [[0, 1, 1, 0], [0, 0, 0, 0]]
+    """
     left, top, right, bottom = box
     rows = _weights(top, bottom, grid.shape[0], image_size[0])
     columns = _weights(left, right, grid.shape[1], image_size[1])
-    # Outside the box the probability is 0, which a threshold of 0 must not let through.
+    # The probability outside the box is 0, and must stay below the threshold even if that is 0.
     return rows @ grid @ columns.T >= max(threshold, np.finfo("float32").tiny)
 
 
 def _weights(low: float, high: float, cells: int, size: int) -> np.ndarray:
-    """Return the weight of each cell in each row of the image, (size, cells), 0 outside."""
-    at = (np.arange(size) + 0.5 - low) / max(high - low, 1e-6) * cells - 0.5
-    return np.maximum(1 - np.abs(at[:, None] - np.arange(cells)), 0).astype("float32")
+    """Return the weights (size, cells) of the cells in the rows of the image, 0 outside the box."""
+    position = (np.arange(size) + 0.5 - low) / max(high - low, 1e-6) * cells - 0.5
+    return np.maximum(1 - np.abs(position[:, None] - np.arange(cells)), 0).astype("float32")
 
 
 # --- Checks -----------------------------------------------------------------------------------
@@ -76,20 +95,27 @@ def _weights(low: float, high: float, cells: int, size: int) -> np.ndarray:
 def read_predictions(
     predictions: Any, names: Sequence[str], image_size: Sequence[int], bounding_box_format: str
 ) -> dict[str, np.ndarray]:
-    """Check a detector's predictions and return them as arrays.
+    """Check a detector's predictions and convert them to NumPy arrays.
 
     Args:
-        predictions: dict of arrays or tensors.
-        names: Names that must be there; "masks" may be, and "count" or "labels" is.
-        image_size: (height, width) of the images.
+        predictions: dict. Arrays or tensors, as for `paste_masks`.
+        names: Sequence of str. Names that are required, in addition to "count" or "labels".
+        image_size: (height, width) of the images in pixels.
         bounding_box_format: str. Format of the boxes.
 
     Returns:
-        Dict of NumPy arrays, the boxes as "xyxy" in pixels, with "count" (batch,): the number of
-        boxes up to the last one that is an object.
+        dict. NumPy arrays. The boxes are left, top, right and bottom in pixels. "count" (batch,) is
+        the number of boxes up to the last one that isn't padding.
 
     Raises:
-        ValueError: If something is missing, or the shapes or the boxes can't be right.
+        ValueError: If an array is missing or has a wrong shape, or if the boxes can't have this
+            format.
+
+    Example:
+    >>> predictions = {"boxes": np.array([[[1, 0, 2, 2]]]), "labels": np.array([[0]])}
+    >>> found = read_predictions(predictions, ["boxes"], (3, 4), "xywh")
+    >>> found["boxes"].tolist(), found["count"].tolist()
+    ([[[1.0, 0.0, 3.0, 2.0]]], [1])
     """
     check_box_format(bounding_box_format)
     known = ("boxes", "masks", "scores", "labels", "count")
@@ -114,7 +140,7 @@ def read_predictions(
 
 
 def _check_prediction_shapes(found: Mapping[str, np.ndarray]) -> None:
-    """Refuse predictions whose shapes don't fit one another."""
+    """Check that the shapes of predictions fit one another."""
     batch = found["boxes"].shape[:2]
     expected = {"boxes": (*batch, 4), "scores": batch, "labels": batch, "count": batch[:1]}
     fits = found["boxes"].ndim == 3
@@ -134,7 +160,7 @@ def _check_prediction_shapes(found: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_found_boxes(given: np.ndarray, boxes: np.ndarray, source: str) -> None:
-    """Refuse boxes (n, 4) that can't be of their format; `boxes` are the same as "xyxy"."""
+    """Check that boxes (n, 4) can have their format. `boxes` are the same boxes as "xyxy"."""
     if not np.isfinite(boxes).all():
         raise ValueError("The boxes of the predictions must be finite. Received: NaN or infinity")
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -156,7 +182,18 @@ def _check_found_boxes(given: np.ndarray, boxes: np.ndarray, source: str) -> Non
 
 
 def check_fraction(name: str, value: Any) -> None:
-    """Refuse a value that isn't a number from 0 to 1."""
+    """Check that an argument is a number in [0, 1].
+
+    Args:
+        name: str. Name of the argument, for the error.
+        value: The value.
+
+    Raises:
+        ValueError: If it isn't such a number.
+
+    Example:
+    >>> check_fraction("threshold", 0.5)
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={brief(value)}")
     if not 0 <= value <= 1:

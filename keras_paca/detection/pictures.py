@@ -1,4 +1,4 @@
-"""A detector's result over the image: boxes, labels, scores and masks."""
+"""Pictures of a detector's predictions: boxes, labels, scores and masks over the image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,28 +23,43 @@ def plot_detections(
     path: str | Path | None = None,
     bounding_box_format: str = "xyxy",
 ) -> "Figure":
-    """Draw images with what a detector found in them, one colour per class.
+    """Draw images and the objects that a detector found in them, in one colour per class.
 
     Args:
-        images: Array (batch, height, width, 3), RGB in 0..255.
-        predictions: dict. What `MaskRCNN.predict` returned; of other detectors "boxes" (batch, n,
-            4), "scores" (batch, n) and "labels" (batch, n), -1 where there is no object, perhaps
-            without "masks".
-        class_names: Sequence of str, or dict from label to str. Names of the labels, such as
-            `coco_classes()`; by default the labels' numbers are shown.
-        score_threshold: float. Least score of what is drawn, 0 to 1.
-        columns: int. Images in a row.
-        path: Where to save the picture, in the format of its suffix; `None` doesn't save it.
-        bounding_box_format: str. Format of the boxes, the detector's own `bounding_box_format`.
+        images: Array of shape (batch, height, width, 3), RGB in 0..255.
+        predictions: dict. The output of `MaskRCNN.predict`, or of another detector: "boxes" (batch,
+            n, 4), "scores" (batch, n), "labels" (batch, n), which are -1 for padding, and
+            optionally "masks" (batch, n, rows, columns).
+        class_names: Sequence of str or dict. Names of the labels, such as `coco_classes()`, or a
+            dict {label: name}. By default the labels are shown as numbers.
+        score_threshold: float. Least score of an object that is drawn, in [0, 1].
+        columns: int. Number of images in a row.
+        path: str or Path. Where to save the picture. The suffix gives the format. `None` doesn't
+            save it.
+        bounding_box_format: str. Format of the boxes, which is the `bounding_box_format` of the
+            detector.
 
     Returns:
-        The matplotlib figure.
+        matplotlib.figure.Figure. The figure.
 
     Raises:
         FileNotFoundError: If the folder of `path` is missing.
-        ImportError: Without matplotlib (the extra `plots`).
-        ValueError: If the images or the predictions are of another form, the boxes can't be of
-            this format, or a label has no name.
+        ImportError: If matplotlib (the extra `plots`) isn't installed.
+        ValueError: If the images or the predictions have wrong shapes, if the boxes can't have this
+            format, if a label has no name, or if matplotlib can't write a file with the suffix of
+            `path`.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.detection import plot_detections
+    >>> predictions = {
+    ...     "boxes": np.array([[[8, 8, 32, 24]]]),
+    ...     "scores": np.array([[0.9]]),
+    ...     "labels": np.array([[1]]),
+    ... }
+    >>> figure = plot_detections(np.zeros((1, 32, 48, 3)), predictions, ["cat", "dog"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['dog 0.90']
     """
     images = rgb_images(images)
     size = images.shape[1:3]
@@ -90,7 +105,7 @@ def plot_detections(
 
 
 def _names_of(labels: np.ndarray, class_names: Any) -> dict[int, str]:
-    """Return the name of each label."""
+    """Return the name of each label that is drawn."""
     numbers = sorted({int(label) for label in labels})
     if class_names is None:
         return {number: str(number) for number in numbers}

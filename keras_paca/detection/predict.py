@@ -1,4 +1,4 @@
-"""A detector on one picture of any size: boxes in the picture's own pixels."""
+"""Detection in one picture of any size, with boxes in the picture's own pixels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.detection.metric_data import read_detections
 from keras_paca.preprocessing.whole import read_array, resize_bilinear, resized_size
 
-MULTIPLE = 32  # of the padded sides
+MULTIPLE = 32  # The sides of the padded picture are multiples of this.
 
 
 def detect(
@@ -20,32 +20,43 @@ def detect(
     long_side: int = 1333,
     pad_to: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return what a detector finds in a picture, by the official transform.
+    """Detect the objects in one picture, prepared as in the official code.
 
-    The picture is resized bilinearly to `short_side`, its long side at most `long_side`, and padded
-    at the right and the bottom to a multiple of 32. For a model of one size it is made as large as
-    fits there, and padded to it.
+    The picture is resized bilinearly to the largest size at which its shorter side is at most
+    `short_side` and its longer side at most `long_side`. Then it is padded at the right and the
+    bottom to multiples of 32. For a model with a fixed input size, the picture is resized as large
+    as fits and padded to that size.
 
     Args:
-        model: A `MaskRCNN`, or another object with `predict_on_batch`, `bounding_box_format` and
-            `num_classes` that returns detections as `MaskRCNN` does. One that doesn't normalise
-            its images gets them normalised.
-        image: uint8 or uint16 array (height, width, 3) in RGB or (height, width) in grey, 0..255
-            or 0..65535.
-        short_side: int. Least side of the resized picture.
-        long_side: int. Limit of its other side.
-        pad_to: int. Side of the square to which it is padded; by default the next multiple of 32
-            for each side.
+        model: MaskRCNN. The detector, or another object that has `predict_on_batch`,
+            `bounding_box_format` and `num_classes` and returns detections as `MaskRCNN` does. If it
+            doesn't normalise its images, the function does.
+        image: numpy.ndarray. uint8 in 0..255 or uint16 in 0..65535, of shape (height, width, 3) in
+            RGB or (height, width) in grey.
+        short_side: int. Limit of the shorter side of the resized picture in pixels.
+        long_side: int. Limit of its longer side in pixels.
+        pad_to: int. Side of the square to which the picture is padded. The default is the next
+            multiple of 32 for each side.
 
     Returns:
         dict. "boxes" (n, 4), left, top, right and bottom in pixels of the picture; "scores" (n,);
-        "labels" (n,), -1 where there is no object; and "masks" (n, rows, columns) in the boxes,
-        where the model has masks.
+        "labels" (n,), which are -1 for padding; and, if the model predicts masks, "masks" (n, rows,
+        columns), probabilities inside the boxes.
 
     Raises:
-        ImportError: Without Pillow (the extra `images`).
-        ValueError: If the image isn't such an array, `pad_to` is less than its resized sides, or
-            the model returns something else.
+        ImportError: If Pillow (the extra `images`) isn't installed.
+        ValueError: If the image isn't an array of such a dtype and shape, if `pad_to` is less than
+            a side of the resized picture, or if the output of the model has a wrong form.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_paca
+    >>> from keras_paca.detection import MaskRCNN, detect
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> detector = MaskRCNN(backbone, num_classes=2, channels=8, proposals=50)
+    >>> found = detect(detector, np.zeros((100, 150, 3), "uint8"), short_side=64)
+    >>> found["boxes"].shape, found["labels"].shape
+    ((100, 4), (100,))
     """
     image = read_array(image)
     size = image.shape[:2]
@@ -80,15 +91,19 @@ def detect(
 def pad_image(image: np.ndarray, multiple: int, canvas: Sequence[int] | None = None) -> np.ndarray:
     """Pad an image at the right and the bottom with ImageNet's mean colour.
 
-    Once the model has normalised it that is 0, the official padding.
+    The normalisation turns this colour into 0, the padding of the official code.
 
     Args:
-        image: (height, width, 3), RGB in 0..255.
-        multiple: of the result's sides.
-        canvas: (height, width) of the result instead.
+        image: Array of shape (height, width, 3), RGB in 0..255.
+        multiple: int. The sides of the result are the next multiples of this, in pixels.
+        canvas: (height, width) of the result in pixels, which replaces `multiple`.
 
     Returns:
-        float32 (height, width, 3).
+        numpy.ndarray. The padded image, float32.
+
+    Example:
+    >>> pad_image(np.zeros((40, 64, 3)), multiple=32).shape
+    (64, 64, 3)
     """
     height, width = image.shape[:2]
     sides = canvas or (-(-height // multiple) * multiple, -(-width // multiple) * multiple)

@@ -1,4 +1,4 @@
-"""The region proposal network: anchors, their scores and deltas, and the proposals."""
+"""The region proposal network: anchors, objectness scores, box deltas and proposals."""
 
 import math
 from collections.abc import Sequence
@@ -15,16 +15,28 @@ from keras_paca.layers.softmax import logits_policy
 
 STRIDES = (4, 8, 16, 32, 64)
 RATIOS = (0.5, 1.0, 2.0)  # height over width
-SCALE = 8  # side of the square anchor, in strides
+SCALE = 8  # side of the square anchor, as a multiple of the stride
 
 
 def level_anchors(height: Any, width: Any, stride: int) -> Any:
-    """Return the anchors (height x width x 3, 4) of a level, rows first, ratio by ratio last.
+    """Return the anchors of one level of the feature pyramid.
+
+    The patch in row i and column j has three anchors. Their centre is (j * stride, i * stride),
+    their area (8 * stride)^2, and their ratios of height to width are 0.5, 1 and 2.
 
     Args:
-        height: of the level's map.
-        width: of the level's map.
-        stride: pixels of the image between two patches of the map.
+        height: int or scalar tensor. Rows of the level's map.
+        width: int or scalar tensor. Columns of the level's map.
+        stride: int. Pixels of the image between two neighbouring patches of the map.
+
+    Returns:
+        Tensor of shape (height * width * 3, 4): left, top, right and bottom in pixels of the image,
+        ordered by row, then by column, then by ratio.
+
+    Example:
+    >>> anchors = level_anchors(height=2, width=3, stride=4)
+    >>> ops.convert_to_numpy(anchors)[1].tolist()
+    [-16.0, -16.0, 16.0, 16.0]
     """
     sides = np.array(
         [[SCALE * stride / math.sqrt(r), SCALE * stride * math.sqrt(r)] for r in RATIOS]
@@ -39,19 +51,29 @@ def level_anchors(height: Any, width: Any, stride: int) -> Any:
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class RegionProposalNetwork(NestedLayer):
-    """Score anchors and refine them.
+    """Predict an objectness logit and box deltas for every anchor.
 
-    h = ReLU(conv3x3(x)), objectness = conv1x1(h), deltas = conv1x1(h).
+        h = ReLU(conv3x3(x)), objectness = conv1x1(h), deltas = conv1x1(h)
 
-    The three convolutions are shared by the levels. There are three anchors per patch, of the
-    height-to-width ratios 0.5, 1 and 2 and the area (8 strides)^2.
+    All levels share the three convolutions. Every patch has three anchors with the area
+    (8 * stride)^2 and the ratios of height to width 0.5, 1 and 2.
 
     Args:
-        channels: channels of the first convolution.
+        channels: int. Channels of the first convolution.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
-    Input shape: list of maps (batch, height, width, any).
-    Output shape: (list of (batch, height x width x 3), list of (batch, height x width x 3, 4)),
-    float32: logits and deltas per anchor, in the order of `level_anchors`.
+    Input shape: list of maps (batch, height, width, any), all with the same number of channels.
+    Output shape: two lists with one tensor per level, float32 or wider: objectness logits (batch,
+    height * width * 3) and deltas (batch, height * width * 3, 4). The anchors are ordered by row,
+    then by column, then by ratio.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.detection import RegionProposalNetwork
+    >>> levels = [np.zeros((1, 4, 4, 8)), np.zeros((1, 2, 2, 8))]
+    >>> objectness, deltas = RegionProposalNetwork(channels=8)(levels)
+    >>> [tuple(logits.shape) for logits in objectness]
+    [(1, 48), (1, 12)]
 
     Source: Ren et al., "Faster R-CNN", NeurIPS 2015.
     """
@@ -76,14 +98,26 @@ class RegionProposalNetwork(NestedLayer):
         )
 
     def build(self, input_shape: Sequence[tuple]) -> None:
-        """Build the convolutions."""
+        """Build the convolutions.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, channels) of the levels.
+        """
         self.conv.build(input_shape[0])
         shape = (*input_shape[0][:3], self.channels)
         self.objectness.build(shape)
         self.deltas.build(shape)
 
     def call(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Return objectness logits and deltas, level by level."""
+        """Predict the objectness logits and the deltas of all anchors.
+
+        Args:
+            inputs: list of Tensor. Maps (batch, height, width, channels) of the levels.
+
+        Returns:
+            Two lists with one tensor per level: objectness logits (batch, height * width * 3) and
+            deltas (batch, height * width * 3, 4).
+        """
         objectness, deltas = [], []
         for level in inputs:
             x = self.conv(level)
@@ -91,19 +125,27 @@ class RegionProposalNetwork(NestedLayer):
             size = (ops.shape(x)[0], -1) if patches is None else (-1, patches * len(RATIOS))
             scores = ops.cast(self.objectness(x), self.variable_dtype)
             objectness.append(ops.reshape(scores, size))
-            moves = ops.cast(self.deltas(x), self.variable_dtype)
-            deltas.append(ops.reshape(moves, (*size, 4)))
+            level_deltas = ops.cast(self.deltas(x), self.variable_dtype)
+            deltas.append(ops.reshape(level_deltas, (*size, 4)))
         return objectness, deltas
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple[list, list]:
-        """Return the shapes of the logits and the deltas."""
+        """Return the shapes of the logits and the deltas, level by level.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, channels) of the levels.
+        """
         patches = [count_patches(shape) for shape in input_shape]
         counts = [None if n is None else n * len(RATIOS) for n in patches]
         batch = input_shape[0][0]
         return [(batch, n) for n in counts], [(batch, n, 4) for n in counts]
 
     def compute_output_spec(self, inputs: Sequence[Any]) -> tuple[list, list]:
-        """Return the outputs' shapes and types."""
+        """Return the shapes and types of the logits and the deltas, level by level.
+
+        Args:
+            inputs: list of KerasTensor. Maps (batch, height, width, channels) of the levels.
+        """
         shapes = self.compute_output_shape([x.shape for x in inputs])
         return tuple(
             [keras.KerasTensor(shape, self.variable_dtype) for shape in group] for group in shapes
@@ -123,36 +165,48 @@ def make_proposals(
     count: int = 1000,
     iou_threshold: float = 0.7,
 ) -> tuple[Any, Any]:
-    """Return the best boxes of a region proposal network, without gradients.
+    """Return the best boxes of a region proposal network.
 
-    Of each level the best `candidates` compete with one another; of what is kept the best `count`
-    of all levels are returned. Boxes without area are left out.
+    Each level contributes the `candidates` boxes with the highest logits, and non-maximum
+    suppression removes boxes that overlap a better box of the same level. The `count` best of the
+    remaining boxes of all levels are returned. Boxes without area are dropped. Gradients don't
+    flow through the result.
 
     Args:
-        objectness: per level, (b, n).
-        deltas: per level, (b, n, 4).
-        anchors: per level, (n, 4).
-        image_size: (height, width).
-        candidates: boxes per level before the suppression.
-        count: boxes per image in the end.
-        iou_threshold: of the suppression.
+        objectness: list of Tensor. Logits (batch, n) of each level.
+        deltas: list of Tensor. Deltas (batch, n, 4) of each level.
+        anchors: list of Tensor. Anchors (n, 4) of each level: left, top, right and bottom in
+            pixels.
+        image_size: tuple. (height, width) of the images in pixels.
+        candidates: int. Number of boxes per level before the suppression.
+        count: int. Number of boxes per image that are returned.
+        iou_threshold: float. Intersection over union above which the suppression removes the box
+            with the lower logit, in [0, 1].
 
     Returns:
-        Boxes (b, count, 4) and their logits (b, count), the best first; -inf where there were
-        fewer, and the box is empty.
+        Boxes (batch, count, 4), in pixels, and their logits (batch, count), in descending order of
+        the logits. If an image has fewer than `count` boxes, the remaining ones are zero and their
+        logits are -inf.
+
+    Example:
+    >>> anchors = [level_anchors(2, 2, stride=8)]
+    >>> objectness, deltas = [ops.zeros((1, 12))], [ops.zeros((1, 12, 4))]
+    >>> boxes, logits = make_proposals(objectness, deltas, anchors, (16, 16), count=5)
+    >>> tuple(boxes.shape), tuple(logits.shape)
+    ((1, 5, 4), (1, 5))
     """
     boxes, scores = [], []
-    for logits, moves, places in zip(objectness, deltas, anchors, strict=True):
-        logits, moves = ops.stop_gradient(logits), ops.stop_gradient(moves)
+    for logits, level_deltas, anchor_boxes in zip(objectness, deltas, anchors, strict=True):
+        logits, level_deltas = ops.stop_gradient(logits), ops.stop_gradient(level_deltas)
         n = ops.shape(logits)[1]
         k = min(candidates, n) if isinstance(n, int) else ops.minimum(candidates, n)
         best, index = ops.top_k(logits, k)
-        moves = ops.take_along_axis(moves, ops.expand_dims(index, -1), axis=1)
-        found = decode_boxes(moves, ops.take(places, index, axis=0), image_size)
-        real = ops.all(found[..., 2:] > found[..., :2], axis=-1)
-        boxes.append(found)
-        scores.append(ops.where(suppress(found, real, iou_threshold), best, -math.inf))
-    # padding, so that there are always `count`
+        level_deltas = ops.take_along_axis(level_deltas, ops.expand_dims(index, -1), axis=1)
+        decoded = decode_boxes(level_deltas, ops.take(anchor_boxes, index, axis=0), image_size)
+        has_area = ops.all(decoded[..., 2:] > decoded[..., :2], axis=-1)
+        boxes.append(decoded)
+        scores.append(ops.where(suppress(decoded, has_area, iou_threshold), best, -math.inf))
+    # The padding makes sure that there are always `count` boxes.
     batch, dtype = ops.shape(boxes[0])[0], boxes[0].dtype
     scores.append(ops.full((batch, count), -math.inf, dtype=dtype))
     boxes.append(ops.zeros((batch, count, 4), dtype=dtype))

@@ -1,4 +1,4 @@
-"""RoIAlign over the levels of a feature pyramid, as one matrix product per box."""
+"""RoIAlign on the levels of a feature pyramid, computed as one matrix product per box."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,35 +6,44 @@ from typing import Any
 import keras
 from keras import ops
 
-FINEST = 56  # boxes up to twice this side, in pixels, are read from the finest level
-CHUNK = 64  # boxes at a time: each takes `largest_window` x channels numbers
-NEAR = 4  # samples whose interpolation can reach one patch: they lie more than half a patch apart
+FINEST = 56  # Boxes with sides of up to twice this many pixels are pooled from the finest level.
+CHUNK = 64  # boxes that are processed at once, each of which needs `largest_window` x channels
+NEAR = 4  # number of samples that can depend on one patch, as they are over half a patch apart
 
 
 def roi_align(levels: Sequence[Any], boxes: Any, bins: int, strides: Sequence[int]) -> Any:
-    """Return what each box contains, on a grid of bins x bins.
+    """Pool the features inside each box to a grid of bins x bins (RoIAlign).
 
-    The value of a bin is the mean over its samples of the map, interpolated bilinearly. There are
-    ceil(side of the bin in patches) samples per axis, however many that are, so that no patch is
-    passed over. As bilinear interpolation and the mean are linear, a bin is a weighted sum of the
-    patches under the box: those are gathered, in as many places as the largest box of any aspect
-    can need, and multiplied by the weights.
+    The value of a bin is the mean of the map, interpolated bilinearly, at sample points inside the
+    bin. Each axis has ceil(side of the bin in patches) sample points, without an upper limit, so
+    that no patch is skipped. As bilinear interpolation and the mean are linear, the value is a
+    weighted sum of the patches under the box. The function gathers these patches and multiplies
+    them by the weights; it gathers as many for each box as the largest box needs.
 
-    The level of a box is floor(log2(sqrt(area) / 56)), cut at the levels that there are. The
-    gradient reaches the maps, not the boxes.
+    A box is pooled from the level floor(log2(sqrt(area) / 56)), limited to the levels that exist,
+    where 0 is the finest. Gradients flow to the maps and not to the boxes.
 
     Args:
-        levels: maps (b, h, w, c), the finest first.
-        boxes: (b, n, 4), left, top, right, bottom in pixels of the image. More than one patch
-            outside it, the maps are 0.
-        bins: bins per side.
-        strides: pixels between two patches, level by level.
+        levels: list of Tensor. Maps (batch, height, width, channels), the finest first.
+        boxes: Tensor of shape (batch, n, 4): left, top, right and bottom in pixels of the image.
+            Sample points more than one patch outside the map have the value 0.
+        bins: int. Number of bins per side.
+        strides: Sequence of int. Pixels between two neighbouring patches of each level.
 
     Returns:
-        (b, n, bins, bins, c) in the maps' type; 0 for boxes without area.
+        Tensor of shape (batch, n, bins, bins, channels), with the dtype of the maps. It is 0 for
+        boxes without area.
 
-    Source: He et al., "Mask R-CNN", ICCV 2017, section 3; with half a patch of offset, as the
-    official code ("aligned").
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.detection import roi_align
+    >>> levels = [np.ones((1, 16, 16, 3)), np.ones((1, 8, 8, 3))]
+    >>> boxes = np.array([[[0, 0, 32, 48], [8, 8, 16, 16]]])
+    >>> tuple(roi_align(levels, boxes, bins=7, strides=(4, 8)).shape)
+    (1, 2, 7, 7, 3)
+
+    Source: He et al., "Mask R-CNN", ICCV 2017, section 3. Like the official code ("aligned"), it
+    shifts the boxes by half a patch.
     """
     floatx = keras.config.floatx()
     boxes = ops.stop_gradient(ops.cast(boxes, floatx))
@@ -81,10 +90,22 @@ def roi_align(levels: Sequence[Any], boxes: Any, bins: int, strides: Sequence[in
 
 
 def largest_window(sides: Sequence[tuple], strides: Sequence[int]) -> Any:
-    """Return how many patches a box can touch at most, at the level that it is read from.
+    """Compute the largest number of patches that a box can touch on its level.
 
-    A box of w x h patches touches at most (w + 3) (h + 3). Its area is bounded by its level, but
-    for the coarsest, so that the most are touched by one as long as the map.
+    A box of w x h patches touches at most (w + 3) * (h + 3) patches. On all levels but the
+    coarsest, the area of a box is bounded, and the box that touches the most patches is as long as
+    the map.
+
+    Args:
+        sides: Sequence of tuple. (height, width) of each level's map.
+        strides: Sequence of int. Pixels between two neighbouring patches of each level.
+
+    Returns:
+        int, or a scalar tensor if the sizes are tensors.
+
+    Example:
+    >>> largest_window([(16, 16), (8, 8)], strides=(4, 8))
+    256
     """
     counts = [height * width for height, width in sides]
     bounds = [counts[-1]]
@@ -97,14 +118,27 @@ def largest_window(sides: Sequence[tuple], strides: Sequence[int]) -> Any:
 
 
 def _maximum(*sizes: Any) -> Any:
-    """Return the largest size, an integer where all are."""
+    """Return the largest size, as an integer if all sizes are integers."""
     if all(isinstance(size, int) for size in sizes):
         return max(sizes)
     return ops.max(ops.stack([ops.cast(size, "int32") for size in sizes]))
 
 
 def box_levels(boxes: Any, count: int) -> Any:
-    """Return the level (...) that boxes (..., 4) are read from, from 0 for the finest."""
+    """Choose the level of the feature pyramid from which each box is pooled.
+
+    Args:
+        boxes: Tensor of shape (..., 4): left, top, right and bottom in pixels.
+        count: int. Number of levels.
+
+    Returns:
+        Tensor of shape (...), int32: indices of levels, where 0 is the finest.
+
+    Example:
+    >>> boxes = ops.convert_to_tensor([[0.0, 0.0, 50.0, 50.0], [0.0, 0.0, 300.0, 300.0]])
+    >>> ops.convert_to_numpy(box_levels(boxes, count=4)).tolist()
+    [0, 2]
+    """
     boxes = ops.convert_to_tensor(boxes)
     sides = ops.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
     side = ops.sqrt(sides[..., 0] * sides[..., 1])
@@ -113,22 +147,33 @@ def box_levels(boxes: Any, count: int) -> Any:
 
 
 def _touched(low: Any, high: Any, size: Any) -> tuple[Any, Any]:
-    """Return the first of the rows that boxes touch, and how many they are, both (b, n)."""
+    """Return the index of the first row that each box touches and the number of rows, (b, n)."""
     first = ops.minimum(ops.cast(ops.floor(ops.maximum(low, 0.0)), "int32"), size - 1)
     last = ops.minimum(ops.cast(ops.floor(ops.maximum(high, 0.0)), "int32") + 1, size - 1)
     return first, ops.maximum(last - first + 1, 1)
 
 
 def sample_weights(low: Any, high: Any, bins: int, size: Any, rows: Any) -> Any:
-    """Return the weight of rows in the bins of boxes, (b, n, bins, k).
+    """Compute the weights with which rows of a map contribute to the bins of boxes.
+
+    The function treats one axis. It serves columns in the same way.
 
     Args:
-        low: where the boxes start along this axis, (b, n), in rows of the map.
-        high: where they end.
-        bins: bins.
-        size: rows of the map. A sample up to one row beyond the first or the last takes that one;
-            further out it is 0.
-        rows: (b, n, k), or (k,) for the same in each box.
+        low: Tensor of shape (batch, n). Start of each box along the axis, in rows of the map.
+        high: Tensor of shape (batch, n). End of each box.
+        bins: int. Number of bins.
+        size: int or tensor. Number of rows of the map. A sample point up to one row before the
+            first or after the last row has the value of that row; further away its value is 0.
+        rows: Tensor of shape (batch, n, k), or (k,) if all boxes have the same. Indices of rows.
+
+    Returns:
+        Tensor of shape (batch, n, bins, k).
+
+    Example:
+    >>> low, high = ops.convert_to_tensor([[0.5]]), ops.convert_to_tensor([[2.5]])
+    >>> weights = sample_weights(low, high, bins=1, size=4, rows=ops.arange(4))
+    >>> ops.convert_to_numpy(weights).tolist()
+    [[[[0.0, 0.5, 0.5, 0.0]]]]
     """
     floatx = keras.config.floatx()
     last = ops.cast(size, floatx) - 1.0
@@ -145,9 +190,9 @@ def sample_weights(low: Any, high: Any, bins: int, size: Any, rows: Any) -> Any:
     total = 0.0
     for i in range(NEAR):
         number = nearest + i
-        at = first + number * gap
-        counts = ops.logical_and(at >= -1.0, at <= last + 1.0)
-        counts = ops.logical_and(counts, number < samples[..., None, None])
-        weight = ops.maximum(1.0 - ops.abs(ops.clip(at, 0.0, last) - rows), 0.0)
-        total = total + ops.where(counts, weight, 0.0)
+        position = first + number * gap
+        is_valid = ops.logical_and(position >= -1.0, position <= last + 1.0)
+        is_valid = ops.logical_and(is_valid, number < samples[..., None, None])
+        weight = ops.maximum(1.0 - ops.abs(ops.clip(position, 0.0, last) - rows), 0.0)
+        total = total + ops.where(is_valid, weight, 0.0)
     return total / count

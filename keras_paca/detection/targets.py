@@ -1,4 +1,4 @@
-"""What a detector's outputs should be: which boxes are objects, a sample of them, their masks."""
+"""Training targets of a detector: matching boxes to objects, sampling boxes, cropping masks."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras import ops
 from keras_paca.detection.boxes import pairwise_iou
 from keras_paca.detection.roi_align import sample_weights
 
-MASK_CHUNK = 8  # masks at a time: each is as large as the image
+MASK_CHUNK = 8  # masks that are processed at once, each of which is as large as the image
 
 
 def assign(
@@ -19,30 +19,41 @@ def assign(
     negative: float,
     least: float,
 ) -> tuple[Any, Any, Any]:
-    """Say which boxes are objects, which are background, and which neither.
+    """Match boxes to objects: each box is positive, negative or neither.
 
-    A box is its best object from the overlap `positive` on, background under `negative`. Each
-    object also takes the boxes that overlap it most, from the overlap `least` on.
+    A box is matched to the object with which it has the largest intersection over union (IoU). It
+    is positive if this IoU is at least `positive`, and negative if it is less than `negative`.
+    In addition, the box with the largest IoU with an object is positive for that object if the IoU
+    is at least `least`; if several boxes share the largest IoU, all of them are.
 
     Args:
-        boxes: (b, n, 4).
-        objects: (b, m, 4), the true boxes.
-        present: (b, m), booleans: which objects are real and not padding.
-        positive: intersection over union from which a box is an object.
-        negative: intersection over union under which a box is background.
-        least: of the boxes that an object takes as its best.
+        boxes: Tensor of shape (batch, n, 4): left, top, right and bottom.
+        objects: Tensor of shape (batch, m, 4). The true boxes.
+        present: Tensor of shape (batch, m), booleans. `False` for padding.
+        positive: float. Least IoU of a positive box.
+        negative: float. IoU below which a box is negative.
+        least: float. Least IoU at which the best boxes of an object are positive.
 
     Returns:
-        (b, n) booleans of the positive and of the negative ones, and the index of their object.
+        Three tensors of shape (batch, n): booleans of the positive boxes, booleans of the negative
+        boxes, and the index of the object to which each box is matched.
+
+    Example:
+    >>> boxes = ops.convert_to_tensor([[[0.0, 0.0, 4.0, 4.0], [8.0, 8.0, 9.0, 9.0]]])
+    >>> objects, present = boxes[:, :1], ops.ones((1, 1), "bool")
+    >>> positive, negative, _ = assign(boxes, objects, present, 0.7, 0.3, 0.3)
+    >>> ops.convert_to_numpy(positive).tolist(), ops.convert_to_numpy(negative).tolist()
+    ([[True, False]], [[False, True]])
     """
     iou = ops.where(present[..., None], pairwise_iou(objects, boxes), -1.0)  # (b, m, n)
     best = ops.max(iou, axis=1)
     index = ops.cast(ops.argmax(iou, axis=1), "int32")
     is_positive = best >= positive
-    most = ops.max(iou, axis=2, keepdims=True)
-    taken = ops.logical_and(iou == most, most >= least)
+    largest = ops.max(iou, axis=2, keepdims=True)
+    is_best_box = ops.logical_and(iou == largest, largest >= least)
     number = ops.expand_dims(ops.arange(1, ops.shape(objects)[1] + 1, dtype="int32"), 1)
-    last = ops.max(ops.where(taken, number, 0), axis=1)  # of the objects that take the box, plus 1
+    # 1 + the index of the last object for which a box is the best, or 0 if there is none
+    last = ops.max(ops.where(is_best_box, number, 0), axis=1)
     index = ops.where(last > 0, last - 1, index)
     is_positive = ops.logical_or(is_positive, last > 0)
     is_negative = ops.logical_and(best < negative, ops.logical_not(is_positive))
@@ -52,26 +63,36 @@ def assign(
 def sample(
     positive: Any, negative: Any, count: int, fraction: float, seed: Any
 ) -> tuple[Any, Any, Any]:
-    """Draw a sample of boxes, at most a fraction of them positive, the rest negative.
+    """Draw a random sample of positive and negative boxes for each image.
+
+    The sample has at most `count * fraction` positive boxes. The others are negative.
 
     Args:
-        positive: (b, n), booleans.
-        negative: (b, n), booleans.
-        count: size of the sample.
-        fraction: largest share of positive ones.
-        seed: a `keras.random.SeedGenerator`.
+        positive: Tensor of shape (batch, n), booleans. The positive boxes.
+        negative: Tensor of shape (batch, n), booleans. The negative boxes.
+        count: int. Size of the sample.
+        fraction: float. Largest share of positive boxes in the sample, in [0, 1].
+        seed: keras.random.SeedGenerator. Source of the random numbers.
 
     Returns:
-        Index (b, count) of the sample's boxes, the positive ones first, and booleans (b, count):
-        which are positive, and which are in the sample at all.
+        Three tensors of shape (batch, count): the indices of the boxes in the sample, positive
+        boxes first; booleans that say which of them are positive; and booleans that are `False` for
+        padding, which is needed if an image has too few boxes.
+
+    Example:
+    >>> positive = ops.convert_to_tensor([[False, True, False]])
+    >>> seed = keras.random.SeedGenerator(0)
+    >>> index, _, used = sample(positive, ops.logical_not(positive), 2, 0.5, seed)
+    >>> int(index[0, 0]), ops.convert_to_numpy(used).tolist()
+    (1, [[True, True]])
     """
     keys = keras.random.uniform(ops.shape(positive), seed=seed)
-    # padding, so that there are always enough to draw from
-    none = ops.full((ops.shape(positive)[0], count), -1.0)
+    # The padding makes sure that there are always enough entries to draw from.
+    padding = ops.full((ops.shape(positive)[0], count), -1.0)
     last = ops.shape(positive)[1] - 1
 
     def draw(mask: Any, number: int) -> tuple[Any, Any]:
-        drawn = ops.concatenate([ops.where(mask, keys, -1.0), none], axis=1)
+        drawn = ops.concatenate([ops.where(mask, keys, -1.0), padding], axis=1)
         key, index = ops.top_k(drawn, number)
         return key >= 0.0, ops.minimum(index, last)
 
@@ -90,28 +111,35 @@ def sample(
 
 
 def crop_masks(masks: Any, index: Any, boxes: Any, size: int) -> Any:
-    """Return the masks of objects inside boxes, on a grid of size x size.
+    """Crop the masks of objects to boxes, and resize them to a grid.
 
     Args:
-        masks: (b, m, height, width), booleans, or numbers that are 0 outside the object; or an
-            instance map (b, height, width) that holds i + 1 where object i is.
-        index: (b, n), the object of each box.
-        boxes: (b, n, 4).
-        size: rows and columns of the grid.
+        masks: Tensor of shape (batch, m, height, width), booleans, or numbers that are 0 outside
+            the object; or an instance map (batch, height, width) that is i + 1 inside object i.
+        index: Tensor of shape (batch, n), integers. Index of each box's object.
+        boxes: Tensor of shape (batch, n, 4): left, top, right and bottom in pixels.
+        size: int. Number of rows and of columns of the grid.
 
     Returns:
-        (b, n, size, size), 0.0 or 1.0.
+        Tensor of shape (batch, n, size, size), with the values 0.0 and 1.0.
+
+    Example:
+    >>> masks = ops.ones((1, 1, 8, 8), "bool")
+    >>> boxes = ops.convert_to_tensor([[[0.0, 0.0, 4.0, 4.0]]])
+    >>> ops.convert_to_numpy(crop_masks(masks, ops.zeros((1, 1), "int32"), boxes, 2)).tolist()
+    [[[[1.0, 1.0], [1.0, 1.0]]]]
     """
     boxes, index = ops.convert_to_tensor(boxes), ops.convert_to_tensor(index)
     height, width = ops.shape(masks)[-2], ops.shape(masks)[-1]
     parts = []
     for start in range(0, boxes.shape[1], MASK_CHUNK):
-        of = index[:, start : start + MASK_CHUNK, None, None]
+        object_index = index[:, start : start + MASK_CHUNK, None, None]
         part = boxes[:, start : start + MASK_CHUNK]
         if len(masks.shape) == 3:
-            chosen = ops.expand_dims(ops.cast(masks, "int32"), 1) == of + 1  # (b, n, h, w)
+            # (b, n, h, w)
+            chosen = ops.expand_dims(ops.cast(masks, "int32"), 1) == object_index + 1
         else:
-            chosen = ops.cast(ops.take_along_axis(masks, of, axis=1), "bool")
+            chosen = ops.cast(ops.take_along_axis(masks, object_index, axis=1), "bool")
         place = part - 0.5
         rows = sample_weights(place[..., 1], place[..., 3], size, height, ops.arange(height))
         columns = sample_weights(place[..., 0], place[..., 2], size, width, ops.arange(width))

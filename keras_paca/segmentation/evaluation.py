@@ -1,7 +1,4 @@
-"""A segmenter on pictures and masks in folders.
-
-Read from top to bottom: the files, a mask, the evaluation.
-"""
+"""Evaluation of a segmenter on folders of pictures and masks."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,22 +16,39 @@ from keras_paca.segmentation.segmenter import Segmenter
 from keras_paca.segmentation.targets import check_ids
 from keras_paca.warn import warn_user
 
-SHOWN = 3  # files in a message
+SHOWN = 3  # number of files that a message names
 
 
 def find_masks(images: str | os.PathLike, masks: str | os.PathLike) -> list[tuple[Path, Path]]:
-    """Pair the pictures of a folder with the masks of another by their names without suffix.
+    """Find the mask of each picture in two folders.
+
+    A picture and its mask have the same path in their folders, except for the suffix, such as
+    `images/street/1.jpg` and `masks/street/1.png`.
 
     Args:
-        images: str or os.PathLike. Folder of pictures, such as `images/street/1.jpg`.
-        masks: str or os.PathLike. Folder of masks, such as `masks/street/1.png`.
+        images: str or os.PathLike. Folder of pictures.
+        masks: str or os.PathLike. Folder of masks.
 
     Returns:
-        List of (picture, mask).
+        list of tuple. The paths (picture, mask).
 
     Raises:
-        FileNotFoundError: If a folder or a picture's mask is missing.
+        FileNotFoundError: If a folder or the mask of a picture is missing.
         ValueError: If there are no pictures, or two masks have the same name.
+
+    Example:
+    >>> import pathlib
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> from keras_paca.segmentation import find_masks
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("images/1.jpg", "masks/1.png"):
+    ...         path = pathlib.Path(folder, name)
+    ...         path.parent.mkdir()
+    ...         Image.new("L", (8, 6)).save(path)
+    ...     pairs = find_masks(f"{folder}/images", f"{folder}/masks")
+    >>> [(picture.name, mask.name) for picture, mask in pairs]
+    [('1.jpg', '1.png')]
     """
     images, masks = Path(images), Path(masks)
     pictures = list_images(images)
@@ -60,14 +74,27 @@ def find_masks(images: str | os.PathLike, masks: str | os.PathLike) -> list[tupl
 def read_mask(path: str | os.PathLike) -> np.ndarray:
     """Read a mask, a picture whose grey values or palette indices are class ids.
 
+    The EXIF orientation of the file is ignored.
+
     Args:
         path: str or os.PathLike. The file, such as a PNG with a palette.
 
     Returns:
-        Array (height, width) of integers, as stored: EXIF orientation is ignored.
+        numpy.ndarray. The ids (height, width), int32.
 
     Raises:
-        ValueError: If it is no picture, or one in colours.
+        ImportError: If Pillow (the extra `images`) isn't installed.
+        ValueError: If the file can't be read as a picture, or is a picture in colours.
+
+    Example:
+    >>> import io
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from keras_paca.segmentation import read_mask
+    >>> file = io.BytesIO()
+    >>> Image.fromarray(np.array([[0, 1], [2, 255]], "uint8")).save(file, "PNG")
+    >>> read_mask(file).tolist()
+    [[0, 1], [2, 255]]
     """
     try:
         with import_pillow().open(path) as picture:
@@ -75,7 +102,7 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
             mode, array = picture.mode, np.asarray(picture)
     except MemoryError:
         raise
-    except Exception as error:  # of as many kinds as there are formats
+    except Exception as error:  # Each format of files has its own kinds of errors.
         raise ValueError(f"Expected a mask that can be read. Received: {path} ({error})") from error
     if mode not in ("P", "L", "1", "I") and not mode.startswith("I;16"):
         raise ValueError(
@@ -92,26 +119,45 @@ def evaluate_segmenter(
     long_side: int = 2048,
     progress: Callable[[int, int], None] | None = None,
 ) -> Confusion:
-    """Count how often a segmenter takes one class for another, pixel by pixel of the masks.
+    """Evaluate a segmenter: count the pixels of the masks by true and predicted class.
 
-    A picture is used as its file stores it if it has the size of its mask. If it has that size only
-    when its EXIF orientation is applied, it is turned upright, with one warning for all.
+    All files are checked before the first picture is predicted. A picture is used as its file
+    stores it if it then has the size of its mask. If it has that size only after its EXIF
+    orientation is applied, the orientation is applied, with one warning for all such pictures.
 
     Args:
-        model: Segmenter.
-        pairs: Sequence of (picture, mask), as `find_masks` returns it. Pixels of `ignore_class`
-            don't count.
-        short_side: int. Least side of the resized pictures.
-        long_side: int. Limit of their other side.
-        progress: Callable. Called after each picture with how many are done and how many there
-            are.
+        model: Segmenter. The model.
+        pairs: Sequence of tuple. The paths (picture, mask), as `find_masks` returns them. Pixels
+            whose id is the model's `ignore_class` don't count.
+        short_side: int. Limit of the shorter side of the resized pictures in pixels.
+        long_side: int. Limit of their longer side in pixels.
+        progress: Callable. It is called after each picture with two integers: the number of
+            pictures that are done and the number of all pictures.
 
     Returns:
-        Confusion. Its `mean_iou`, `intersections_over_unions` and `accuracy` are the measures.
+        Confusion. The counts, with the measures `mean_iou`, `intersections_over_unions` and
+        `accuracy` among its attributes.
 
     Raises:
-        ValueError: If masks or pictures can't be read or don't fit one another, or the masks hold
-            no class; all are looked at before the first is predicted.
+        ImportError: If Pillow (the extra `images`) isn't installed.
+        ValueError: If a file can't be read, if a picture and its mask have different sizes, or if
+            the masks hold no class of the model.
+
+    Example:
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import keras_paca
+    >>> from PIL import Image
+    >>> from keras_paca.segmentation import Segmenter, evaluate_segmenter
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> segmenter = Segmenter(backbone, "fpn", num_classes=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     picture, mask = f"{folder}/picture.png", f"{folder}/mask.png"
+    ...     Image.new("RGB", (64, 48)).save(picture)
+    ...     Image.fromarray(np.eye(48, 64, dtype="uint8")).save(mask)
+    ...     confusion = evaluate_segmenter(segmenter, [(picture, mask)], short_side=48)
+    >>> confusion.total  # pixels
+    3072
     """
     classes, ignored = model.num_classes, model.ignore_class
     sideways = _check_pairs(pairs, classes, ignored)
@@ -130,10 +176,10 @@ def evaluate_segmenter(
 
 
 def _check_pairs(pairs: Sequence[tuple[Path, Path]], classes: int, ignored: int) -> set[Path]:
-    """Return the pictures to turn upright, once all masks are found to fit the model and them.
+    """Check all pictures and masks, and return the pictures to turn upright.
 
     Raises:
-        ValueError: If any can't be read or doesn't fit.
+        ValueError: If a file can't be read, or its size or its ids don't fit.
     """
     problems, sideways, ids = [], [], set()
     for path, mask_path in pairs:

@@ -16,26 +16,55 @@ from keras_paca.layers.softmax import attention_scores, stable_softmax
 
 
 def head_initializer() -> keras.initializers.Initializer:
-    """Return N(0, 0.01), for the last projections."""
+    """Create the initializer of the last projections, a normal distribution N(0, 0.01^2).
+
+    Returns:
+        A `keras.initializers.RandomNormal`.
+
+    Example:
+    >>> head_initializer().stddev
+    0.01
+    """
     return keras.initializers.RandomNormal(stddev=0.01)
 
 
 def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
-    """Return a batch norm over the last axis with PyTorch's constants."""
+    """Create a batch normalisation over the last axis with PyTorch's momentum and epsilon.
+
+    Args:
+        **kwargs: Other arguments of `keras.layers.BatchNormalization`, such as `name`.
+
+    Returns:
+        A `keras.layers.BatchNormalization`.
+
+    Example:
+    >>> norm = batch_norm(name="norm")
+    >>> norm.momentum, norm.epsilon
+    (0.9, 1e-05)
+    """
     return keras.layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class ConvNormReLU(NestedLayer):
-    """y = ReLU(BatchNorm(Conv(x))), without a bias in the convolution.
+    """A convolution, a batch normalisation and a ReLU.
+
+        y = ReLU(BatchNorm(Conv(x))), where the convolution has no bias
 
     Args:
-        filters: channels of the output.
-        kernel_size: side of the convolution, odd; padded so that the map keeps its size.
-        fused: whether the convolution, with a bias, holds the norm, as `keras_paca.fuse` makes it.
+        filters: int. Channels of the output.
+        kernel_size: int. Side of the convolution kernel, odd. The padding keeps the size of the
+            map.
+        fused: bool. Whether the batch norm is part of the convolution's weights, which then include
+            a bias, as in the models that `keras_paca.fuse` returns.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, height, width, filters).
+
+    Example:
+    >>> tuple(ConvNormReLU(filters=4, kernel_size=3)(ops.zeros((1, 8, 6, 3))).shape)
+    (1, 8, 6, 4)
     """
 
     def __init__(
@@ -56,22 +85,42 @@ class ConvNormReLU(NestedLayer):
         self.norm = None if fused else batch_norm(dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape: tuple) -> None:
-        """Build the convolution and the norm."""
+        """Build the convolution and the norm.
+
+        Args:
+            input_shape: tuple. (batch, height, width, channels).
+        """
         self.conv.build(input_shape)
         if self.norm is not None:
             self.norm.build(self.conv.compute_output_shape(input_shape))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Apply the three."""
+        """Apply the convolution, the norm and the ReLU.
+
+        Args:
+            inputs: Tensor of shape (batch, height, width, channels).
+            training: bool. Whether the norm uses the statistics of the batch.
+
+        Returns:
+            Tensor of shape (batch, height, width, filters).
+        """
         x = self.conv(inputs)
         return ops.relu(x if self.norm is None else self.norm(x, training=training))
 
     def fold(self, source: "ConvNormReLU") -> None:
-        """Take the weights of an unfused layer."""
+        """Copy the weights of an unfused layer and fold its norm into the convolution.
+
+        Args:
+            source: ConvNormReLU. A built layer with `fused=False`. It doesn't change.
+        """
         fold_projection(self.conv, source.conv, after=affine_of(source.norm))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return the shape of the output."""
+        """Return the shape of the output.
+
+        Args:
+            input_shape: tuple. (batch, height, width, channels).
+        """
         return (*input_shape[:3], self.filters)
 
     def get_config(self) -> dict:
@@ -85,13 +134,31 @@ class ConvNormReLU(NestedLayer):
 
 
 class SegmentationHead(Composite):
-    """What the heads share: their arguments, the dropout and the last projection.
+    """Base class of the segmentation heads: their arguments, the dropout, the last projection.
+
+    Subclasses turn the levels of a backbone into a map with `channels` channels, and end with a
+    spatial dropout, which drops whole channels, and a 1 x 1 projection to the classes.
 
     Args:
-        num_classes: number of classes.
-        channels: channels inside the head.
-        dropout: rate before the last projection, by whole channels.
-        fused: whether the convolutions hold their batch norms, as `keras_paca.fuse` makes them.
+        num_classes: int. Number of classes.
+        channels: int. Channels inside the head.
+        dropout: float. Rate of the dropout before the last projection, in [0, 1).
+        fused: bool. Whether the batch norms are part of the convolutions' weights, as in the models
+            that `keras_paca.fuse` returns.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Raises:
+        ValueError: If `num_classes` or `channels` is less than 1.
+
+    Example:
+    >>> import keras_paca
+    >>> from keras_paca.segmentation import FCNHead, SegmentationHead, Segmenter
+    >>> head = FCNHead(num_classes=3, channels=8)
+    >>> isinstance(head, SegmentationHead)
+    True
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> Segmenter(backbone, head, num_classes=3).decode_head is head
+    True
     """
 
     def __init__(
@@ -151,24 +218,36 @@ class SegmentationHead(Composite):
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class PaCaSegmentationHead(SegmentationHead):
-    """Attention from the patches to one learned cluster per class.
+    """The PaCa head: attention from the patches to one learned cluster per class.
 
-    With F the four levels, each projected to `channels`, resized to the finest and concatenated:
+    Let F be the four levels, each projected to `channels` channels and resized to the finest level,
+    and then concatenated. With T for the transpose, the head computes
 
-        C = clusters(F), Z = softmax over patches(C)' F,
-        y = softmax(query(F) key(Z)') value(Z), logits = classify(project(y)).
+        C = clusters(F), Z = softmax_over_patches(C)^T F,
+        y = softmax_over_clusters(query(F) key(Z)^T) value(Z), logits = classify(project(y)).
 
-    The cluster logits C are supervised like the logits: each cluster is a class.
+    The cluster logits C are trained with the same targets as the logits, so that each cluster
+    stands for a class.
 
     Args:
-        num_classes: number of classes, and of clusters.
-        channels: channels inside the head.
-        dropout: rate before the last projection.
-        fused: whether the projections hold their batch norms, as `keras_paca.fuse` makes them.
+        num_classes: int. Number of classes, which is also the number of clusters.
+        channels: int. Channels inside the head.
+        dropout: float. Rate of the dropout before the last projection, in [0, 1).
+        fused: bool. Whether the batch norms are part of the convolutions' weights, as in the models
+            that `keras_paca.fuse` returns.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of four maps (batch, height, width, any), the finest first.
-    Output shape: two tensors (batch, height, width, num_classes), the logits and the cluster
-    logits, at the size of the finest map.
+    Output shape: two tensors (batch, height, width, num_classes) of the size of the finest map: the
+    logits and the cluster logits.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.segmentation import PaCaSegmentationHead
+    >>> levels = [np.zeros((1, side, side, 8)) for side in (16, 8, 4, 2)]
+    >>> logits, cluster_logits = PaCaSegmentationHead(num_classes=3, channels=8)(levels)
+    >>> tuple(logits.shape), tuple(cluster_logits.shape)
+    ((1, 16, 16, 3), (1, 16, 16, 3))
 
     Source: PaCa-ViT (Grainger et al., CVPR 2023), section 4.3.
     """
@@ -199,7 +278,11 @@ class PaCaSegmentationHead(SegmentationHead):
         return dense, batch_norm(dtype=self.dtype_policy, name=f"{name}_norm")
 
     def build(self, input_shape: Sequence[tuple]) -> None:
-        """Build the projections."""
+        """Build the projections.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         self._levels_needed(input_shape, self.levels)
         for conv, shape in zip(self.laterals, input_shape, strict=True):
             conv.build(shape)
@@ -220,7 +303,15 @@ class PaCaSegmentationHead(SegmentationHead):
         self.classify.build(narrow)
 
     def call(self, inputs: Sequence[Any], training: bool | None = None) -> tuple[Any, Any]:
-        """Return (logits, cluster logits)."""
+        """Compute the logits and the cluster logits.
+
+        Args:
+            inputs: list of Tensor. Maps (batch, height, width, any), the finest first.
+            training: bool. Whether dropout is applied and norms use the statistics of the batch.
+
+        Returns:
+            Logits and cluster logits, both (batch, height, width, num_classes).
+        """
         maps = [conv(x, training=training) for conv, x in zip(self.laterals, inputs, strict=True)]
         joined = ops.concatenate([resize_like(x, maps[0]) for x in maps], axis=-1)
         query = flatten_map(self.query_conv(joined, training=training))  # (b, n, c)
@@ -240,7 +331,11 @@ class PaCaSegmentationHead(SegmentationHead):
         return self._classify(x, training), cluster_logits
 
     def fold(self, source: "PaCaSegmentationHead") -> None:
-        """Take the weights of an unfused head."""
+        """Copy the weights of an unfused head and fold its norms into the projections.
+
+        Args:
+            source: PaCaSegmentationHead. A built head with `fused=False`. It doesn't change.
+        """
         mine, theirs = (
             [
                 *(*head.laterals, head.query_conv, head.cluster_conv, head.output_conv),
@@ -248,35 +343,59 @@ class PaCaSegmentationHead(SegmentationHead):
             ]
             for head in (self, source)
         )
-        for layer, of in zip(mine, theirs, strict=True):
-            take_weights(layer, of)
+        for layer, source_layer in zip(mine, theirs, strict=True):
+            take_weights(layer, source_layer)
         fold_projection(self.key_dense, source.key_dense, after=affine_of(source.key_norm))
         fold_projection(self.value_dense, source.value_dense, after=affine_of(source.value_norm))
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple[tuple, tuple]:
-        """Return the shapes of the logits and the cluster logits."""
+        """Return the shapes of the logits and the cluster logits.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         shape = (*input_shape[0][:3], self.num_classes)
         return shape, shape
 
     def count_products(self, input_shape: Sequence[tuple]) -> int:
-        """Return the multiply-accumulates of a call beside those of the projections."""
+        """Count the multiply-accumulate operations of a call, except those of the projections.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+
+        Returns:
+            int. Number of multiply-accumulate operations.
+        """
         patches = math.prod(input_shape[0][:3])
         return patches * self.num_classes * (self.levels + 2) * self.channels
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class UPerHead(SegmentationHead):
-    """Pyramid pooling on the coarsest level, a feature pyramid, and the fusion of all levels.
+    """The UPerNet head: pyramid pooling of the coarsest level, and a feature pyramid.
+
+    The coarsest level is pooled to grids of several sizes. A feature pyramid combines the result
+    with the finer levels top-down, and a convolution fuses the outputs of all levels at the size of
+    the finest.
 
     Args:
-        num_classes: number of classes.
-        channels: channels inside the head.
-        dropout: rate before the last projection.
-        pool_scales: bins per side of each pooling.
-        fused: whether the convolutions hold their batch norms, as `keras_paca.fuse` makes them.
+        num_classes: int. Number of classes.
+        channels: int. Channels inside the head.
+        dropout: float. Rate of the dropout before the last projection, in [0, 1).
+        pool_scales: Sequence of int. Number of bins per side of each pooling.
+        fused: bool. Whether the batch norms are part of the convolutions' weights, as in the models
+            that `keras_paca.fuse` returns.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of four maps (batch, height, width, any), the finest first.
-    Output shape: (batch, height, width, num_classes), logits at the size of the finest map.
+    Output shape: (batch, height, width, num_classes), logits of the size of the finest map.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.segmentation import UPerHead
+    >>> levels = [np.zeros((1, side, side, 8)) for side in (16, 8, 4, 2)]
+    >>> tuple(UPerHead(num_classes=3, channels=8)(levels).shape)
+    (1, 16, 16, 3)
 
     Source: Xiao et al., "Unified Perceptual Parsing for Scene Understanding", ECCV 2018.
     """
@@ -301,7 +420,11 @@ class UPerHead(SegmentationHead):
         self.fusion = self._conv("fusion", 3)
 
     def build(self, input_shape: Sequence[tuple]) -> None:
-        """Build the convolutions."""
+        """Build the convolutions.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         self._levels_needed(input_shape, self.levels)
         *finer, top = input_shape
         for conv in self.pooled:
@@ -315,7 +438,15 @@ class UPerHead(SegmentationHead):
         self.classify.build((*input_shape[0][:3], self.channels))
 
     def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
-        """Return the logits."""
+        """Compute the logits.
+
+        Args:
+            inputs: list of Tensor. Maps (batch, height, width, any), the finest first.
+            training: bool. Whether dropout is applied and norms use the statistics of the batch.
+
+        Returns:
+            Logits (batch, height, width, num_classes).
+        """
         *finer, top = inputs
         context = [top]
         for scale, conv in zip(self.pool_scales, self.pooled, strict=True):
@@ -331,7 +462,11 @@ class UPerHead(SegmentationHead):
         return self._classify(x, training)
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
-        """Return the shape of the logits."""
+        """Return the shape of the logits.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         return (*input_shape[0][:3], self.num_classes)
 
     def get_config(self) -> dict:
@@ -341,17 +476,30 @@ class UPerHead(SegmentationHead):
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class SemanticFPNHead(SegmentationHead):
-    """A feature pyramid whose levels go up to the finest by convolutions and doublings.
+    """The Semantic FPN head: a feature pyramid whose levels are upsampled and added.
+
+    Each level of the pyramid reaches the size of the finest level through convolutions, each of
+    which is followed by an upsampling to the next finer level.
 
     Args:
-        num_classes: number of classes.
-        channels: channels of the head's convolutions.
-        dropout: rate before the last projection.
-        pyramid_channels: channels of the feature pyramid.
-        fused: whether the convolutions hold their batch norms, as `keras_paca.fuse` makes them.
+        num_classes: int. Number of classes.
+        channels: int. Channels of the convolutions after the feature pyramid.
+        dropout: float. Rate of the dropout before the last projection, in [0, 1).
+        pyramid_channels: int. Channels of the feature pyramid.
+        fused: bool. Whether the batch norms are part of the convolutions' weights, as in the models
+            that `keras_paca.fuse` returns.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of maps (batch, height, width, any), the finest first.
-    Output shape: (batch, height, width, num_classes), logits at the size of the finest map.
+    Output shape: (batch, height, width, num_classes), logits of the size of the finest map.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.segmentation import SemanticFPNHead
+    >>> levels = [np.zeros((1, side, side, 8)) for side in (16, 8, 4, 2)]
+    >>> head = SemanticFPNHead(num_classes=3, channels=8, pyramid_channels=8)
+    >>> tuple(head(levels).shape)
+    (1, 16, 16, 3)
 
     Source: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019.
     """
@@ -378,13 +526,17 @@ class SemanticFPNHead(SegmentationHead):
             name=name,
         )
 
-    def _ways(self) -> list[list[ConvNormReLU]]:
-        """Return the convolutions on the way up of each level."""
+    def _paths(self) -> list[list[ConvNormReLU]]:
+        """Return the convolutions that upsample each level to the finest."""
         ups = iter(self.ups)
         return [list(islice(ups, max(i, 1))) for i in range(len(self.smooths))]
 
     def build(self, input_shape: Sequence[tuple]) -> None:
-        """Build the pyramid and the way up of each level."""
+        """Build the pyramid and the convolutions that upsample each level.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         levels = range(len(input_shape))
         self.laterals = [self._pyramid_conv(f"lateral{i + 1}", 1) for i in levels]
         self.smooths = [self._pyramid_conv(f"fpn{i + 1}", 3) for i in levels]
@@ -393,34 +545,46 @@ class SemanticFPNHead(SegmentationHead):
             for i in levels
             for step in range(max(i, 1))
         ]
-        for lateral, smooth, way, shape in zip(
-            self.laterals, self.smooths, self._ways(), input_shape, strict=True
+        for lateral, smooth, path, shape in zip(
+            self.laterals, self.smooths, self._paths(), input_shape, strict=True
         ):
             lateral.build(shape)
             smooth.build((*shape[:3], self.pyramid_channels))
-            for step, conv in enumerate(way):
+            for step, conv in enumerate(path):
                 channels = self.channels if step else self.pyramid_channels
                 conv.build((None, None, None, channels))
         self.classify.build((*input_shape[0][:3], self.channels))
 
     def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
-        """Return the logits."""
+        """Compute the logits.
+
+        Args:
+            inputs: list of Tensor. Maps (batch, height, width, any), the finest first.
+            training: bool. Whether dropout is applied and norms use the statistics of the batch.
+
+        Returns:
+            Logits (batch, height, width, num_classes).
+        """
         merged, x = [], None
         for lateral, level in reversed(list(zip(self.laterals, inputs, strict=True))):
             x = lateral(level) if x is None else lateral(level) + resize_like(x, level)
             merged.insert(0, x)
         total = None
-        for i, (smooth, way) in enumerate(zip(self.smooths, self._ways(), strict=True)):
+        for i, (smooth, path) in enumerate(zip(self.smooths, self._paths(), strict=True)):
             x = smooth(merged[i])
-            for step, conv in enumerate(way):
+            for step, conv in enumerate(path):
                 x = conv(x, training=training)
-                if i:  # one level finer
+                if i:  # The finest level keeps its size.
                     x = resize_like(x, inputs[i - step - 1])
             total = x if total is None else total + x
         return self._classify(total, training)
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
-        """Return the shape of the logits."""
+        """Return the shape of the logits.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         return (*input_shape[0][:3], self.num_classes)
 
     def get_config(self) -> dict:
@@ -430,17 +594,28 @@ class SemanticFPNHead(SegmentationHead):
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class FCNHead(SegmentationHead):
-    """One convolution on one level: the auxiliary head beside `UPerHead`.
+    """The FCN head: one 3 x 3 convolution on one level.
+
+    It is the usual auxiliary head next to a `UPerHead`.
 
     Args:
-        num_classes: number of classes.
-        channels: channels of the convolution.
-        dropout: rate before the last projection.
-        level: index of the map, of those that a segmenter gives its heads.
-        fused: whether the convolution holds its batch norm, as `keras_paca.fuse` makes it.
+        num_classes: int. Number of classes.
+        channels: int. Channels of the convolution.
+        dropout: float. Rate of the dropout before the last projection, in [0, 1).
+        level: int. Index of the level that the head uses, where 0 is the finest.
+        fused: bool. Whether the batch norm is part of the convolution's weights, as in the models
+            that `keras_paca.fuse` returns.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of maps (batch, height, width, any), the finest first.
-    Output shape: (batch, height, width, num_classes), logits at the size of that map.
+    Output shape: (batch, height, width, num_classes), logits of the size of the chosen level.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.segmentation import FCNHead
+    >>> levels = [np.zeros((1, side, side, 8)) for side in (16, 8, 4, 2)]
+    >>> tuple(FCNHead(num_classes=3, channels=8, level=2)(levels).shape)
+    (1, 4, 4, 3)
 
     Source: Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015.
     """
@@ -459,16 +634,32 @@ class FCNHead(SegmentationHead):
         self.conv = self._conv("conv", 3)
 
     def build(self, input_shape: Sequence[tuple]) -> None:
-        """Build the convolution."""
+        """Build the convolution.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         self.conv.build(input_shape[self.level])
         self.classify.build((*input_shape[self.level][:3], self.channels))
 
     def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
-        """Return the logits."""
+        """Compute the logits.
+
+        Args:
+            inputs: list of Tensor. Maps (batch, height, width, any), the finest first.
+            training: bool. Whether dropout is applied and norms use the statistics of the batch.
+
+        Returns:
+            Logits (batch, height, width, num_classes).
+        """
         return self._classify(self.conv(inputs[self.level], training=training), training)
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
-        """Return the shape of the logits."""
+        """Return the shape of the logits.
+
+        Args:
+            input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
+        """
         return (*input_shape[self.level][:3], self.num_classes)
 
     def get_config(self) -> dict:

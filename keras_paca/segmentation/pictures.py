@@ -1,4 +1,4 @@
-"""A segmenter's result over the image: the classes, and what the head's clusters look at."""
+"""Pictures of a segmenter's predictions and of the clusters of its PaCa head."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,28 +27,41 @@ def plot_segmentation(
     path: str | Path | None = None,
     num_classes: int | None = None,
 ) -> "Figure":
-    """Draw images, with the true classes over them where they are given, and the predicted ones.
+    """Draw images, the true classes if there are masks, and the predicted classes.
+
+    Each image is one row of the figure. The classes are drawn in colours over the image.
 
     Args:
-        images: Array (batch, height, width, 3), RGB in 0..255.
-        logits: Array (batch, height, width, num_classes), of `Segmenter.predict`; or the class ids
-            themselves, integers (batch, height, width).
-        masks: Array (batch, height, width), the true classes; ids that are none stay uncoloured.
-        palette: dict. {class: (red, green, blue)} in 0..255, such as `ade20k_palette()`; by default
-            matplotlib's tab20, and ADE20K's, again and again, where there are more classes.
-        alpha: float. Opacity of the colours, 0 to 1.
-        path: str or Path. Where to save the picture, in the format of its suffix; `None` doesn't
+        images: Array of shape (batch, height, width, 3), RGB in 0..255.
+        logits: Array of shape (batch, height, width, num_classes), as `Segmenter.predict` returns
+            it; or integer class ids (batch, height, width).
+        masks: Array of shape (batch, height, width). The true classes. Pixels whose id isn't a
+            class aren't coloured.
+        palette: dict. {class: (red, green, blue)} in 0..255, such as `ade20k_palette()`. The
+            default is matplotlib's tab20 for up to 20 classes, and otherwise the palette of ADE20K,
+            which is repeated if there are more classes than colours.
+        alpha: float. Opacity of the colours, in [0, 1].
+        path: str or Path. Where to save the picture. The suffix gives the format. `None` doesn't
             save it.
-        num_classes: int. Number of classes, where `logits` are ids; by default what the largest
-            needs.
+        num_classes: int. Number of classes if `logits` are ids. The default is the largest id
+            plus 1.
 
     Returns:
-        The matplotlib figure.
+        matplotlib.figure.Figure. The figure.
 
     Raises:
         FileNotFoundError: If the folder of `path` is missing.
-        ImportError: Without matplotlib (the extra `plots`).
-        ValueError: If images, logits and masks don't fit together, or a class has no colour.
+        ImportError: If matplotlib (the extra `plots`) isn't installed.
+        ValueError: If the shapes of images, logits and masks don't fit together, a class has no
+            colour, or matplotlib can't write a file with the suffix of `path`.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.segmentation import plot_segmentation
+    >>> images, ids = np.zeros((1, 32, 48, 3)), np.zeros((1, 32, 48), "int32")
+    >>> figure = plot_segmentation(images, ids, masks=ids, num_classes=2)
+    >>> [axis.get_title() for axis in figure.axes]
+    ['image', 'truth', 'prediction']
     """
     images = rgb_images(images)
     ids, num_classes = _class_ids(logits, num_classes, images.shape[:3])
@@ -106,7 +119,7 @@ def _colours(palette: Mapping[int, Any] | None, num_classes: int) -> np.ndarray:
         from matplotlib import colormaps
 
         tab20 = np.array(colormaps["tab20"].colors) * 255
-        return np.concatenate([tab20[::2], tab20[1::2]])  # full colours before pale ones
+        return np.concatenate([tab20[::2], tab20[1::2]])  # The pale colours come last.
     if palette is None:
         colours = list(ade20k_palette().values())
         return np.array([colours[number % len(colours)] for number in range(num_classes)])
@@ -120,22 +133,32 @@ def _colours(palette: Mapping[int, Any] | None, num_classes: int) -> np.ndarray:
 
 
 def head_cluster_maps(segmenter: Segmenter, images: Any, batch_size: int = 8) -> np.ndarray:
-    """Return what the PaCa head's clusters look at, one cluster per class.
+    """Return the cluster maps of a segmenter's PaCa head, one map per class.
 
-    What is compiled for a segmenter is kept as long as the segmenter and used again.
+    A map says how much each patch contributes to a cluster. The compiled function is kept with the
+    segmenter, so that later calls don't compile it again.
 
     Args:
-        segmenter: Segmenter. One with a `PaCaSegmentationHead`.
-        images: array (batch, height, width, channels), what it takes; or that in a dict or a list,
-            as for `Segmenter.predict`.
-        batch_size: int. Images at a time.
+        segmenter: Segmenter. A model with a `PaCaSegmentationHead`.
+        images: Array of shape (batch, height, width, channels), as the segmenter takes it; or a
+            dict or a list with that array, as for `Segmenter.predict`.
+        batch_size: int. Number of images that are processed at once.
 
     Returns:
-        numpy.ndarray. (batch, height / 4, width / 4, num_classes), float32; each cluster sums to 1
-        over height and width.
+        numpy.ndarray. The maps (batch, height / 4, width / 4, num_classes), float32. Each map sums
+        to 1 over height and width.
 
     Raises:
         ValueError: If the head has no clusters, or the images don't have four axes.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_paca
+    >>> from keras_paca.segmentation import Segmenter, head_cluster_maps
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> segmenter = Segmenter(backbone, "paca", num_classes=3)
+    >>> head_cluster_maps(segmenter, np.zeros((1, 64, 32, 3))).shape
+    (1, 16, 8, 3)
     """
     head = getattr(segmenter, "decode_head", None)
     if not isinstance(segmenter, Segmenter) or not isinstance(head, PaCaSegmentationHead):
@@ -160,12 +183,27 @@ def plot_head_clusters(
     """Draw the clusters of a PaCa head over one image, as `plot_cluster_maps` does.
 
     Args:
-        image: (height, width, 3), RGB in 0..255.
-        maps: `head_cluster_maps` of that image.
-        top: how many clusters to draw as heat.
-        path: where to save the picture.
+        image: Array of shape (height, width, 3), RGB in 0..255.
+        maps: Array. The output of `head_cluster_maps` for that image.
+        top: int. Number of clusters that are drawn as heat maps.
+        path: str or Path. Where to save the picture. The suffix gives the format. `None` doesn't
+            save it.
 
     Returns:
-        The matplotlib figure.
+        matplotlib.figure.Figure. The figure.
+
+    Raises:
+        FileNotFoundError: If the folder of `path` is missing.
+        ImportError: If matplotlib (the extra `plots`) isn't installed.
+        ValueError: If the image or the maps have a wrong shape, or matplotlib can't write a file
+            with the suffix of `path`.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.segmentation import plot_head_clusters
+    >>> maps = np.full((1, 16, 8, 3), 1 / 128)  # as `head_cluster_maps` returns them
+    >>> figure = plot_head_clusters(np.zeros((64, 32, 3)), maps, top=2)
+    >>> len(figure.axes)
+    4
     """
     return plot_cluster_maps(image, {"head": maps}, top=top, path=path)

@@ -1,4 +1,4 @@
-"""A segmenter on one picture of any size: a class for each of the picture's own pixels."""
+"""Segmentation of one picture of any size, with a class for each of its pixels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,36 +14,46 @@ from keras_paca.preprocessing.whole import (
 )
 from keras_paca.segmentation.segmenter import Segmenter
 
-CHUNK = 2**24  # logits at a time: those of a whole photograph may fill the memory
+CHUNK = 2**24  # logits that are resized at once, as those of a whole photograph may fill the memory
 
 
 def segment(
     model: Segmenter, image: np.ndarray, short_side: int = 512, long_side: int = 2048
 ) -> np.ndarray:
-    """Return the class of each pixel of a picture.
+    """Predict the class of each pixel of one picture.
 
-    The picture is resized bilinearly to `short_side`, its long side at most `long_side`, or to the
-    size that the model takes. The logits are resized to the picture's own size.
+    The picture is resized bilinearly to the largest size at which its shorter side is at most
+    `short_side` and its longer side at most `long_side`, or to the fixed size of the model. The
+    logits are resized to the original size of the picture.
 
     Args:
-        model: Segmenter. One that doesn't normalise its images gets them normalised.
-        image: uint8 or uint16 array (height, width, 3) in RGB or (height, width) in grey, 0..255
-            or 0..65535.
-        short_side: int. Least side of the resized picture.
-        long_side: int. Limit of its other side.
+        model: Segmenter. The model. If it doesn't normalise its images, the function does.
+        image: numpy.ndarray. uint8 in 0..255 or uint16 in 0..65535, of shape (height, width, 3) in
+            RGB or (height, width) in grey.
+        short_side: int. Limit of the shorter side of the resized picture in pixels.
+        long_side: int. Limit of its longer side in pixels.
 
     Returns:
-        Array (height, width) of class ids.
+        numpy.ndarray. The class ids (height, width), int32.
 
     Raises:
-        ImportError: Without Pillow (the extra `images`).
-        ValueError: If the image isn't such an array.
+        ImportError: If Pillow (the extra `images`) isn't installed.
+        ValueError: If the image isn't an array of such a dtype and shape.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_paca
+    >>> from keras_paca.segmentation import Segmenter, segment
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> segmenter = Segmenter(backbone, "fpn", num_classes=2)
+    >>> segment(segmenter, np.zeros((100, 150, 3), "uint8"), short_side=64).shape
+    (100, 150)
     """
     image = read_array(image)
     fixed = model.inputs[0].shape[1:3]
     size = resized_size(*image.shape[:2], short_side, long_side)
     size = tuple(side or known for side, known in zip(fixed, size, strict=True))
-    # Small pictures of a long shape would end below the least side that models take.
+    # The shorter side of a long, narrow picture could fall below the least side of the models.
     resized = resize_bilinear(image, [max(side, 32) for side in size])
     if not model.include_preprocessing:
         resized = normalise_rgb(resized)
@@ -52,14 +62,20 @@ def segment(
 
 
 def best_classes(logits: Any, size: Sequence[int]) -> np.ndarray:
-    """Return the class of the largest logit at another size, row by row of it.
+    """Resize logits bilinearly and return the class of the largest one at each pixel.
+
+    The rows are processed in groups, so that the resized logits are never all in the memory.
 
     Args:
-        logits: Array (h, w, classes).
-        size: (height, width) of the result.
+        logits: Array of shape (h, w, classes).
+        size: (height, width) of the result in pixels.
 
     Returns:
-        Array (height, width) of class ids, int32.
+        numpy.ndarray. The class ids (height, width), int32.
+
+    Example:
+    >>> best_classes([[[0.0, 1.0], [1.0, 0.0]]], size=(1, 4)).tolist()
+    [[1, 1, 0, 0]]
     """
     logits = np.asarray(logits, "float32")
     height, width = size

@@ -1,4 +1,4 @@
-"""A pyramid backbone and a head: images in, class logits per pixel out."""
+"""Semantic segmentation with a pyramid backbone and a head: class logits for each pixel."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
@@ -37,76 +37,109 @@ HEADS = {"paca": PaCaSegmentationHead, "upernet": UPerHead, "fpn": SemanticFPNHe
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class ResizeToImage(keras.layers.Layer):
-    """Resize logits bilinearly (half-pixel centres) to the sides of the image, in float32.
+    """Resize logits bilinearly, with half-pixel centres, to the size of the image.
+
+    Args:
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: logits (batch, h, w, classes) and images (batch, height, width, any).
     Output shape: (batch, height, width, classes).
+
+    Example:
+    >>> logits, images = np.zeros((1, 16, 12, 5)), np.zeros((1, 64, 48, 3))
+    >>> tuple(ResizeToImage()(logits, images).shape)
+    (1, 64, 48, 5)
     """
 
     def build(self, logits_shape: tuple, images_shape: tuple) -> None:
-        """Nothing to build."""
+        """Do nothing, as the layer has no weights.
+
+        Args:
+            logits_shape: tuple. (batch, h, w, classes).
+            images_shape: tuple. (batch, height, width, any).
+        """
 
     def call(self, logits: Any, images: Any) -> Any:
-        """Resize the logits."""
+        """Resize the logits.
+
+        Args:
+            logits: Tensor of shape (batch, h, w, classes).
+            images: Tensor of shape (batch, height, width, any), of which only the size is used.
+
+        Returns:
+            Tensor of shape (batch, height, width, classes).
+        """
         return resize_like(logits, images)
 
     def compute_output_shape(self, logits_shape: tuple, images_shape: tuple) -> tuple:
-        """Return the shape of the output."""
+        """Return the shape of the resized logits.
+
+        Args:
+            logits_shape: tuple. (batch, h, w, classes).
+            images_shape: tuple. (batch, height, width, any).
+        """
         return (*images_shape[:3], logits_shape[3])
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class Segmenter(BaseModel):
-    """Semantic segmentation on any backbone with `pyramid_outputs`.
+    """Semantic segmentation with a head on any pyramid backbone.
 
-    The head's logits are resized bilinearly to the image's own size. `fit` takes images and
+    The logits of the head are resized bilinearly to the size of the image. `fit` takes images and
     integer masks (batch, height, width). Its loss is
 
-        cross-entropy(logits) + auxiliary_weight * cross-entropy(auxiliary logits),
+        cross_entropy(logits) + auxiliary_weight * cross_entropy(auxiliary_logits),
 
-    each the mean over the pixels that aren't ignored, at the size of the image. The auxiliary
-    logits are the PaCa head's cluster logits or those of an auxiliary head. `sample_weight` weighs
-    images, (batch,), or pixels, (batch, height, width), and `class_weight` weighs pixels by their
-    class.
+    where both terms are means over the pixels that aren't ignored, at the size of the image. The
+    auxiliary logits are the cluster logits of the PaCa head or the logits of an auxiliary head.
+    `sample_weight` weights images, (batch,), or pixels, (batch, height, width), and `class_weight`
+    weights pixels by their class.
 
     Args:
-        backbone: keras.Model. Functional model with `pyramid_outputs` {"P2": KerasTensor, ...
-            "P5"}, such as a `PaCaViT` without top or a KerasHub backbone. Its layers are shared,
-            not copied. A plain `keras.Model` becomes a model of a class that keeps its levels when
-            it is saved.
+        backbone: keras.Model. Functional model whose `pyramid_outputs` is a dict of the levels "P2"
+            to "P5", KerasTensors; for example a `PaCaViT` without top or a KerasHub backbone. The
+            segmenter shares its layers and doesn't copy them. A plain `keras.Model` is wrapped in a
+            class that still has `pyramid_outputs` after saving and loading.
         head: str or SegmentationHead. "paca", "upernet" (with an auxiliary `FCNHead` on P4), "fpn",
-            or a head.
-        num_classes: int. Number of classes.
-        auxiliary_head: SegmentationHead. Head of the auxiliary logits; none beside a
-            `PaCaSegmentationHead`, which has its cluster logits.
+            or a head with `num_classes` classes.
+        num_classes: int. Number of classes, 2 or more.
+        auxiliary_head: SegmentationHead. Head of the auxiliary logits. A `PaCaSegmentationHead`
+            doesn't accept one, because its cluster logits are the auxiliary logits.
         auxiliary_weight: float. Weight of the auxiliary loss.
-        ignore_class: int. Id of the pixels that have no class. Ids from `num_classes` on and
-            negative ones are ignored too where they come in a data set, with a warning if they are
-            in its first batch; in arrays they are an error, as are ids that seem to count from 1.
-        class_names: Sequence of str. The name of each class, which a saved model keeps.
-        evaluation_transform: dict. How large images are made for the model: `{"short_side": 512,
-            "long_side": 2048}`, the least side and the limit of the other one.
-        frozen: Sequence of str. Paths of layers that don't train, such as "decode_head/query".
-            Setting `layer.trainable` later changes it, so that a saved model stays frozen where it
-            was.
-        thawed: Sequence of str. Paths of layers that train inside frozen ones.
+        ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
+            `num_classes` or more are ignored too if the masks come from a data set, with a warning
+            if its first batch contains any. In arrays they raise an error, and so do ids that seem
+            to count from 1.
+        class_names: Sequence of str. Name of each class. It is saved with the model.
+        evaluation_transform: dict. How images are resized for the model, such as
+            `{"short_side": 512, "long_side": 2048}`: as large as possible with a shorter side of at
+            most 512 pixels and a longer side of at most 2048. It is saved with the model.
+        frozen: Sequence of str. Paths of layers that aren't trained, such as "decode_head/query".
+            Setting `layer.trainable` later changes which layers are frozen, and a saved model keeps
+            that state.
+        thawed: Sequence of str. Paths of layers inside frozen layers that are trained nevertheless.
         name: str. Name of the model.
-        dtype: Dtype or policy of the heads, by default the backbone's.
-        trainable: bool. Whether the model trains at all.
+        dtype: str or DTypePolicy. Dtype or policy of the heads, by default the backbone's.
+        trainable: bool. Whether the model is trained at all.
 
-    Input shape: what the backbone takes, (batch, height, width, channels).
-    Output shape: (batch, height, width, num_classes), logits; called with `training=True`, a dict
-    of "logits" and, where there are auxiliary logits, "auxiliary" (batch, h, w, num_classes).
+    Input shape: that of the backbone, (batch, height, width, channels).
+    Output shape: logits (batch, height, width, num_classes). With `training=True` the output is a
+    dict of "logits" and, if there are auxiliary logits, "auxiliary" (batch, h, w, num_classes).
 
     Attributes:
-        backbone, decode_head, auxiliary_head: The parts.
-        assignments: Those of the backbone.
+        backbone: keras.Model. The backbone.
+        decode_head: SegmentationHead. The head.
+        auxiliary_head: SegmentationHead or `None`. The auxiliary head.
+        assignments: dict. The backbone's cluster assignments, by level.
 
     Raises:
-        ValueError: If the parts don't fit one another.
+        ValueError: If an argument is out of its range, or if the backbone, the heads and
+            `num_classes` don't fit together.
 
     Example:
     >>> import keras_paca
+    >>> import numpy as np
+    >>> from keras_paca.segmentation import Segmenter
     >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
     >>> segmenter = Segmenter(backbone, "fpn", num_classes=2, class_names=["ground", "cat"])
     >>> segmenter.predict(np.zeros((1, 64, 48, 3)), verbose=0).shape
@@ -177,11 +210,21 @@ class Segmenter(BaseModel):
 
     @property
     def assignments(self) -> dict[str, list[keras.KerasTensor]]:
-        """The backbone's cluster assignments, by level."""
+        """The backbone's cluster assignments, by level; an empty dict if it has none."""
         return getattr(self.backbone, "assignments", {})
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Return the logits at the image's size; in training, a dict with the auxiliary ones."""
+        """Compute the logits at the size of the image.
+
+        Args:
+            inputs: Tensor. Images (batch, height, width, channels).
+            training: bool. Whether to run in training mode, with the auxiliary head.
+            mask: Passed on to `keras.Model.call` in training.
+
+        Returns:
+            Logits (batch, height, width, num_classes). If `training` is true, a dict of "logits"
+            and, if there are auxiliary logits, "auxiliary" (batch, h, w, num_classes).
+        """
         images = only_image(inputs, self.inputs[0].name)
         if training:
             return super().call(images, training=True, mask=mask)
@@ -190,14 +233,24 @@ class Segmenter(BaseModel):
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, mask: Any = None
     ) -> Any:
-        """Return what `call` returns, symbolically."""
+        """Return the shapes and types of what `call` returns.
+
+        Args:
+            inputs: KerasTensor. Images (batch, height, width, channels).
+            training: bool. As in `call`.
+            mask: Ignored.
+        """
         images = only_image(inputs, self.inputs[0].name)
         if training:
             return super().compute_output_spec(images)
         return self._inference.model.compute_output_spec(images)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return the shape of the logits."""
+        """Return the shape of the logits.
+
+        Args:
+            input_shape: tuple. (batch, height, width, channels).
+        """
         return self._inference.model.compute_output_shape(input_shape)
 
     # --- Training -----------------------------------------------------------------------------
@@ -205,23 +258,25 @@ class Segmenter(BaseModel):
     def compile(
         self, optimizer: Any = "auto", loss: Any = "auto", metrics: Any = "auto", **kwargs: Any
     ) -> None:
-        """Configure training.
+        """Configure the model for training.
 
         Args:
-            optimizer: "auto" is the official AdamW, learning rate 6e-5, weight decay 0.01 but for
-                norms and biases.
-            loss: "auto" is cross-entropy without the ignored pixels, as is
-                `SparseCategoricalCrossentropy(from_logits=True)`. Keras's losses of one-hot
-                targets (`CategoricalFocalCrossentropy`, `Dice`, `Tversky`, ...) take masks of ids
-                too, and leave out the ignored pixels; `Dice` and `Tversky` get the softmax of the
-                logits. Any other callable gets the masks and the logits.
-            metrics: "auto" is the mean intersection over union without the ignored pixels,
-                `mean_iou`.
-            **kwargs: As in `keras.Model.compile`.
+            optimizer: str or keras.optimizers.Optimizer. "auto" is the optimizer of the official
+                code: AdamW with learning rate 6e-5 and with weight decay 0.01, except for the
+                biases and the parameters of normalisation layers.
+            loss: str, keras.losses.Loss or callable. "auto" is cross-entropy without the ignored
+                pixels, and so is `SparseCategoricalCrossentropy(from_logits=True)`. Keras's losses
+                for one-hot targets (`CategoricalFocalCrossentropy`, `Dice`, `Tversky` and others)
+                also accept masks of ids and leave out the ignored pixels. `Dice` and `Tversky`
+                receive the softmax of the logits. Any other callable receives the masks and the
+                logits.
+            metrics: list of keras.metrics.Metric. "auto" is `mean_iou`, the mean intersection over
+                union without the ignored pixels.
+            **kwargs: Arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: If the loss expects probabilities where it could take logits, or leaves out
-                another class than `ignore_class`.
+            ValueError: If there are several losses, if the loss has `from_logits=False`, or if it
+                ignores a class other than `ignore_class`.
         """
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(6e-5, weight_decay=0.01)
@@ -249,7 +304,14 @@ class Segmenter(BaseModel):
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def train_step(self, *args: Any) -> Any:
-        """Train on a batch, whose pixels weigh by their class where `class_weight` was given."""
+        """Train on one batch, and apply the `class_weight` of `fit` to the pixels.
+
+        Args:
+            *args: Arguments of the backend's `keras.Model.train_step`. The last is the batch.
+
+        Returns:
+            What `keras.Model.train_step` returns.
+        """
         *state, data = args
         if self._class_weight is not None:
             x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
@@ -266,7 +328,19 @@ class Segmenter(BaseModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the loss of the logits and, in training, of the auxiliary ones."""
+        """Compute the loss of the logits and, in training, of the auxiliary logits.
+
+        Args:
+            x: Tensor. Images (batch, height, width, channels).
+            y: Tensor. Masks (batch, height, width) of class ids, or one-hot (batch, height, width,
+                num_classes) if the loss accepts them.
+            y_pred: Tensor or dict. Output of `call`.
+            sample_weight: Tensor. Weights of images or pixels, or `None`.
+            training: bool. Passed on to `keras.Model.compute_loss`.
+
+        Returns:
+            The loss, a scalar tensor.
+        """
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
         kind = self._loss_kind
         if kind is None:  # compiled with `loss=None`
@@ -281,11 +355,21 @@ class Segmenter(BaseModel):
         if not isinstance(y_pred, dict) or "auxiliary" not in y_pred:
             return loss
         auxiliary = resize_like(y_pred["auxiliary"], logits)
-        # not `super().compute_loss`, which would add regularisation twice
+        # `super().compute_loss` would add the regularisation a second time.
         return loss + self.auxiliary_weight * self._compile_loss(*prepare(auxiliary))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
-        """Update the metrics with the logits."""
+        """Update the metrics with the logits.
+
+        Args:
+            x: Tensor. Images (batch, height, width, channels).
+            y: Tensor. Masks, as in `compute_loss`.
+            y_pred: Tensor or dict. Output of `call`.
+            sample_weight: Tensor. Weights of images or pixels, or `None`.
+
+        Returns:
+            dict. Current value of each metric, by name.
+        """
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
         ids = self._ids(y, logits)
         weights = pixel_weights(sample_weight, ids)
@@ -296,38 +380,39 @@ class Segmenter(BaseModel):
         """Return masks (b, h, w) in which every id is a class or `ignore_class`.
 
         Args:
-            masks: Tensor. As they were given.
-            images: Tensor (b, h, w, any) of their size, images or logits.
+            masks: Tensor. Masks as the user passed them.
+            images: Tensor. Images or logits (b, h, w, any) of the same size.
         """
         return mask_ids(
             masks,
             images,
             self.num_classes,
             self.ignore_class,
-            self._takes_one_hot(),
+            self._accepts_one_hot(),
         )
 
-    def _takes_one_hot(self) -> bool:
+    def _accepts_one_hot(self) -> bool:
         kind = self._loss_kind
-        return kind is not None and (kind.one_hot or kind.takes_any)
+        return kind is not None and (kind.one_hot or kind.is_custom)
 
     def _prepare_fit(self, given: dict) -> dict:
-        """Take `class_weight`, which Keras would apply to whole images."""
+        """Remove `class_weight` from the arguments, as Keras would apply it to whole images."""
         given = dict(given)
         table = check_class_weight(given.pop("class_weight", None), self.num_classes)
         if table is not None and self._loss_kind is not None:
             self._loss_kind.check_weights(table)
         if table != self._class_weight:
-            self._class_weight, self.train_function = table, None  # it is part of the step
+            self._class_weight, self.train_function = table, None  # The step depends on the table.
         return given
 
     def _tells_enough(self, y: Any) -> bool:
         ids = as_numpy(y)
-        return bool((ids != ids.flat[0]).any()) if ids.size else False  # not background alone
+        # One id alone may be the background of images without objects.
+        return bool((ids != ids.flat[0]).any()) if ids.size else False
 
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
         if y is None:
-            raise ValueError("A Segmenter needs masks beside the images. Received: y=None")
+            raise ValueError("A Segmenter needs masks in addition to the images. Received: y=None")
         if isinstance(y, Mapping | list | tuple):
             raise ValueError(
                 "Masks must be one array (batch, height, width) of integer ids. "
@@ -339,7 +424,7 @@ class Segmenter(BaseModel):
             tuple(np.shape(images)[1:3]) if len(np.shape(images)) == 4 else (None, None),
             self.num_classes,
             self.ignore_class,
-            one_hot=self._takes_one_hot(),
+            one_hot=self._accepts_one_hot(),
             is_first=is_first,
         )
         if isinstance(sample_weight, Mapping | list | tuple):
@@ -357,21 +442,31 @@ class Segmenter(BaseModel):
         stride: int | Sequence[int] = 341,
         batch_size: int = 4,
     ) -> np.ndarray:
-        """Return the logits of images as the means over windows that slide over them.
+        """Predict the logits of images as means over sliding windows.
+
+        The memory holds the logits of the whole images and those of one window of each image.
 
         Args:
-            images: (batch, height, width, channels), what the model takes.
-            window_size: (height, width) of the windows; where an image is smaller, its own size.
-            stride: step (down, right) between windows, at most their size. The last ones end
-                with the image.
-            batch_size: windows at a time.
+            images: Array or tensor (batch, height, width, channels), as the model takes them.
+            window_size: int or (height, width). Size of the windows in pixels. Windows are never
+                larger than the images.
+            stride: int or (down, right). Step between windows in pixels, at most `window_size`. The
+                last window of a row or column ends at the border of the image.
+            batch_size: int. Number of windows that are predicted at once.
 
         Returns:
-            Logits (batch, height, width, num_classes), float32. They are held once, and beside them
-            those of one window of each image.
+            numpy.ndarray. Logits (batch, height, width, num_classes), float32.
 
         Raises:
-            ValueError: if a stride leaves gaps, or the images have no four axes.
+            ValueError: If `stride` is larger than `window_size`, if one of them isn't one or two
+                positive integers, or if the images don't have four axes.
+
+        Example:
+        >>> import keras_paca
+        >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+        >>> segmenter = Segmenter(backbone, "fpn", num_classes=2)
+        >>> segmenter.predict_in_windows(np.zeros((1, 96, 64, 3)), window_size=64, stride=32).shape
+        (1, 96, 64, 2)
         """
         images = as_numpy(only_image(images, self.inputs[0].name))
         if images.ndim != 4:
@@ -395,11 +490,11 @@ class Segmenter(BaseModel):
                 crops = np.ascontiguousarray(images[:, *place])
                 total[:, *place] += self.predict(crops, batch_size=batch_size, verbose=0)
                 count[place] += 1
-        total /= count  # in place: the logits of a large picture may fill the memory
+        total /= count  # In place, because the logits of a large image may fill the memory.
         return total
 
     def get_config(self) -> dict:
-        """Return the arguments of the constructor, the parts serialised."""
+        """Return the arguments of the constructor, with the backbone and the heads serialised."""
         serialize = keras.saving.serialize_keras_object
         return {
             "backbone": serialize(self.backbone),
@@ -415,7 +510,16 @@ class Segmenter(BaseModel):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Segmenter":
-        """Return the segmenter of a configuration."""
+        """Create a segmenter from its configuration.
+
+        Args:
+            config: dict. Output of `get_config`.
+            custom_objects: dict. Custom classes and functions by name, for the backbone and the
+                heads.
+
+        Returns:
+            A `Segmenter` with new weights.
+        """
         parts = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
             for name in ("backbone", "head", "auxiliary_head")
@@ -433,7 +537,7 @@ def _check_class_count(num_classes: Any) -> int:
 
 
 def _pair(name: str, size: Any) -> tuple[int, int]:
-    """Return a (height, width) that may be given as one number."""
+    """Return (height, width) from one number or two, and check them."""
     pair = (size, size) if np.ndim(size) == 0 else tuple(size)
     if len(pair) != 2:
         raise ValueError(f"`{name}` must be one or two integers. Received: {name}={size!r}")
@@ -449,5 +553,5 @@ def _head(head: Any, num_classes: int, policy: Any) -> SegmentationHead:
 
 
 def _starts(size: int, window: int, step: int) -> list[int]:
-    """Return where windows start along one axis, so that the last ends with it."""
+    """Return where windows start along one axis. The last window ends at the end of the axis."""
     return [min(start, size - window) for start in range(0, size - window + step, step)]
