@@ -65,6 +65,10 @@ def is_file(options: argparse.Namespace) -> bool:
 
     Raises:
         ValueError: If it does, and there is an option for new models, such as `--clusters`.
+
+    Example:
+    >>> is_file(argparse.Namespace(model="tiny"))
+    False
     """
     if Path(options.model).suffix != ".keras":
         return False
@@ -89,6 +93,13 @@ def load_model(options: argparse.Namespace) -> keras.Model:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file can't be loaded.
+
+    Example:
+    >>> import tempfile
+    >>> path = f"{tempfile.mkdtemp()}/example.keras"
+    >>> keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]).save(path)
+    >>> load_model(argparse.Namespace(model=path)).output_shape
+    (None, 3)
     """
     path = Path(options.model)
     if not path.exists():

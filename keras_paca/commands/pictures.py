@@ -52,6 +52,13 @@ def read_pictures(given: Sequence[str]) -> Iterator[tuple[str, Any]]:
     Yields:
         (str, np.ndarray or Exception). The path of a picture, and its uint8 RGB array (height,
         width, 3) or the error that occurred.
+
+    Example:
+    >>> from PIL import Image
+    >>> path = f"{tempfile.mkdtemp()}/example.png"
+    >>> Image.new("RGB", (4, 3)).save(path)
+    >>> [image.shape for _, image in read_pictures([path])]
+    [(3, 4, 3)]
     """
     for path, error in find_pictures(given):
         if error is None:
@@ -74,6 +81,12 @@ def size_of(model: Any, options: argparse.Namespace) -> tuple[int, int]:
 
     Raises:
         ValueError: If `--image-size` differs from the fixed size of the model.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> model = PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
+    >>> size_of(model, argparse.Namespace(model="tiny", image_size=None))
+    (224, 224)
     """
     fixed = tuple(model.inputs[0].shape[1:3])
     asked = options.image_size
@@ -96,6 +109,11 @@ def crop_of(model: Any) -> float:
 
     Returns:
         float. The share, in (0, 1].
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> crop_of(PaCaViT((8, 8, 8, 8), 1, 1, classes=2, evaluation_transform={"crop": 0.875}))
+    0.875
     """
     return transform_of(model).get("crop", DEFAULT_CROP)
 
@@ -240,6 +258,12 @@ def at_model_size(image: np.ndarray, model: Any, options: argparse.Namespace) ->
 
     Raises:
         ValueError: If an option doesn't fit the model, or if the picture is too long and narrow.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> model, options = PaCaViT((8, 8, 8, 8), 1, 1, classes=2), argparse.Namespace(image_size=64)
+    >>> at_model_size(np.zeros((30, 40, 3), "uint8"), model, options).shape
+    (64, 64, 3)
     """
     if kind_of(model) in WHOLE:
         fixed = tuple(model.inputs[0].shape[1:3])

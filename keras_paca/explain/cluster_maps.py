@@ -140,6 +140,13 @@ def check_fit(images: np.ndarray, model: keras.Model) -> None:
 
     Raises:
         ValueError: If the images don't fit the input.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    >>> check_fit(np.zeros((1, 16, 16, 3)), model)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: `images` must fit the model's input (None, 32, 32, 3). ...
     """
     inputs = getattr(model, "inputs", None) or []
     for expected in (tuple(entry.shape) for entry in inputs[:1]):

@@ -76,6 +76,14 @@ def tiff_values(image: "Image.Image") -> TiffValues | None:
 
     Returns:
         TiffValues or None. `None` if the image doesn't come from a TIFF file.
+
+    Example:
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (4, 3)).save(file, "TIFF")
+    >>> print(tiff_values(Image.open(file)))
+    3 channels of 8-bit unsigned integers, RGB
     """
     if image.format != "TIFF":
         return None

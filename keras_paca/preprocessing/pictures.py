@@ -83,6 +83,14 @@ def read_picture(
         FileNotFoundError: If there is no file at `path`.
         ImportError: If Pillow isn't installed.
         ValueError: As for `load_image`.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example.png"
+    >>> import_pillow().new("L", (4, 3)).save(path)
+    >>> image, note = read_picture(path)
+    >>> image.mode, image.size, note
+    ('RGB', (4, 3), None)
     """
     import_pillow()
     path = Path(path)
