@@ -1,4 +1,4 @@
-"""Checks of arguments that models and data have in common."""
+"""Checks of arguments that several models and data sets have."""
 
 import math
 import operator
@@ -10,7 +10,18 @@ import numpy as np
 
 
 def as_numpy(array: Any) -> np.ndarray:
-    """Return an array or a tensor of any library as a NumPy array."""
+    """Convert an array or a tensor of any library to a NumPy array.
+
+    Args:
+        array: Array or tensor.
+
+    Returns:
+        np.ndarray.
+
+    Example:
+    >>> as_numpy([1.0, 2.0])
+    array([1., 2.])
+    """
     if isinstance(array, np.ndarray):
         return array
     if hasattr(array, "detach"):
@@ -19,13 +30,19 @@ def as_numpy(array: Any) -> np.ndarray:
 
 
 def refuse_16_bits(images: Any) -> None:
-    """Raise where images are integers above 255, which would be taken for white.
+    """Refuse images of integers above 255, all of which would become white.
 
     Args:
-        images: Array or tensor of any shape; anything else passes.
+        images: Array or tensor of any shape. Anything else is accepted.
 
     Raises:
-        ValueError: If they are.
+        ValueError: If the images are integers and one of them is above 255.
+
+    Example:
+    >>> refuse_16_bits(np.array([65535], "uint16"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: Images of integers must lie in 0..255; divide those of 16 bits by 257. ...
     """
     dtype = str(getattr(images, "dtype", "")).rpartition(".")[2]
     if dtype not in ("uint16", "int16", "uint32", "int32", "uint64", "int64"):
@@ -39,10 +56,21 @@ def refuse_16_bits(images: Any) -> None:
 
 
 def check_boolean(name: str, value: Any) -> bool:
-    """Return an argument that is `True` or `False`.
+    """Check that an argument is `True` or `False`.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. Its value.
+
+    Returns:
+        bool. The value.
 
     Raises:
-        ValueError: If it is anything else, such as the text "False", which counts as true.
+        ValueError: If it is anything else, such as the text "False", which Python treats as true.
+
+    Example:
+    >>> check_boolean("use_bias", np.True_)
+    True
     """
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
@@ -50,10 +78,21 @@ def check_boolean(name: str, value: Any) -> bool:
 
 
 def check_rate(name: str, value: Any) -> float:
-    """Return an argument that is a rate of dropout.
+    """Check that an argument is a dropout rate.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. Its value.
+
+    Returns:
+        float. The value.
 
     Raises:
-        ValueError: If it is no number in [0, 1).
+        ValueError: If the value isn't a number in [0, 1).
+
+    Example:
+    >>> check_rate("dropout_rate", 0.1)
+    0.1
     """
     if not _is_real(value) or not 0 <= value < 1:
         raise ValueError(f"`{name}` must lie in [0, 1). Received: {name}={value!r}")
@@ -61,10 +100,21 @@ def check_rate(name: str, value: Any) -> float:
 
 
 def check_factor(name: str, value: Any) -> float:
-    """Return an argument by which something is multiplied.
+    """Check that an argument is a finite factor that isn't negative.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. Its value.
+
+    Returns:
+        float. The value.
 
     Raises:
-        ValueError: If it is no finite number from 0.
+        ValueError: If the value isn't a number in [0, inf).
+
+    Example:
+    >>> check_factor("layer_scale", 1)
+    1.0
     """
     if not _is_real(value) or not 0 <= value < math.inf:
         raise ValueError(f"`{name}` must be a finite number from 0. Received: {name}={value!r}")
@@ -72,10 +122,23 @@ def check_factor(name: str, value: Any) -> float:
 
 
 def check_positive(name: str, value: Any) -> int:
-    """Return an argument that counts something.
+    """Check that an argument is a positive integer.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. Its value.
+
+    Returns:
+        int. The value.
 
     Raises:
-        ValueError: If it is no integer from 1.
+        ValueError: If the value isn't an integer of at least 1.
+
+    Example:
+    >>> check_positive("num_heads", 0)
+    Traceback (most recent call last):
+    ...
+    ValueError: `num_heads` must be a positive integer. Received: num_heads=0
     """
     try:
         number = 0 if isinstance(value, bool) else operator.index(value)
@@ -87,14 +150,21 @@ def check_positive(name: str, value: Any) -> int:
 
 
 def check_class_names(names: Any, count: int | None) -> tuple[str, ...] | None:
-    """Return the names of classes as a tuple, checked.
+    """Check the names of classes.
 
     Args:
-        names: Sequence of str, or `None`.
-        count: int. The number of classes, `None` for a model without classes.
+        names: Sequence of str or None. The names.
+        count: int or None. The number of classes; `None` for a model without classes.
+
+    Returns:
+        tuple of str, or None. The names; `None` if there are none.
 
     Raises:
-        ValueError: If there are more or fewer names than classes, or they aren't text.
+        ValueError: If the number of names isn't that of the classes, or if they aren't strings.
+
+    Example:
+    >>> check_class_names(["cat", "dog"], 2)
+    ('cat', 'dog')
     """
     if names is None:
         return None
@@ -113,12 +183,19 @@ def check_class_names(names: Any, count: int | None) -> tuple[str, ...] | None:
 
 
 def complete(options: dict[str, Any], known: Mapping[str, Any], count: int) -> None:
-    """Add class names and an evaluation transform that are known, where the caller gave none.
+    """Add the class names and the evaluation transform of a file, unless the caller gave them.
 
     Args:
-        options: dict. Arguments of a model; changed.
-        known: dict. "class_names" and "evaluation_transform" of a file, where it has them.
-        count: int. The model's number of classes. Names of more or fewer classes are left out.
+        options: dict. Arguments of a model. It is changed in place.
+        known: Mapping. "class_names" and "evaluation_transform", as far as the file has them.
+        count: int. The number of classes of the model. Class names of another number of classes
+            aren't added.
+
+    Example:
+    >>> options = {}
+    >>> complete(options, {"class_names": ["cat", "dog"]}, 2)
+    >>> options
+    {'class_names': ['cat', 'dog'], 'evaluation_transform': None}
     """
     names = known.get("class_names")
     if options.get("class_names") is None and names and len(names) == count:
@@ -128,14 +205,23 @@ def complete(options: dict[str, Any], known: Mapping[str, Any], count: int) -> N
 
 
 def check_transform(transform: Any, keys: Sequence[str]) -> dict[str, Any] | None:
-    """Return the arguments of an evaluation transform, checked.
+    """Check the arguments of an evaluation transform.
 
     Args:
-        transform: Mapping with some of the keys, or `None`.
-        keys: Sequence of str. The keys that the model's transform has.
+        transform: Mapping or None. Values for some of the keys.
+        keys: Sequence of str. The keys that the transform of the model can have, such as
+            "image_size" and "crop".
+
+    Returns:
+        dict or None. The arguments, with "image_size" as [height, width].
 
     Raises:
-        ValueError: If there is another key, or a value of another kind.
+        ValueError: If there is another key, if a side isn't an integer of at least 32, or if the
+            crop isn't in (0, 1].
+
+    Example:
+    >>> check_transform({"image_size": 224, "crop": 0.9}, ("image_size", "crop"))
+    {'image_size': [224, 224], 'crop': 0.9}
     """
     if transform is None:
         return None
@@ -166,12 +252,15 @@ def check_transform(transform: Any, keys: Sequence[str]) -> dict[str, Any] | Non
 
 
 def join_first(parts: Sequence[str], most: int, separator: str = ", ") -> str:
-    """Join the first parts of a list, and say how many more there are.
+    """Join the first parts of a list, and add how many more there are.
 
     Args:
-        parts: Sequence of str. The list.
-        most: int. How many of them a message names.
-        separator: str. What stands between them.
+        parts: Sequence of str. The parts.
+        most: int. The maximum number of parts to name.
+        separator: str. The text between two parts.
+
+    Returns:
+        str. The text.
 
     Example:
     >>> join_first(["a", "b", "c"], 2)

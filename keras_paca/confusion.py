@@ -1,4 +1,4 @@
-"""How often a model took one class for another, and the measures that follow from it."""
+"""The confusion matrix of a classifier or a segmenter, and measures computed from it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,14 +9,16 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """Counts of images or pixels by their true class and the class that a model gave them.
+    """A confusion matrix: counts of images or pixels by true class and predicted class.
 
     Args:
-        counts: Array (classes, classes) of integers; rows are the true classes, columns the given
-            ones.
+        counts: np.ndarray. (classes, classes), integers. The rows are the true classes, the
+            columns the predicted ones.
         class_names: Sequence of str. The name of each class.
 
     Example:
+    >>> import numpy as np
+    >>> from keras_paca.confusion import Confusion
     >>> confusion = Confusion(np.array([[8, 2], [1, 9]]), ["cat", "dog"])
     >>> confusion.accuracy
     0.85
@@ -27,17 +29,17 @@ class Confusion:
 
     @property
     def total(self) -> int:
-        """How many images or pixels there are."""
+        """The number of images or pixels, an int."""
         return int(self.counts.sum())
 
     @property
     def accuracy(self) -> float:
-        """Share of all that got their true class; NaN where there are none."""
+        """The share of images or pixels that are predicted correctly, in 0..1; NaN without any."""
         return _share(np.trace(self.counts), self.counts.sum())
 
     @property
     def class_accuracies(self) -> list[float]:
-        """Share of each class that got it; NaN where the class doesn't occur."""
+        """The share of each true class that is predicted correctly; NaN if it doesn't occur."""
         return [
             _share(*pair)
             for pair in zip(np.diag(self.counts), self.counts.sum(axis=1), strict=True)
@@ -45,23 +47,29 @@ class Confusion:
 
     @property
     def intersections_over_unions(self) -> list[float]:
-        """Overlap of what has each class and what got it; NaN where neither occurs."""
+        """The intersection over union of each class; NaN if it neither occurs nor is predicted."""
         both = np.diag(self.counts)
         either = self.counts.sum(axis=0) + self.counts.sum(axis=1) - both
         return [_share(*pair) for pair in zip(both, either, strict=True)]
 
     @property
     def mean_class_accuracy(self) -> float:
-        """Mean of `class_accuracies` over the classes that occur."""
+        """The mean of `class_accuracies` over the classes that occur."""
         return _mean(self.class_accuracies)
 
     @property
     def mean_iou(self) -> float:
-        """Mean of `intersections_over_unions` over the classes that occur or were given."""
+        """The mean of `intersections_over_unions` over classes that occur or are predicted."""
         return _mean(self.intersections_over_unions)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all measures as JSON takes them, `None` in place of NaN."""
+        """Return all measures in a form that JSON can hold, with `None` for NaN.
+
+        Returns:
+            dict. "total", "accuracy", "mean_class_accuracy" and "mean_iou"; "classes", a list with
+            the "name", "count", "accuracy" and "iou" of each class; and "confusion", the counts as
+            nested lists.
+        """
         measures = {
             "accuracy": self.accuracy,
             "mean_class_accuracy": self.mean_class_accuracy,
@@ -86,12 +94,20 @@ class Confusion:
 
 
 def count_pairs(truth: np.ndarray, given: np.ndarray, classes: int) -> np.ndarray:
-    """Return the counts (classes, classes) of pairs of true and given classes.
+    """Count the pairs of true and predicted classes.
 
     Args:
-        truth: Array of class ids.
-        given: Array of class ids, as many.
+        truth: np.ndarray. The true classes, integers in [0, classes).
+        given: np.ndarray. The predicted classes, of the same size.
         classes: int. The number of classes.
+
+    Returns:
+        np.ndarray. (classes, classes), the counts by true class (rows) and predicted class
+        (columns).
+
+    Example:
+    >>> count_pairs(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=2).tolist()
+    [[1, 1], [0, 1]]
     """
     cells = truth.astype("int64").ravel() * classes + given.ravel()
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)

@@ -1,4 +1,4 @@
-"""The command that installs one of this library's extras, as it works on this machine."""
+"""The command that installs one of the extras of this library."""
 
 import json
 from importlib.metadata import PackageNotFoundError, distribution
@@ -8,11 +8,11 @@ from pathlib import Path
 def install_command(extra: str) -> str:
     """Return the `pip` command that installs an extra, for error messages.
 
-    A clone that the library runs from, or was installed from, is named by its path, because `pip`
-    finds no package of that name elsewhere then.
+    If the library runs from a clone of its repository or was installed from one, the command
+    contains the path of the clone.
 
     Args:
-        extra: str. Name of the extra, such as "coco", or several joined by commas.
+        extra: str. Name of the extra, such as "coco", or several names joined by commas.
 
     Returns:
         str. The command, such as `pip install "keras-paca[coco]"`.

@@ -1,7 +1,8 @@
-"""Which layers inside a layer or a model don't train, as a configuration can hold it.
+"""Saving in a configuration which layers inside a layer or a model are frozen.
 
-Keras saves `trainable` of the layers that a functional graph names, and of no layer inside these:
-a frozen projection inside a block trains again when the model is loaded.
+Keras saves `trainable` only for the layers in the graph of a functional model, not for the layers
+inside them. Without this module, a frozen projection inside a block would be trained again after
+the model is loaded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,14 +11,14 @@ import keras
 
 
 def layers_inside(owner: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
-    """Return the layers inside a layer or a model that have weights, at any depth.
+    """Return all layers inside a layer or a model that have weights, at any depth.
 
     Args:
-        owner: Layer or model.
+        owner: keras.layers.Layer or keras.Model.
 
     Returns:
-        dict. {path: layer}, each layer once. A path joins the names of the layers on the way, such
-        as "stage1_block1/attention/query".
+        dict. {path: layer}, with each layer once. A path consists of the names of the layers from
+        the outermost to the innermost, such as "stage1_block1/attention/query".
 
     Example:
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="first")])
@@ -28,14 +29,20 @@ def layers_inside(owner: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
 
 
 def set_trainable(owner: keras.layers.Layer, trainable: bool) -> None:
-    """Set `trainable` of a layer or a model, and of all that is inside.
+    """Set `trainable` of a layer or a model and of all layers inside it.
 
-    Keras's own assignment does nothing on TensorFlow where the value is the old one, and then
-    misses what is inside and variables made since.
+    On TensorFlow, a plain assignment does nothing if the value is the same as before, even if inner
+    layers or new variables differ. This function sets them in any case.
 
     Args:
-        owner: Layer or model.
-        trainable: bool. Whether it trains.
+        owner: keras.layers.Layer or keras.Model.
+        trainable: bool. Whether the layers are trained.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> set_trainable(model, False)
+    >>> model.layers[0].trainable
+    False
     """
     for layer in owner._flatten_layers():
         layer.trainable = not trainable
@@ -43,14 +50,20 @@ def set_trainable(owner: keras.layers.Layer, trainable: bool) -> None:
 
 
 def trainable_state(owner: keras.layers.Layer) -> dict[str, list[str]]:
-    """Return which layers inside train or don't, where that differs from what is around them.
+    """Return the inner layers whose `trainable` differs from that of the layer around them.
 
     Args:
-        owner: Layer or model.
+        owner: keras.layers.Layer or keras.Model.
 
     Returns:
-        dict. {"frozen": paths of layers that don't train inside something that does, "thawed":
-        paths of layers that train inside something that doesn't}.
+        dict. "frozen" holds the paths of frozen layers inside trainable ones, "thawed" the paths
+        of trainable layers inside frozen ones.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="first")])
+    >>> model.layers[0].trainable = False
+    >>> trainable_state(model)
+    {'frozen': ['first'], 'thawed': []}
     """
     state: dict[str, list[str]] = {"frozen": [], "thawed": []}
     for path, layer, around in _walk(owner, "", set()):
@@ -65,16 +78,22 @@ def restore_trainable_state(
     thawed: Sequence[str],
     must_exist: bool = True,
 ) -> None:
-    """Set `trainable` of the layers inside as `trainable_state` found it.
+    """Set `trainable` of the inner layers to the state that `trainable_state` returned.
 
     Args:
-        owner: Layer or model, built.
-        frozen: Sequence of str. Paths of layers that don't train.
-        thawed: Sequence of str. Paths of layers that train inside frozen ones.
-        must_exist: bool. Whether a path without a layer is an error.
+        owner: keras.layers.Layer or keras.Model, built.
+        frozen: Sequence of str. Paths of the layers to freeze.
+        thawed: Sequence of str. Paths of trainable layers inside frozen ones.
+        must_exist: bool. Whether to raise an error if there is no layer at a path.
 
     Raises:
-        ValueError: If there is no layer at a path.
+        ValueError: If there is no layer at a path and `must_exist` is true.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="first")])
+    >>> restore_trainable_state(model, frozen=["first"], thawed=[])
+    >>> model.layers[0].trainable
+    False
     """
     if not frozen and not thawed:
         return
@@ -93,9 +112,9 @@ def restore_trainable_state(
 def _walk(
     owner: keras.layers.Layer, start: str, seen: set[int]
 ) -> Iterator[tuple[str, keras.layers.Layer, keras.layers.Layer]]:
-    """Yield (path, layer, what is around it), the outer layers before the inner ones."""
+    """Yield (path, layer, the layer around it), outer layers before inner ones."""
     inside = owner._flatten_layers(include_self=False, recursive=False)
-    # A model's layers may lie beside it, in the graph of the model around both.
+    # Models come first, because their layers may also be in the graph of the model around them.
     for layer in sorted(inside, key=lambda each: not isinstance(each, keras.Model)):
         if id(layer) in seen or not layer.weights:
             continue

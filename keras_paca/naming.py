@@ -1,4 +1,4 @@
-"""Names of models and layers that were given none."""
+"""Default names of models and layers."""
 
 import re
 
@@ -6,12 +6,15 @@ import keras
 
 
 def default_name(cls: type) -> str:
-    """Return the name of a model or layer that was given none, such as "paca_vit_1".
+    """Return a new default name for a model or layer, such as "paca_vit_1".
 
-    Keras's own would be "pa_ca_vi_t_1".
+    Keras itself would choose "pa_ca_vi_t_1".
 
     Args:
-        cls: type. Its class.
+        cls: type. The class of the model or layer.
+
+    Returns:
+        str. The name, with a number after the first one of the class.
 
     Example:
     >>> class PaCaNet:

@@ -1,4 +1,4 @@
-"""Warnings that show the line of the user's program that they are about."""
+"""Warnings that point to the line of the user's program that caused them."""
 
 import os
 import sys
@@ -7,10 +7,17 @@ from pathlib import Path
 
 
 def warn_user(message: str) -> None:
-    """Warn at the nearest line outside this library and Keras.
+    """Give a warning that points to the innermost call from outside this library and Keras.
 
     Args:
-        message: str. What to say.
+        message: str. The text of the warning.
+
+    Example:
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_user("The head keeps its initial values.")
+    >>> print(caught[0].message)
+    The head keeps its initial values.
     """
     files = (__file__, sys.modules["keras"].__file__)
     packages = tuple(f"{Path(file).parent}{os.sep}" for file in files)

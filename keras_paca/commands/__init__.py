@@ -1,1 +1,1 @@
-"""The commands of `keras-paca`, one file each, and what they share."""
+"""The commands of `keras-paca`, one module for each, and the functions that they share."""

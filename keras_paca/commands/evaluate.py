@@ -1,4 +1,4 @@
-"""`keras-paca evaluate`: the measures of a classifier, a segmenter or a detector."""
+"""`keras-paca evaluate`: measure the accuracy of a classifier, a segmenter or a detector."""
 
 import argparse
 import csv
@@ -14,13 +14,24 @@ from keras_paca.commands.pictures import check_writable, crop_of, sides_of, size
 from keras_paca.confusion import Confusion
 from keras_paca.labels import imagenet_classes
 
-MOST = 20  # classes of a confusion matrix that is printed
+MOST = 20  # the most classes for which the confusion matrix is printed
 BATCH_SIZE = 32
 SIDES = ("short_side", "long_side")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate what the given data are for."""
+    """Evaluate a classifier, a segmenter or a detector, depending on the given data.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        int. The exit status, 0.
+
+    Raises:
+        OSError: If a file can't be read or written.
+        ValueError: If the options don't go together, or if the model or the data aren't suitable.
+    """
     if options.annotations or options.images:
         if not (options.annotations and options.images) or options.folder or options.masks:
             raise ValueError(
@@ -41,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _refuse(options: argparse.Namespace, kind: str, *names: str) -> None:
-    """Refuse options that a model of a kind has no use for."""
+    """Refuse options that have no effect on a kind of model."""
     given = [f"--{n.replace('_', '-')}" for n in names if getattr(options, n) is not None]
     if given:
         raise ValueError(f"{' and '.join(given)} can't be used when {kind} is measured.")
@@ -56,7 +67,7 @@ def _progress(every: int) -> Callable[[int, int], None]:
 
 
 def _expect(model: Any, kind: str, options: argparse.Namespace, data: str) -> None:
-    """Refuse a model of another kind than the data are for."""
+    """Refuse a model whose kind doesn't match the data."""
     found = kind_of(model)
     if found != kind:
         article = "an" if found[0] in "aeiou" else "a"
@@ -93,7 +104,7 @@ def _evaluate_detector(options: argparse.Namespace) -> int:
 
 
 def _sides_of_detector(model: Any, options: argparse.Namespace) -> dict[str, int]:
-    """Return the sides of a detector's images; one of a fixed size gets them padded to it."""
+    """Return the limits of the image sides; images for a model of fixed size are padded to it."""
     sides = sides_of(model, options)
     height, width = model.inputs[0].shape[1:3]
     if height is None and width is None:
@@ -120,7 +131,7 @@ def _evaluate_classifier(options: argparse.Namespace) -> int:
     files, folders = find_images(options.folder, image_size=size, least=1)
     ids = [identifier for identifier, _ in imagenet_classes()]
     if names == [name for _, name in imagenet_classes()] and set(folders) <= set(ids):
-        names = ids  # by which ImageNet's own folders are called
+        names = ids  # the names of ImageNet's own folders
     unknown = [name for name in folders if name not in names]
     if unknown:
         raise ValueError(
@@ -133,7 +144,7 @@ def _evaluate_classifier(options: argparse.Namespace) -> int:
             f"The folders of {options.folder} must name one class each. Received: {twice[0]!r}, "
             f"the name of {names.count(twice[0])} of the model's classes"
         )
-    if options.limit is not None:  # of all classes
+    if options.limit is not None:  # keep images of all classes
         files = files[:: -(-len(files) // options.limit)]
     files = [(path, names.index(folders[label])) for path, label in files]
     batch_size = options.batch_size or BATCH_SIZE
@@ -147,13 +158,13 @@ def _evaluate_classifier(options: argparse.Namespace) -> int:
 
 
 class _Normalised:
-    """A model that takes RGB in 0..255, whether or not it normalises it."""
+    """A model for RGB images in 0..255, which are normalised here unless the model does it."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def predict_on_batch(self, images: Any) -> Any:
-        """Return the model's outputs."""
+        """Return the outputs of the model."""
         return self.model.predict_on_batch(normalise(self.model, images))
 
 
@@ -174,7 +185,7 @@ def _evaluate_segmenter(options: argparse.Namespace) -> int:
 
 
 def _check_output(options: argparse.Namespace) -> None:
-    """Refuse a file that couldn't be written after the work."""
+    """Refuse an output file that can't be written, before the evaluation starts."""
     if options.output is None:
         return
     output = Path(options.output)
@@ -193,7 +204,7 @@ def _report(
     measure: str,
     counted: str,
 ) -> None:
-    """Print the measures, those of each class and, of few classes, the confusion matrix."""
+    """Print the measures, also for each class, and the confusion matrix if there are few."""
     if options.json:
         print(json.dumps(confusion.to_dict(), indent=2))
         return
@@ -220,7 +231,7 @@ def _report(
 
 
 def _save(confusion: Confusion, options: argparse.Namespace) -> None:
-    """Write the confusion matrix where that is asked for, once it is printed."""
+    """Write the confusion matrix to the file that `--output` names, if any."""
     if options.output is None:
         return
     path = Path(options.output)

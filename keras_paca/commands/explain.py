@@ -1,4 +1,4 @@
-"""`keras-paca explain`: what a model's clusters look at in pictures."""
+"""`keras-paca explain`: draw what the clusters of a model look at in pictures."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +20,18 @@ from keras_paca.explain.pictures import new_figure
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw the clusters of each picture; return 1 if any picture couldn't be read."""
+    """Draw the clusters of each picture.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        int. The exit status: 1 if a picture can't be read or drawn, otherwise 0.
+
+    Raises:
+        OSError: If a file can't be read or written.
+        ValueError: If an option or the model isn't suitable.
+    """
     paths = given_paths(options.images)
     single, taken = len(paths) == 1 and not Path(options.images[0]).is_dir(), set(paths)
     output = _check_output(options, single, taken)
@@ -45,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_output(options: argparse.Namespace, single: bool, taken: set[Path]) -> Path:
-    """Return where the picture or the pictures go, checked before the model is opened."""
+    """Return the output file or folder, checked before the model is opened."""
     output = Path(options.output or ("clusters.png" if single else "clusters"))
     if not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"--output must be in a folder that exists. Received: {output}")
@@ -69,7 +80,7 @@ def _check_output(options: argparse.Namespace, single: bool, taken: set[Path]) -
 def _explain(
     model: Any, image: np.ndarray, path: str | None, target: Path, options: argparse.Namespace
 ) -> None:
-    """Draw one picture's clusters and say how much they differ."""
+    """Draw the clusters of one picture, and print how much they differ."""
     shown = at_model_size(image, model, options)
     maps = cluster_maps(model, normalise(model, shown)[None])
     if path is not None:

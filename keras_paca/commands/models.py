@@ -1,4 +1,4 @@
-"""The model that a command opens, and what it says about itself."""
+"""Opening the model of a command, and reading its class names and other information."""
 
 import argparse
 import warnings
@@ -13,29 +13,34 @@ import keras_paca
 from keras_paca.backbones.paca_vit import normalise_rgb
 from keras_paca.labels import imagenet_classes
 
-FRESH = r"(?s).*keeps? its initial values"  # a warning of the strict loader
-FACTORIES = {  # task -> end of the names of its functions, weights to start from
+FRESH = r"(?s).*keeps? its initial values"  # matches a warning of the strict loader
+FACTORIES = {  # task -> suffix of the functions that make its models, default weights
     "classification": ("", "imagenet"),
     "segmentation": ("Segmenter", "ade20k"),
     "detection": ("MaskRCNN", "coco"),
 }
 SIZES = ("tiny", "small", "base")
-OF_NEW_MODELS = ("clustering", "clusters", "blockwise", "weights")  # options
+OF_NEW_MODELS = ("clustering", "clusters", "blockwise", "weights")  # options for new models only
 
 
 def open_model(
     options: argparse.Namespace, task: str = "classification", trained: bool = False
 ) -> keras.Model:
-    """Return the model that `--model` names.
+    """Return the model that `--model` names, a file or the size of a new model.
 
     Args:
-        options: The command's options.
-        task: str. What a model by name is for.
-        trained: bool. Whether to refuse `--weights none`, as the model's answers count.
+        options: argparse.Namespace. The options of the command.
+        task: str. The task of a new model: "classification", "segmentation" or "detection".
+        trained: bool. Whether to refuse `--weights none`, because the predictions would be
+            meaningless.
+
+    Returns:
+        keras.Model. The model.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file can't be loaded, or weights would be random.
+        ValueError: If the file can't be loaded, or if weights of a new model would be random
+            although the user didn't ask for it.
     """
     if is_file(options):
         return load_model(options)
@@ -50,7 +55,21 @@ def open_model(
 
 
 def is_file(options: argparse.Namespace) -> bool:
-    """Return whether `--model` is a file, and refuse options that say how to make a new model."""
+    """Return whether `--model` is a saved model, and check the options that exclude one.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        bool. Whether `--model` ends in .keras.
+
+    Raises:
+        ValueError: If it does, and there is an option for new models, such as `--clusters`.
+
+    Example:
+    >>> is_file(argparse.Namespace(model="tiny"))
+    False
+    """
     if Path(options.model).suffix != ".keras":
         return False
     given = [f"--{name}" for name in OF_NEW_MODELS if getattr(options, name)]
@@ -63,7 +82,25 @@ def is_file(options: argparse.Namespace) -> bool:
 
 
 def load_model(options: argparse.Namespace) -> keras.Model:
-    """Return the saved model at the path that `--model` is."""
+    """Load the saved model whose path is `--model`.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        keras.Model. The model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file can't be loaded.
+
+    Example:
+    >>> import tempfile
+    >>> path = f"{tempfile.mkdtemp()}/example.keras"
+    >>> keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]).save(path)
+    >>> load_model(argparse.Namespace(model=path)).output_shape
+    (None, 3)
+    """
     path = Path(options.model)
     if not path.exists():
         raise FileNotFoundError(f"No such model: {path}")
@@ -72,13 +109,25 @@ def load_model(options: argparse.Namespace) -> keras.Model:
         raise ValueError(f"{path} can't be loaded: it's no .keras file but {what}.")
     try:
         return keras.saving.load_model(path)
-    except Exception as error:  # of every kind, by what is wrong with the file
+    except Exception as error:  # of any kind, depending on what is wrong with the file
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} can't be loaded: {reason[:300]}") from error
 
 
 def build_model(options: argparse.Namespace, task: str, **more: Any) -> keras.Model:
-    """Return a new model of the size that `--model` names, with its weights."""
+    """Return a new model of the size that `--model` names, with its weights.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+        task: str. "classification", "segmentation" or "detection".
+        **more: Further arguments of the function that makes the model, such as `classes`.
+
+    Returns:
+        keras.Model. The model.
+
+    Raises:
+        ValueError: If `--model` isn't a size, or if the weights don't fit the task.
+    """
     end, standard = FACTORIES[task]
     if options.model not in SIZES:
         hint = ""
@@ -105,7 +154,19 @@ def build_model(options: argparse.Namespace, task: str, **more: Any) -> keras.Mo
 
 
 def kind_of(model: Any) -> str:
-    """Return what a model is: "classifier", "segmenter", "detector", "features" or "other"."""
+    """Return the kind of a model.
+
+    Args:
+        model: keras.Model. The model.
+
+    Returns:
+        str. "classifier", "segmenter", "detector", "features" for a backbone without a head, or
+        "other".
+
+    Example:
+    >>> kind_of(keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False))
+    'features'
+    """
     if isinstance(model, keras_paca.segmentation.Segmenter):
         return "segmenter"
     if isinstance(model, keras_paca.detection.MaskRCNN):
@@ -117,7 +178,15 @@ def kind_of(model: Any) -> str:
 
 
 def check_images(model: Any, options: argparse.Namespace) -> None:
-    """Refuse a model that doesn't take RGB images."""
+    """Check that the input of a model is a batch of RGB images.
+
+    Args:
+        model: keras.Model. The model.
+        options: argparse.Namespace. The options of the command.
+
+    Raises:
+        ValueError: If it isn't.
+    """
     shapes = [tuple(entry.shape) for entry in getattr(model, "inputs", None) or []]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3:
         raise ValueError(
@@ -127,14 +196,44 @@ def check_images(model: Any, options: argparse.Namespace) -> None:
 
 
 def transform_of(model: Any) -> dict[str, Any]:
-    """Return how a model's images are prepared, as far as its file says it."""
+    """Return how the images of a model are prepared.
+
+    Args:
+        model: keras.Model. The model.
+
+    Returns:
+        dict. The arguments of its evaluation transform; empty if they aren't known.
+
+    Example:
+    >>> transform_of(keras.Sequential())
+    {}
+    """
     return getattr(model, "evaluation_transform", None) or {}
 
 
 def names_of(model: Any, count: int, options: argparse.Namespace) -> list[str]:
-    """Return the names of a model's classes, from the file where it has them."""
+    """Return the class names of a model.
+
+    They come from the model itself, from a file `classes.txt` in the folder of the model or, for
+    1,000 classes, from ImageNet-1k. Otherwise the names are "class 0", "class 1" and so on.
+
+    Args:
+        model: keras.Model. The model.
+        count: int. The number of its classes.
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        list of str. The names.
+
+    Raises:
+        ValueError: If `classes.txt` isn't a text file in UTF-8.
+
+    Example:
+    >>> names_of(keras.Sequential(), 2, argparse.Namespace(model="tiny"))
+    ['class 0', 'class 1']
+    """
     names = getattr(model, "class_names", None)
-    beside = Path(options.model).with_name("classes.txt")  # of models that don't hold their names
+    beside = Path(options.model).with_name("classes.txt")  # for models without names of their own
     if names is None and is_path(options) and beside.exists():
         names = _read_names(beside)
     if (names is None or len(names) != count) and count == len(imagenet_classes()):
@@ -152,11 +251,34 @@ def _read_names(path: Path) -> list[str]:
 
 
 def is_path(options: argparse.Namespace) -> bool:
-    """Return whether `--model` is a path, not a size."""
+    """Return whether `--model` is a path and not a size.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        bool.
+
+    Example:
+    >>> is_path(argparse.Namespace(model="tiny"))
+    False
+    """
     return options.model not in SIZES
 
 
 def normalise(model: Any, image: np.ndarray) -> np.ndarray:
-    """Return an image, RGB in 0..255, as the model takes it, in float32."""
+    """Normalise an image, unless the model does it itself.
+
+    Args:
+        model: keras.Model. The model.
+        image: np.ndarray. RGB in 0..255, (..., 3).
+
+    Returns:
+        np.ndarray. The image, float32, of the same shape.
+
+    Example:
+    >>> normalise(keras.Sequential(), np.full((1, 1, 3), 255, "uint8")).ravel().tolist()
+    [255.0, 255.0, 255.0]
+    """
     image = image.astype("float32")
     return image if getattr(model, "include_preprocessing", True) else normalise_rgb(image)

@@ -1,4 +1,4 @@
-"""People's own photographs, one at a time, at the size that a model takes."""
+"""Reading the pictures that a user gives, and resizing them for a model."""
 
 import argparse
 import json
@@ -16,11 +16,23 @@ from keras_paca.preprocessing.whole import resize_bilinear, resized_size
 
 DEFAULT_SIDE, DEFAULT_CROP = 224, 0.9
 WHOLE = {"segmenter": (512, 2048), "detector": (800, 1333)}  # short side, long side
-MULTIPLE = 32  # of a detector's sides
+MULTIPLE = 32  # the sides for segmenters and detectors are multiples of it
 
 
 def find_pictures(given: Sequence[str]) -> Iterator[tuple[str, Exception | None]]:
-    """Yield the files that are given, and those in folders that are; or why a folder has none."""
+    """Find the pictures among files and in folders.
+
+    Args:
+        given: Sequence of str. Paths of files and of folders.
+
+    Yields:
+        (str, Exception or None). The path of a file and `None`; or the path of a folder without
+        pictures and the error that says so.
+
+    Example:
+    >>> list(find_pictures(["cat.jpg"]))
+    [('cat.jpg', None)]
+    """
     for name in given:
         if not Path(name).is_dir():
             yield name, None
@@ -32,7 +44,22 @@ def find_pictures(given: Sequence[str]) -> Iterator[tuple[str, Exception | None]
 
 
 def read_pictures(given: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Yield (path, RGB array or the error) of each picture, upright, one in memory at a time."""
+    """Read pictures one after the other and rotate them according to their EXIF orientation.
+
+    Args:
+        given: Sequence of str. Paths of files and of folders.
+
+    Yields:
+        (str, np.ndarray or Exception). The path of a picture, and its uint8 RGB array (height,
+        width, 3) or the error that occurred.
+
+    Example:
+    >>> from PIL import Image
+    >>> path = f"{tempfile.mkdtemp()}/example.png"
+    >>> Image.new("RGB", (4, 3)).save(path)
+    >>> [image.shape for _, image in read_pictures([path])]
+    [(3, 4, 3)]
+    """
     for path, error in find_pictures(given):
         if error is None:
             try:
@@ -43,7 +70,24 @@ def read_pictures(given: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 def size_of(model: Any, options: argparse.Namespace) -> tuple[int, int]:
-    """Return the (height, width) of a classifier's images."""
+    """Return the size of the images for a classifier.
+
+    Args:
+        model: keras.Model. The classifier.
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        tuple of int. (height, width).
+
+    Raises:
+        ValueError: If `--image-size` differs from the fixed size of the model.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> model = PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
+    >>> size_of(model, argparse.Namespace(model="tiny", image_size=None))
+    (224, 224)
+    """
     fixed = tuple(model.inputs[0].shape[1:3])
     asked = options.image_size
     if asked is not None:
@@ -58,12 +102,24 @@ def size_of(model: Any, options: argparse.Namespace) -> tuple[int, int]:
 
 
 def crop_of(model: Any) -> float:
-    """Return the share of a classifier's images that remains of the middle."""
+    """Return the share of the resized image that the crop for a classifier keeps.
+
+    Args:
+        model: keras.Model. The classifier.
+
+    Returns:
+        float. The share, in (0, 1].
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> crop_of(PaCaViT((8, 8, 8, 8), 1, 1, classes=2, evaluation_transform={"crop": 0.875}))
+    0.875
+    """
     return transform_of(model).get("crop", DEFAULT_CROP)
 
 
 def _check_asked(asked: int, fixed: tuple) -> None:
-    """Refuse an `--image-size` that isn't that of a model of one size."""
+    """Refuse an `--image-size` that differs from the fixed size of a model."""
     if any(side not in (None, asked) for side in fixed):
         raise ValueError(
             f"--image-size must be that of the model, {fixed[0]} x {fixed[1]}. "
@@ -72,7 +128,7 @@ def _check_asked(asked: int, fixed: tuple) -> None:
 
 
 def _settings_beside(model: str) -> dict:
-    """Return what `train` wrote beside a model that doesn't hold its size."""
+    """Return the settings that `train` saved in the folder of a model, empty if there are none."""
     try:
         settings = json.loads(Path(model).with_name("settings.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -81,9 +137,21 @@ def _settings_beside(model: str) -> dict:
 
 
 def sides_of(model: Any, options: argparse.Namespace) -> dict[str, int]:
-    """Return "short_side", "long_side" and perhaps "pad_to" of a segmenter's or detector's images.
+    """Return the limits of the image sides for a segmenter or a detector.
 
-    `--image-size` is the short side.
+    Options come before the values that the model holds, and these before the defaults.
+    `--image-size` sets the short side.
+
+    Args:
+        model: keras.Model. The segmenter or the detector.
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        dict. "short_side", "long_side" and possibly "pad_to", in pixels.
+
+    Raises:
+        ValueError: If `--image-size` differs from the fixed size of the model, or if a limit is
+            below one that it must not be below.
     """
     short, long = WHOLE[kind_of(model)]
     sides = {"short_side": short, "long_side": long}
@@ -103,17 +171,38 @@ def sides_of(model: Any, options: argparse.Namespace) -> dict[str, int]:
                 f"--{name.replace('_', '-')} must not be below --{least.replace('_', '-')}, which "
                 f"is {sides[least]}. Received: {asked[name]}"
             )
-        sides[name] = sides[least]  # the file's is for other sides
+        sides[name] = sides[least]  # the value of the model was for other sides
     return sides
 
 
 def given_paths(given: Sequence[str]) -> list[Path]:
-    """Return the whole paths of the pictures, over which nothing may be written."""
+    """Return the absolute paths of the given pictures, which must not be overwritten.
+
+    Args:
+        given: Sequence of str. Paths of files and of folders.
+
+    Returns:
+        list of Path. The paths.
+    """
     return [Path(path).resolve() for path, error in find_pictures(given) if error is None]
 
 
 def new_path(folder: Path, source: str, taken: set[Path]) -> Path:
-    """Return the path of a PNG file in a folder, named like a picture, and remember it."""
+    """Choose the path of a new PNG file that is named like a picture.
+
+    Args:
+        folder: Path. The folder of the new file.
+        source: str. Path of the picture.
+        taken: set of Path. Paths that must not be chosen. The new path is added to it.
+
+    Returns:
+        Path. The new path.
+
+    Example:
+    >>> taken = set()
+    >>> [new_path(Path("out"), name, taken).name for name in ("a/cat.jpg", "b/cat.jpg")]
+    ['cat.png', 'cat_2.png']
+    """
     stem, number = Path(source).stem, 1
     path = folder / f"{stem}.png"
     while path.resolve() in taken:
@@ -124,7 +213,19 @@ def new_path(folder: Path, source: str, taken: set[Path]) -> Path:
 
 
 def check_writable(folder: Path, option: str, given: Any) -> None:
-    """Refuse a folder in which no file can be made, before the work."""
+    """Check that files can be created in a folder, before a long computation.
+
+    Args:
+        folder: Path. The folder.
+        option: str. Name of the option, for the error message.
+        given: Any. Value of the option, for the error message.
+
+    Raises:
+        OSError: If no file can be created.
+
+    Example:
+    >>> check_writable(Path(tempfile.mkdtemp()), "--output", "results")
+    """
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -133,13 +234,37 @@ def check_writable(folder: Path, option: str, given: Any) -> None:
 
 
 def report(path: str, error: Exception) -> None:
-    """Say what is wrong with a picture."""
+    """Print on stderr what is wrong with a picture.
+
+    Args:
+        path: str. Path of the picture.
+        error: Exception. The error.
+    """
     words = " ".join(str(error).split())
     print(f"keras-paca: {words if path in words else f'{path}: {words}'}", file=sys.stderr)
 
 
 def at_model_size(image: np.ndarray, model: Any, options: argparse.Namespace) -> np.ndarray:
-    """Return a picture at the size that a model of any kind takes, RGB in 0..255, float32."""
+    """Resize a picture to the size of the images for a model of any kind.
+
+    Args:
+        image: np.ndarray. uint8 (height, width, 3), RGB in 0..255.
+        model: keras.Model. The model.
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        np.ndarray. float32 (height, width, 3), RGB in 0..255. For a classifier it is the centre of
+        the picture, for a segmenter or a detector the whole picture.
+
+    Raises:
+        ValueError: If an option doesn't fit the model, or if the picture is too long and narrow.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> model, options = PaCaViT((8, 8, 8, 8), 1, 1, classes=2), argparse.Namespace(image_size=64)
+    >>> at_model_size(np.zeros((30, 40, 3), "uint8"), model, options).shape
+    (64, 64, 3)
+    """
     if kind_of(model) in WHOLE:
         fixed = tuple(model.inputs[0].shape[1:3])
         sides = sides_of(model, options)

@@ -1,4 +1,4 @@
-"""`keras-paca predict`: what a model finds in pictures, as text, JSON or CSV."""
+"""`keras-paca predict`: print what a model finds in pictures, as text, JSON or CSV."""
 
 import argparse
 import csv
@@ -26,7 +26,7 @@ from keras_paca.detection import detect, plot_detections
 from keras_paca.explain.pictures import new_figure
 from keras_paca.segmentation import plot_segmentation, segment
 
-FIELDS = {  # CSV's columns
+FIELDS = {  # the columns of the CSV
     "classifier": ("file", "rank", "index", "name", "probability", "score"),
     "segmenter": ("file", "rank", "index", "name", "share"),
     "detector": ("file", "rank", "index", "name", "score", "left", "top", "right", "bottom"),
@@ -34,10 +34,21 @@ FIELDS = {  # CSV's columns
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the model finds in each picture; return 1 if any of them couldn't be used."""
+    """Print what the model finds in each picture.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        int. The exit status: 1 if a picture can't be used, otherwise 0.
+
+    Raises:
+        OSError: If a file can't be read or written.
+        ValueError: If an option or the model isn't suitable.
+    """
     _check_output(options)
     pictures = read_pictures(options.images)
-    # A model may take minutes to download: not for pictures of which none can be read.
+    # Downloading a model may take minutes, so it needs at least one picture that can be read.
     unread = []
     for path, image in pictures:
         if not isinstance(image, Exception):
@@ -62,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write(options: argparse.Namespace, kind: str, unread: list, found: Iterator) -> int:
-    """Write what was found in pictures, or what is wrong with them; return the exit status."""
+    """Write what was found in the pictures or why they can't be used; return the exit status."""
     writer = _writer(options, kind)
     for path, answer in itertools.chain(unread, found):
         if isinstance(answer, Exception):
@@ -74,14 +85,14 @@ def _write(options: argparse.Namespace, kind: str, unread: list, found: Iterator
 
 
 def _check_sizes(model: Any, kind: str, options: argparse.Namespace) -> None:
-    """Refuse an `--image-size` that the model doesn't take, once for all pictures."""
+    """Refuse an `--image-size` that doesn't fit the model, before any picture is used."""
     size_of(model, options) if kind == "classifier" else sides_of(model, options)
 
 
 def _find(
     model: Any, kind: str, folder: Path | None, pictures: Iterator, options: argparse.Namespace
 ) -> Iterator[tuple[str, list | Exception]]:
-    """Yield (path, what is found or the error) of each picture, and draw it."""
+    """Yield (path, what was found or the error) of each picture, and draw it."""
     taken = set(given_paths(options.images) if folder is not None else ())
     for path, image in pictures:
         if isinstance(image, Exception):
@@ -113,7 +124,7 @@ def _classify(model: Any, image: np.ndarray, options: argparse.Namespace) -> tup
 
 
 def _probabilities(model: Any, scores: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return a classifier's scores as probabilities if they can be, and which of both they are."""
+    """Convert scores to probabilities if possible, and return them and what they are."""
     activation = getattr(getattr(model.layers[-1], "activation", None), "__name__", None)
     if activation in ("softmax", "sigmoid"):
         return scores, "probability"
@@ -127,7 +138,7 @@ def _probabilities(model: Any, scores: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _segment(model: Any, image: np.ndarray, options: argparse.Namespace) -> tuple[list, Any]:
-    """Return the classes that cover most, and the class of each pixel."""
+    """Return the classes that cover the most pixels, and the class of each pixel."""
     ids = segment(model, image, **sides_of(model, options))
     shares = np.bincount(ids.ravel(), minlength=model.num_classes) / ids.size
     names = names_of(model, model.num_classes, options)
@@ -136,13 +147,13 @@ def _segment(model: Any, image: np.ndarray, options: argparse.Namespace) -> tupl
 
 
 def _detect(model: Any, image: np.ndarray, options: argparse.Namespace) -> tuple[list, Any]:
-    """Return the best objects in the picture, and all that the detector found."""
+    """Return the objects with the highest scores, and all that the detector found."""
     found = detect(model, image, **sides_of(model, options))
     names = names_of(model, model.num_classes, options)
     height, width = image.shape[:2]
     inside = np.clip(found["boxes"], 0, [width, height, width, height])
     seen = (found["labels"] >= 0) & (inside[:, 2:] > inside[:, :2]).all(axis=1)
-    real = np.flatnonzero(seen)  # the model may find some in the padding
+    real = np.flatnonzero(seen)  # without objects in the padding
     best = real[np.argsort(-found["scores"][real], kind="stable")][: options.top]
     objects = []
     for i in best:
@@ -168,7 +179,7 @@ def _writer(options: argparse.Namespace, kind: str) -> "_Text":
 
 
 class _Text:
-    """Write the name of each file and a line for each thing found."""
+    """Write the name of each file, and one line for each result."""
 
     def __init__(self, kind: str) -> None:
         self.kind, self.failed = kind, False
@@ -182,7 +193,7 @@ class _Text:
             print("  no objects")
 
     def fail(self, path: str, error: Exception) -> None:
-        """Say what is wrong with a file."""
+        """Report what is wrong with a file."""
         report(path, error)
         self.failed = True
 
@@ -205,7 +216,7 @@ def _place(found: dict) -> str:
 
 
 class _JSON(_Text):
-    """Write a list with an object for each file, each on a line of its own."""
+    """Write a JSON list with one object for each file, on a line of its own."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -230,7 +241,7 @@ class _JSON(_Text):
 
 
 class _CSV(_Text):
-    """Write a row for each thing found."""
+    """Write one row for each result."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -245,16 +256,16 @@ class _CSV(_Text):
 
 
 def _check_output(options: argparse.Namespace) -> None:
-    """Refuse a folder for pictures that can't be one, before the model is opened."""
+    """Refuse an `--output` that isn't a folder, before the model is opened."""
     if options.output is None:
         return
     if Path(options.output).exists() and not Path(options.output).is_dir():
         raise ValueError(f"--output must be a folder. Received a file: {options.output}")
-    new_figure(1, 1)  # says what to install if pictures can't be drawn
+    new_figure(1, 1)  # raises an error that says what to install if matplotlib is missing
 
 
 def _make_folder(options: argparse.Namespace, kind: str) -> Path | None:
-    """Return the folder for pictures, made where it is missing."""
+    """Return the folder for pictures, which is created if it doesn't exist."""
     if options.output is None:
         return None
     if kind == "classifier":

@@ -1,4 +1,4 @@
-"""`keras-paca train`: fine-tune a classifier on a folder that has one folder per class."""
+"""`keras-paca train`: fine-tune a classifier on a folder with one subfolder per class."""
 
 import argparse
 import contextlib
@@ -22,15 +22,27 @@ from keras_paca.train import ImageFolder, best_accuracy, find_images, fine_tune,
 from keras_paca.train.fine_tune import epochs_done
 from keras_paca.weights import open_checkpoint, read_keras_config
 
-LARGEST_SEED = 2**32 - 1  # that Keras takes
-SETTINGS = (  # what a run must have in common with the one that it goes on with
+LARGEST_SEED = 2**32 - 1  # that Keras accepts
+SETTINGS = (  # options that must be the same when a run is continued
     *("model", "clustering", "clusters", "blockwise", "weights", "image_size", "head_epochs"),
     *("batch_size", "learning_rate", "drop_path_rate", "validation_split", "seed"),
 )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, or go on with a run that was stopped or is to have more epochs."""
+    """Train a classifier, or continue a run that was stopped or needs more epochs.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        int. The exit status, 0.
+
+    Raises:
+        OSError: If a file can't be read or written.
+        ValueError: If an option, the model or the images aren't suitable, or if the output folder
+            holds a run with other settings.
+    """
     output, folder = Path(options.output), Path(options.folder)
     config = _read_config(Path(options.model)) if is_file(options) else None
     _check_options(options)
@@ -70,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     output.mkdir(parents=True, exist_ok=True)
 
     def begin(phase: str, done: int, count: int) -> None:
-        # not before: a run that can't begin has no settings to go on with
+        # written only now, so that a run that can't begin leaves no settings behind
         (output / "settings.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
         (output / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
         _say_phase(phase, done, count)
@@ -103,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    """Refuse options that nothing can be trained with."""
+    """Refuse options with which no model can be trained."""
     if options.seed > LARGEST_SEED:
         raise ValueError(
             f"--seed must be from 0 to {LARGEST_SEED}. Received: --seed {options.seed}"
@@ -114,11 +126,11 @@ def _check_options(options: argparse.Namespace) -> None:
             f"--weights must be imagenet, none or a file. There is no file at {weights!r}"
         )
     if options.model not in SIZES and not is_file(options):
-        build_model(options, "classification")  # says what --model must be
+        build_model(options, "classification")  # raises an error about --model
 
 
 def _check_output(output: Path, folder: Path, sources: Sequence[str | None]) -> None:
-    """Refuse an output that can't be written, or that would change what is trained on or from."""
+    """Refuse an output that can't be written, or that would overwrite the images or the model."""
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output must be a folder. Received a file: {output}")
     if folder.resolve() in output.resolve().parents:
@@ -134,7 +146,7 @@ def _check_output(output: Path, folder: Path, sources: Sequence[str | None]) -> 
                 f"--output. Received: --output {output}"
             )
     made = [path for path in (output, *output.parents) if not path.exists()]
-    try:  # only trying tells: permissions don't say it all
+    try:  # permissions alone don't show whether writing works
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
             pass
@@ -145,12 +157,12 @@ def _check_output(output: Path, folder: Path, sources: Sequence[str | None]) -> 
         ) from error
     finally:
         for path in made:
-            with contextlib.suppress(OSError):  # wasn't made, or another process uses it
+            with contextlib.suppress(OSError):  # it wasn't created, or another process uses it
                 path.rmdir()
 
 
 def _check_class_names(folder: Path) -> None:
-    """Refuse folders whose names no text file can hold."""
+    """Refuse folders whose names can't be written to a text file."""
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
             path.name.encode()
@@ -166,12 +178,12 @@ def _check_class_names(folder: Path) -> None:
 
 
 def _resolved(value: str) -> str:
-    """Return the whole path of a file, however it was typed, and any other text as it is."""
+    """Return the absolute path if the text is the path of a file, otherwise the text itself."""
     return str(Path(value).resolve()) if Path(value).is_file() else value
 
 
 def _check_same_run(path: Path, settings: dict[str, Any]) -> None:
-    """Refuse to go on with a run of other settings, but for its number of epochs."""
+    """Refuse to continue a run with other settings, apart from the number of epochs."""
     if not path.exists():
         return
     try:
@@ -194,7 +206,7 @@ def _check_same_run(path: Path, settings: dict[str, Any]) -> None:
 
 
 def _say_finished(output: Path, epochs: int) -> int:
-    """Say that nothing is left to do, and what is there."""
+    """Print that the run is finished, and where its model is."""
     best = output / "best.keras"
     if not best.exists():
         raise FileNotFoundError(
@@ -240,7 +252,7 @@ def _say_how_to_go_on(output: Path) -> None:
 
 
 def _progress(what: str) -> Callable[[int, int], None]:
-    """Return a function that says now and then how far a long work is."""
+    """Return a function that prints the progress now and then if there are many images."""
 
     def progress(done: int, count: int) -> None:
         if count >= 2000 and (done % 1000 == 0 or done == count):
@@ -276,9 +288,9 @@ def _image_size_in(config: dict[str, Any]) -> int | list[int]:
 def _open_classifier(
     options: argparse.Namespace, config: dict[str, Any], information: dict[str, Any]
 ) -> PaCaViT:
-    """Return the `PaCaViT` of a file as a classifier of the folder's classes.
+    """Return the `PaCaViT` of a file as a classifier for the classes of the folder.
 
-    Its head stays where the file names the same classes, and starts fresh else.
+    If the file names the same classes, its head is kept. Otherwise the head is initialized anew.
     """
     path = Path(options.model)
     classes = information["class_names"]
@@ -309,7 +321,7 @@ def _open_classifier(
     if not config["include_top"]:
         tensors |= {f"{head.name}/{i}": array for i, array in enumerate(fresh)}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", FRESH)  # said below
+        warnings.filterwarnings("ignore", FRESH)  # a message below says it
         load_weights(model, type(checkpoint)(str(path), False, tensors), other_clusters=False)
     if not same:
         head.set_weights(fresh)

@@ -1,4 +1,4 @@
-"""Cluster maps and their pictures."""
+"""Cluster maps: computing, comparing and drawing them."""
 
 from keras_paca.explain.cluster_maps import cluster_maps
 from keras_paca.explain.pictures import cluster_statistics, plot_cluster_maps

@@ -1,4 +1,4 @@
-"""What each learned cluster looks at: the cluster assignments, laid out as maps."""
+"""The cluster assignments of a model as maps, which show what each cluster looks at."""
 
 import weakref
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,8 @@ import numpy as np
 
 from keras_paca.arguments import check_positive, refuse_16_bits
 
-# Attributes of detectors and segmenters, ours and others'; before Keras 3.15 a functional model's
-# layers are those of its graph alone.
+# Attributes in which detectors and segmenters hold a backbone, ours and those of other libraries.
+# Before Keras 3.15 the layers of a functional model are only those of its graph.
 HELD_AS = ("backbone", "image_encoder")
 _PARTS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -22,28 +22,32 @@ def cluster_maps(
     block: int | Mapping[str, int] = -1,
     batch_size: int = 8,
 ) -> dict[str, np.ndarray]:
-    """Return the cluster assignments of a model on images.
+    """Return the cluster assignments of a model for images.
 
-    `maps["P2"][i, y, x, m]` is how much of cluster m of that stage comes from the patch at (y, x)
-    of image i. What is compiled for a model is kept as long as the model and used again.
+    `maps["P2"][i, y, x, m]` is the weight with which the patch at (y, x) of image i contributes to
+    cluster m of that stage. The model that computes the maps is compiled once and kept as long as
+    the model itself.
 
     Args:
-        model: keras.Model. A `PaCaViT`; a `Segmenter`, a `MaskRCNN` or another detector on one;
-            or a functional or Sequential model that calls one, whose layers before it are applied.
-        images: array (batch, height, width, channels), what `model.predict` takes; or that in a
-            dict or a list. A KerasHub model's preprocessor is applied, as its `predict` does.
-        block: int or dict. Which block's assignment, by its index in each stage; by default the
-            one that the stage computed last. {"P4": 2} selects levels too.
-        batch_size: int. Images at a time.
+        model: keras.Model. A `PaCaViT`; a `Segmenter`, a `MaskRCNN` or another detector with a
+            `PaCaViT` as its backbone; or a functional or Sequential model that calls a `PaCaViT`.
+            Layers before the `PaCaViT` are applied to the images.
+        images: Array or tensor (batch, height, width, channels), as for `model.predict`; or a dict
+            or a list with one such array. The preprocessor of a KerasHub model is applied, as in
+            its `predict`.
+        block: int or dict. The index of the block in each stage whose assignment is returned; by
+            default the last one that each stage computes. A dict such as {"P4": 2} also selects
+            the levels.
+        batch_size: int. Number of images that are processed at a time.
 
     Returns:
-        dict of str to numpy.ndarray. {level: maps (batch, height, width, clusters)} of the stages
-        that have clusters, "P2" at a quarter of the image's sides, "P3" at an eighth and so on,
-        rounded up. float32; each map sums to 1 over height and width.
+        dict. {level: map}, one entry for each stage that has clusters. A map is a float32 array
+        (batch, height, width, clusters), which sums to 1 over height and width. Its sides are a
+        quarter of those of the image at level "P2", an eighth at "P3" and so on, rounded up.
 
     Raises:
-        ValueError: If the model holds no `PaCaViT`, or a stage no such block, or the images don't
-            have four axes or are of 16 bits.
+        ValueError: If the model contains no `PaCaViT`, or a stage has no such block; if the images
+            don't have four axes or don't fit the model; or if they are integers above 255.
 
     Example:
     >>> import numpy as np
@@ -86,21 +90,25 @@ def cluster_maps(
     return {level: np.concatenate(parts) for level, parts in batches.items()}
 
 
-# --- What is given ----------------------------------------------------------------------------
+# --- Images and blocks ------------------------------------------------------------------------
 
 
 def image_array(images: Any) -> np.ndarray:
-    """Return images as an array, given in one of the ways in which `Model.predict` takes them.
+    """Convert images, in any form that `keras.Model.predict` accepts, to an array.
 
     Args:
-        images: array or tensor (batch, height, width, channels), a list of images, or one array in
-            a list or a dict.
+        images: Array or tensor (batch, height, width, channels), a list of images (height, width,
+            channels), or a list or a dict with one such array.
 
     Returns:
-        numpy.ndarray. (batch, height, width, channels).
+        np.ndarray. (batch, height, width, channels).
 
     Raises:
-        ValueError: If that isn't what they are.
+        ValueError: If the images have another shape, or aren't numbers.
+
+    Example:
+    >>> image_array([np.zeros((32, 48, 3)), np.zeros((32, 48, 3))]).shape
+    (2, 32, 48, 3)
     """
     entries = keras.tree.flatten(images)
     if len(entries) == 1 and getattr(entries[0], "ndim", 0) == 4:
@@ -124,14 +132,21 @@ def image_array(images: Any) -> np.ndarray:
 
 
 def check_fit(images: np.ndarray, model: keras.Model) -> None:
-    """Raise an error where images have other sides or channels than a model's input.
+    """Check that images have the size and the channels of the input of a model.
 
     Args:
-        images: numpy.ndarray. (batch, height, width, channels).
-        model: keras.Model. The model; where it has no known input, nothing is checked.
+        images: np.ndarray. (batch, height, width, channels).
+        model: keras.Model. The model. If its input isn't known, nothing is checked.
 
     Raises:
-        ValueError: If they don't fit.
+        ValueError: If the images don't fit the input.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    >>> check_fit(np.zeros((1, 16, 16, 3)), model)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: `images` must fit the model's input (None, 32, 32, 3). ...
     """
     inputs = getattr(model, "inputs", None) or []
     for expected in (tuple(entry.shape) for entry in inputs[:1]):
@@ -165,26 +180,33 @@ def _pick(backbone: Any, block: int | Mapping[str, int]) -> dict[str, str]:
     return names
 
 
-# --- Parts of models, compiled once -----------------------------------------------------------
+# --- Parts of models --------------------------------------------------------------------------
 
 
 def part_of(owner: keras.Model, name: str, inputs: Any, outputs: Any) -> keras.Model:
-    """Return the model between tensors of another's graph, the same one at every call.
+    """Return the model between tensors in the graph of another model, the same at every call.
 
-    It lives as long as its owner. LoRA, quantization and `Sequential.add` give the owner other
-    variables or tensors; then a new one is made, because the old one computes what was before.
+    The part is kept as long as its owner. LoRA, quantization and `Sequential.add` change the
+    variables or tensors of the owner. After such a change a new part is made, because the old one
+    would still compute the earlier result.
 
     Args:
-        owner: keras.Model. The model whose graph it is.
-        name: str. Which part it is.
-        inputs: KerasTensor. Where it begins.
-        outputs: KerasTensor, or a list or dict of them. Where it ends.
+        owner: keras.Model. The model in whose graph the tensors are.
+        name: str. The name under which the part is kept.
+        inputs: keras.KerasTensor. The input of the part.
+        outputs: keras.KerasTensor, or a list or dict of them. The outputs of the part.
 
     Returns:
-        keras.Model. The part, with the owner's layers.
+        keras.Model. The part, which shares the layers of the owner.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.Dense(1)])
+    >>> part = part_of(model, "first", model.inputs[0], model.layers[0].output)
+    >>> part.predict(np.zeros((1, 4)), verbose=0).tolist()
+    [[0.0, 0.0]]
     """
     parts = _PARTS.setdefault(owner, {})
-    # held, not their `id` alone, which another object may get
+    # the objects are kept, because their `id` alone could be given to another object later
     held = [*keras.tree.flatten((inputs, outputs)), *owner.variables]
     part, known = parts.get(name, (None, []))
     if len(known) != len(held) or any(a is not b for a, b in zip(known, held, strict=True)):
@@ -203,7 +225,7 @@ def _assignment_model(backbone: Any) -> keras.Model:
     return part_of(backbone, "assignments", backbone.inputs[0], outputs)
 
 
-# --- The way to the backbone ------------------------------------------------------------------
+# --- Finding the backbone ---------------------------------------------------------------------
 
 
 def _way(model: Any) -> tuple[list[keras.Model], Any]:
@@ -230,7 +252,7 @@ def _way(model: Any) -> tuple[list[keras.Model], Any]:
 
 
 def _models_in(model: keras.Model) -> list[keras.Model]:
-    """Return a model and the models that it holds as layers or, as detectors do, as attributes."""
+    """Return a model and all models inside it, in its layers or its attributes."""
     found, waiting = [], [model]
     while waiting:
         current = waiting.pop()
@@ -243,7 +265,7 @@ def _models_in(model: keras.Model) -> list[keras.Model]:
 
 
 def _at_input(model: Any, backbones: list[Any]) -> Any:
-    """Return the backbone that a model is, or whose input is its own, as a detector's is."""
+    """Return the backbone that has the same input as the model, such as the model itself."""
     inputs = getattr(model, "inputs", None)
     if inputs is None or len(inputs) != 1:
         return None
@@ -252,7 +274,7 @@ def _at_input(model: Any, backbones: list[Any]) -> Any:
 
 
 def _nested(model: Any, backbones: list[Any]) -> tuple[keras.KerasTensor, keras.Model] | None:
-    """Return (what it is called on, model) for the model within `model` that leads to a PaCaViT."""
+    """Return (input, inner model) of the first inner model that contains a PaCaViT."""
     for operation, tensors in _calls(model):
         leads = isinstance(operation, keras.Model) and (
             _at_input(operation, backbones) is not None or _nested(operation, backbones) is not None
@@ -263,7 +285,7 @@ def _nested(model: Any, backbones: list[Any]) -> tuple[keras.KerasTensor, keras.
 
 
 def _calls(model: Any) -> Iterator[tuple[Any, list]]:
-    """Yield (layer, tensors it is called on) backwards through a functional graph."""
+    """Yield (layer, its input tensors), from the outputs of a functional graph backwards."""
     waiting, seen = list(getattr(model, "outputs", None) or []), set()
     while waiting:
         operation, index, _ = waiting.pop()._keras_history
@@ -276,7 +298,7 @@ def _calls(model: Any) -> Iterator[tuple[Any, list]]:
 
 
 def _no_backbone(model: Any, backbones: list[Any]) -> str:
-    """Return what to say of a model whose graph leads to no backbone."""
+    """Return the error message for a model in whose graph there is no backbone."""
     message = (
         "The model must be a `keras_paca.PaCaViT`, a segmenter or detector on one, or a functional "
         "or Sequential model that calls one as a layer: `backbone(x)`, not `backbone.output`; a "

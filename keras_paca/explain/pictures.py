@@ -1,4 +1,4 @@
-"""Pictures of the clusters over the image, and how much the clusters differ."""
+"""Drawing cluster maps over their image, and measuring how much the clusters differ."""
 
 import io
 from collections.abc import Mapping
@@ -16,20 +16,28 @@ if TYPE_CHECKING:
 
 
 def new_figure(width: float, height: float, path: str | Path | None = None) -> "Figure":
-    """Return an empty matplotlib figure, in inches, that a notebook shows as it is.
+    """Return an empty matplotlib figure that a notebook displays.
 
-    A notebook shows matplotlib's own once `matplotlib.pyplot` is imported, which takes over the
-    windows of a program.
+    A notebook displays matplotlib's own figures only after `matplotlib.pyplot` is imported. That
+    import would choose how a program opens windows, so it is left to the user.
 
     Args:
-        width: float. In inches.
-        height: float. In inches.
-        path: str or Path. Where the figure will be saved, checked before anything is drawn.
+        width: float. Width in inches.
+        height: float. Height in inches.
+        path: str, Path or None. The file in which the figure will be saved. It is checked before
+            anything is drawn.
+
+    Returns:
+        matplotlib.figure.Figure. The figure.
 
     Raises:
-        FileNotFoundError: If the folder of `path` is missing.
-        ImportError: Without matplotlib (the extra `plots`).
-        ValueError: If matplotlib has no such format.
+        FileNotFoundError: If the folder of `path` doesn't exist.
+        ImportError: If matplotlib isn't installed (the extra `plots`).
+        ValueError: If matplotlib can't save figures in the format of `path`.
+
+    Example:
+    >>> new_figure(4, 3).get_size_inches().tolist()
+    [4.0, 3.0]
     """
     try:
         from matplotlib.figure import Figure
@@ -49,7 +57,7 @@ def new_figure(width: float, height: float, path: str | Path | None = None) -> "
 
 
 def _check_path(path: Path, figure: "Figure") -> None:
-    """Refuse a path to which matplotlib can't save."""
+    """Raise an error if matplotlib can't save a figure at a path."""
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"`path` must be in a folder that exists. No such folder: {path.parent}"
@@ -63,10 +71,20 @@ def _check_path(path: Path, figure: "Figure") -> None:
 
 
 def rgb_images(images: Any) -> np.ndarray:
-    """Return RGB images in 0..255 as uint8 (batch, height, width, 3).
+    """Convert a batch of RGB images to uint8.
+
+    Args:
+        images: Array or tensor (batch, height, width, 3), RGB in 0..255.
+
+    Returns:
+        np.ndarray. uint8 (batch, height, width, 3).
 
     Raises:
-        ValueError: If they have another shape, or seem to be in 0..1 or normalised.
+        ValueError: If the images have another shape, or seem to be in 0..1 or normalised.
+
+    Example:
+    >>> rgb_images(np.full((1, 2, 2, 3), 128.0)).dtype
+    dtype('uint8')
     """
     array = ops.convert_to_numpy(images)
     if array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
@@ -78,7 +96,7 @@ def rgb_images(images: Any) -> np.ndarray:
     if array.dtype.kind not in "iu":
         array = array.astype("float32")
         largest = np.abs(array).max()
-        # Images normalised with ImageNet's mean and deviation reach 2.7; NaN is refused as well.
+        # Images normalised with the mean and deviation of ImageNet reach 2.7. NaN is refused too.
         if largest != 0 and not largest > 3:
             raise ValueError(
                 "`images` must be RGB in 0..255. Received: values from "
@@ -88,19 +106,25 @@ def rgb_images(images: Any) -> np.ndarray:
 
 
 def blend(image: np.ndarray, ids: np.ndarray, colours: np.ndarray, alpha: float) -> np.ndarray:
-    """Lay the colours of classes over images.
+    """Blend images with the colours of the classes of their pixels.
 
-    `keras.visualization.draw_segmentation_masks` needs a float for each pixel and class: gigabytes
-    for a photograph of 150 classes.
+    `keras.visualization.draw_segmentation_masks` needs a float for each pixel and class, which is
+    gigabytes for a photograph and 150 classes.
 
     Args:
-        image: Array (..., height, width, 3) in 0..255.
-        ids: Array (..., height, width) of integers; pixels below 0 keep the image's colour.
-        colours: Array (classes, 3) in 0..255.
-        alpha: float. Opacity of the colours.
+        image: np.ndarray. (..., height, width, 3), in 0..255.
+        ids: np.ndarray. (..., height, width), integers. The class of each pixel. A pixel with an id
+            below 0 keeps its own colour.
+        colours: np.ndarray. (classes, 3), in 0..255. The colour of each class.
+        alpha: float. Opacity of the colours, in [0, 1].
 
     Returns:
-        uint8 (..., height, width, 3).
+        np.ndarray. uint8 (..., height, width, 3).
+
+    Example:
+    >>> image, ids = np.zeros((1, 2, 3)), np.array([[0, -1]])
+    >>> blend(image, ids, np.array([[200, 100, 0]]), alpha=0.5).tolist()
+    [[[100, 50, 0], [0, 0, 0]]]
     """
     mixed = (1 - alpha) * image.astype("float32") + alpha * colours.astype("float32")[ids]
     return np.clip(np.where(ids[..., None] >= 0, mixed, image), 0, 255).astype("uint8")
@@ -112,25 +136,38 @@ def plot_cluster_maps(
     top: int = 6,
     path: str | Path | None = None,
 ) -> "Figure":
-    """Draw the clusters of one image: per level the image, the winners, and the strongest.
+    """Draw the clusters of one image.
 
-    A cluster wins a patch where its map is the largest; the strongest are those that win most
-    patches. Their maps are drawn as heat over the image, each from 0 to its own largest value.
+    Each level is a row of pictures: the image, the winning cluster of each patch, and the maps of
+    the strongest clusters. A cluster wins a patch if its map has the highest value there. The
+    strongest clusters are those that win most patches. Their maps are drawn as heat maps over the
+    image, each scaled from 0 to its own maximum.
 
     Args:
-        image: (height, width, 3), RGB in 0..255; or (height, width, 1).
-        maps: `cluster_maps` of that image: {level: (height, width, clusters)}, or with a batch
-            axis of one in front.
-        top: how many clusters to draw as heat.
-        path: where to save the picture, in the format of its suffix; `None` not to.
+        image: Array (height, width, 3), RGB in 0..255, or (height, width, 1), grey in 0..255.
+        maps: Mapping of str to np.ndarray. The result of `cluster_maps` for that image,
+            {level: (height, width, clusters)} or {level: (1, height, width, clusters)}.
+        top: int. Number of clusters whose maps are drawn.
+        path: str, Path or None. The file in which the picture is saved, in the format of its
+            suffix. By default it isn't saved.
 
     Returns:
-        The matplotlib figure.
+        matplotlib.figure.Figure. The figure.
 
     Raises:
-        FileNotFoundError: If the folder of `path` is missing.
-        ImportError: Without matplotlib (the extra `plots`).
-        ValueError: If the shapes are others, or matplotlib has no format of this suffix.
+        FileNotFoundError: If the folder of `path` doesn't exist.
+        ImportError: If matplotlib isn't installed (the extra `plots`).
+        ValueError: If the image or a map has another shape, if there is nothing to draw, or if
+            matplotlib can't save figures in the format of `path`.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca import PaCaViT, cluster_maps, plot_cluster_maps
+    >>> model = PaCaViT((8, 8, 8, 8), 1, 1, clusters=(4, 0, 0, 0), include_top=False)
+    >>> image = np.zeros((32, 32, 3))
+    >>> figure = plot_cluster_maps(image, cluster_maps(model, image[None]), top=2)
+    >>> len(figure.axes)
+    4
     """
     image = _rgb(image)
     height, width = image.shape[:2]
@@ -148,7 +185,7 @@ def plot_cluster_maps(
     for row, (level, grid) in zip(axes, levels.items(), strict=True):
         winner, order = _winners(grid)
         colours = colormaps["hsv"](np.linspace(0, 1, len(order), endpoint=False))[:, :3]
-        # the strongest clusters get the colours that lie farthest apart
+        # the strongest clusters get the colours that differ most
         palette = np.empty((len(order), 3))
         palette[order] = 255 * colours[np.arange(len(order)) * 7919 % len(order)]
         drawn = blend(image, _enlarge(winner, height, width), palette, alpha=0.55)
@@ -170,14 +207,26 @@ def plot_cluster_maps(
 
 
 def cluster_statistics(maps: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Say how much the clusters of each level differ, image by image, and return the means.
+    """Measure how much the clusters of each level differ.
+
+    Both measures are computed for each image and averaged over the images.
 
     Args:
-        maps: what `cluster_maps` returned, {level: (batch, height, width, clusters)}.
+        maps: Mapping of str to np.ndarray. The result of `cluster_maps`,
+            {level: (batch, height, width, clusters)}.
 
     Returns:
-        {level: {"cosine": mean cosine between the maps of two clusters, 1 where all look at the
-        same; "winners": number of clusters that win at least one patch}}.
+        dict. {level: {"cosine": float, "winners": float}}. "cosine" is the mean cosine similarity
+        between the maps of two clusters; it is 1 if all clusters look at the same patches.
+        "winners" is the number of clusters that win at least one patch, which means that their map
+        has the highest value there.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca import cluster_statistics
+    >>> maps = np.eye(4).reshape(1, 2, 2, 4)  # each cluster looks at a patch of its own
+    >>> cluster_statistics({"P2": maps})
+    {'P2': {'cosine': 0.0, 'winners': 4.0}}
     """
     statistics = {}
     for level, batch in maps.items():
@@ -187,7 +236,7 @@ def cluster_statistics(maps: Mapping[str, np.ndarray]) -> dict[str, dict[str, fl
             columns = columns / np.linalg.norm(columns, axis=0)
             count = columns.shape[1]
             pairs = count * (count - 1)
-            total = np.square(columns.sum(axis=1)).sum() - count  # of cosines, i != j
+            total = np.square(columns.sum(axis=1)).sum() - count  # sum of the cosines of i != j
             cosines.append(total / pairs if pairs else 1.0)
             winners.append(len(np.unique(grid.argmax(axis=-1))))
         statistics[level] = {"cosine": float(np.mean(cosines)), "winners": float(np.mean(winners))}
@@ -195,14 +244,14 @@ def cluster_statistics(maps: Mapping[str, np.ndarray]) -> dict[str, dict[str, fl
 
 
 def _winners(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the winning cluster per patch (h, w), and all clusters, most patches won first."""
+    """Return the winning cluster of each patch (h, w), and all clusters, the strongest first."""
     winner = grid.argmax(axis=-1)
     won = np.bincount(winner.ravel(), minlength=grid.shape[-1])
     return winner, np.lexsort((-grid.max(axis=(0, 1)), -won))
 
 
 def _enlarge(grid: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return a grid at the size of the image, each patch as one flat rectangle."""
+    """Enlarge a grid to the size of the image, so that each patch becomes a uniform rectangle."""
     rows = np.arange(height) * grid.shape[0] // height
     columns = np.arange(width) * grid.shape[1] // width
     return grid[rows][:, columns]

@@ -1,4 +1,4 @@
-"""The class names of the data sets that released weights were trained on; nothing is downloaded."""
+"""The class names of ImageNet, COCO and ADE20K, which come with the package."""
 
 import csv
 import functools
@@ -7,26 +7,35 @@ from importlib import resources
 
 @functools.cache
 def imagenet_classes() -> tuple[tuple[str, str], ...]:
-    """Return the (WordNet id, name) of ImageNet-1k's 1,000 classes, in the order of the indices.
+    """Return the WordNet ids and the names of the 1,000 classes of ImageNet-1k.
 
-    Two names occur twice, "crane" (134, a bird; 517, a machine) and "maillot" (638, 639): the ids
-    tell them apart.
+    Two names occur twice: "crane" (134 is a bird, 517 a machine) and "maillot" (638 and 639). Their
+    ids differ.
 
-    Source: the first WordNet lemma of each class, spaces as underscores; the same as the
-    `imagenet_class_index.json` of `keras.applications`.
+    Returns:
+        tuple of (str, str). The (WordNet id, name) of each class, in the order of the class
+        indices.
 
     Example:
+    >>> from keras_paca.labels import imagenet_classes
     >>> imagenet_classes()[207]
     ('n02099601', 'golden_retriever')
+
+    Source: the first WordNet lemma of each class, with underscores for spaces, as in the
+    `imagenet_class_index.json` of `keras.applications`.
     """
     rows = _table("imagenet.tsv").splitlines()
     return tuple(tuple(row.split("\t")) for row in rows)
 
 
 def coco_classes() -> list[str]:
-    """Return the names of COCO's 80 classes, by the detectors' labels from 0 to 79.
+    """Return the names of the 80 classes of COCO.
+
+    Returns:
+        list of str. The name of each class, in the order of the detectors' labels from 0 to 79.
 
     Example:
+    >>> from keras_paca.labels import coco_classes
     >>> coco_classes()[16]
     'dog'
     """
@@ -34,12 +43,17 @@ def coco_classes() -> list[str]:
 
 
 def ade20k_classes() -> list[str]:
-    """Return the names of the 150 classes of ADE20K's scene parsing benchmark, by id.
+    """Return the names of the 150 classes of ADE20K's scene parsing benchmark.
 
-    The data set's files number the classes from 1, with 0 for no class. Subtract 1, so that 0
-    becomes 255 in uint8, which is the `ignore_class` of the segmenters.
+    In the files of the data set the classes are numbered from 1, and 0 means no class. Subtract 1
+    from them to get the ids. In uint8, 0 becomes 255, which is the `ignore_class` of the
+    segmenters.
+
+    Returns:
+        list of str. The name of each class, in the order of the ids from 0 to 149.
 
     Example:
+    >>> from keras_paca.labels import ade20k_classes
     >>> ade20k_classes()[2]
     'sky'
     """
@@ -47,9 +61,13 @@ def ade20k_classes() -> list[str]:
 
 
 def ade20k_palette() -> dict[int, list[int]]:
-    """Return the customary colour of each ADE20K class, {id: [red, green, blue] in 0..255}.
+    """Return the customary colour of each class of ADE20K.
+
+    Returns:
+        dict. {id: [red, green, blue]}, the ids from 0 to 149 and the colours in 0..255.
 
     Example:
+    >>> from keras_paca.labels import ade20k_palette
     >>> ade20k_palette()[2]
     [6, 230, 230]
     """

@@ -1,4 +1,4 @@
-"""From image files to the model's input, and from its scores to names."""
+"""Preparing images for a model, and naming the classes that it predicts."""
 
 from keras_paca.labels import imagenet_classes
 from keras_paca.preprocessing.folders import find_images, list_images, split_files

@@ -1,4 +1,4 @@
-"""The values of pictures, of whatever type, as RGB of 8 bits per channel."""
+"""Converting images of any type to RGB with 8 bits per channel."""
 
 import functools
 from typing import TYPE_CHECKING
@@ -18,20 +18,29 @@ if TYPE_CHECKING:
     from PIL import Image
 
 UINT16_MAX = 65535
-DARK = 4096  # values below fill the lowest sixteenth of 16 bits
-DEEP_FORMATS = {"PNG", "PPM", "SGI", "TIFF"}  # those of which Pillow reads colours of 16 bits
+DARK = 4096  # lower values lie in the lowest sixteenth of the range of 16 bits
+DEEP_FORMATS = {"PNG", "PPM", "SGI", "TIFF"}  # in which Pillow reads colours of 16 bits
 SAVE_AGAIN = "Save it with 8 bits, or give it as a uint8 or uint16 array."
 
 
 def image_to_rgb(image: "Image.Image", name: str) -> "tuple[Image.Image, str | None]":
-    """Convert a PIL image to RGB of 8 bits.
+    """Convert a PIL image to RGB with 8 bits per channel.
 
     Args:
-        image: PIL.Image.Image. The image, of any mode; it isn't changed.
-        name: str. How messages call it.
+        image: PIL.Image.Image. The image, of any mode. It isn't changed.
+        name: str. The name of the image in error messages, such as its path.
 
     Returns:
-        The RGB image, and the text of a warning or None.
+        (PIL.Image.Image, str or None). The RGB image, and the text of a warning if there is one.
+
+    Raises:
+        ValueError: If the image has no pixels, can't be decoded or converted, or holds values
+            whose range is unknown or that Pillow reads wrongly.
+
+    Example:
+    >>> rgb, note = image_to_rgb(import_pillow().new("L", (2, 2), 128), "an image")
+    >>> rgb.getpixel((0, 0)), note
+    ((128, 128, 128), None)
     """
     if 0 in image.size:
         raise ValueError(
@@ -45,7 +54,7 @@ def image_to_rgb(image: "Image.Image", name: str) -> "tuple[Image.Image, str | N
         image.load()
     except MemoryError:
         raise
-    except Exception as error:  # each of Pillow's decoders has its own kinds of them
+    except Exception as error:  # each of Pillow's decoders raises exceptions of its own
         raise unreadable(name, error, image.info.get("compression")) from error
     _check_range(image, tiff, name)
     if image.mode.startswith("I"):
@@ -55,10 +64,22 @@ def image_to_rgb(image: "Image.Image", name: str) -> "tuple[Image.Image, str | N
 
 
 def array_to_rgb(array: np.ndarray) -> "tuple[Image.Image, str | None]":
-    """Convert a uint8 or uint16 array (height, width, 3) or (height, width) to RGB of 8 bits.
+    """Convert an array to an RGB image with 8 bits per channel.
+
+    Args:
+        array: np.ndarray. uint8 in 0..255 or uint16 in 0..65535, (height, width, 3) in RGB or
+            (height, width) in grey.
 
     Returns:
-        The RGB image, and the text of a warning or None.
+        (PIL.Image.Image, str or None). The RGB image, and the text of a warning if there is one.
+
+    Raises:
+        ValueError: If the array has another dtype or shape, or no pixels.
+
+    Example:
+    >>> rgb, note = array_to_rgb(np.full((2, 2), 65535, "uint16"))
+    >>> rgb.getpixel((0, 0)), note
+    ((255, 255, 255), None)
     """
     expected = "a uint8 or uint16 array of the shape (height, width, 3) or (height, width)"
     received = f"Received: dtype {array.dtype}, shape {array.shape}"
@@ -77,7 +98,22 @@ def array_to_rgb(array: np.ndarray) -> "tuple[Image.Image, str | None]":
 def scale_uint16(
     array: np.ndarray, name: str, low_is: str = "black"
 ) -> tuple[np.ndarray, str | None]:
-    """Scale values of 0..65535 to uint8, and return the text of a warning or None beside them."""
+    """Scale values in 0..65535 to uint8.
+
+    Args:
+        array: np.ndarray. The values, uint16, of any shape.
+        name: str. The name of the image in the warning.
+        low_is: str. The colour that low values mean, "black" or "white".
+
+    Returns:
+        (np.ndarray, str or None). The values in 0..255, uint8, and the text of a warning if all of
+        them lie in the lowest sixteenth of the range.
+
+    Example:
+    >>> values, note = scale_uint16(np.array([0, 32768, 65535], "uint16"), "the array")
+    >>> values.tolist(), note
+    ([0, 128, 255], None)
+    """
     highest, note = int(array.max()), None
     if 0 < highest < DARK:
         bits = next(bits for bits in (8, 10, 12) if highest < 2**bits)
@@ -90,10 +126,17 @@ def scale_uint16(
 
 
 def conversion_hint(array: np.ndarray) -> str:
-    """Return a sentence that says how an array of values without a known range becomes a picture.
+    """Suggest how to convert an array whose range isn't known to uint8 or uint16.
 
     Args:
-        array: np.ndarray. The values, of any dtype but uint8 and uint16.
+        array: np.ndarray. The values, of any dtype except uint8 and uint16.
+
+    Returns:
+        str. A sentence for an error message.
+
+    Example:
+    >>> conversion_hint(np.array([0, 200]))
+    'Convert values of 0 to 255 with `array.astype("uint8")`.'
     """
     kind = array.dtype.kind
     if kind not in "biuf" or array.size == 0:
@@ -136,7 +179,7 @@ def _check_storage(image: "Image.Image", tiff: TiffValues | None, name: str) -> 
         raise PictureError(
             expected, name, f"a TIFF file of {tiff.bits}-bit {tiff.kind}. {SAVE_AGAIN}"
         )
-    # Pillow takes each byte for a value here; compressed, libtiff reads the file correctly.
+    # Pillow reads each byte as a value here. libtiff reads compressed files correctly.
     if tiff.planar and tiff.bits > 8 and image.info.get("compression") == "raw":
         raise PictureError(
             "a picture that Pillow reads correctly",
@@ -155,7 +198,7 @@ def _check_range(image: "Image.Image", tiff: TiffValues | None, name: str) -> No
     array, source = np.asarray(image), "numpy.asarray(image)"
     if tiff is not None:
         kind = f"{tiff.bits}-bit {tiff.kind}"
-        if tiff.kind == UNSIGNED:  # which Pillow takes for signed
+        if tiff.kind == UNSIGNED:  # which Pillow reads as signed
             array, source = array.view("uint32"), f'{source}.view("uint32")'
     raise PictureError(
         "a picture of 8 or 16 unsigned bits per channel",
@@ -168,7 +211,7 @@ def _check_range(image: "Image.Image", tiff: TiffValues | None, name: str) -> No
 def _convert_grey16(
     image: "Image.Image", tiff: TiffValues | None, name: str
 ) -> "tuple[Image.Image, str | None]":
-    """Convert a grey image of more than 8 bits to RGB, by the range of its type."""
+    """Convert a grey image of more than 8 bits to RGB, scaled by the range of its type."""
     array = np.asarray(image)
     white_is_zero = tiff is not None and tiff.white_is_zero
     if tiff is not None and tiff.bits < 16:

@@ -1,4 +1,4 @@
-"""The image files of a folder, and those of a folder that has one folder per class."""
+"""Finding the images in a folder, or in a folder that has one folder per class."""
 
 import os
 import unicodedata
@@ -16,8 +16,8 @@ from keras_paca.preprocessing.formats import READERS, picture_suffixes
 from keras_paca.preprocessing.pictures import read_picture
 from keras_paca.preprocessing.transform import CROP, check_resized_size, check_size
 
-# What operating systems and programs leave in folders, in lower case; names that start with "."
-# are hidden too.
+# Names of files and folders that operating systems and programs create, in lower case. Names that
+# start with "." are hidden as well.
 HIDDEN = {
     "__macosx",  # macOS, in archives
     "icon\r",  # macOS, a folder's icon
@@ -32,27 +32,28 @@ HIDDEN = {
 }
 SPLITS = {"train", "training", "val", "valid", "validation", "eval", "test", "testing"}
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
-NAMED = 10  # files, classes and suffixes that a message names
+NAMED = 10  # how many files, classes or suffixes a message names
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
-    """List the image files of a folder, also in the folders below it.
+    """List the image files in a folder and its subfolders.
 
-    A file counts as an image if its suffix, in upper or lower case, is one of a format that the
-    installed Pillow reads. Others are left out with one warning that says how many and of which
-    suffixes. Hidden files and folders (names that start with ".", `__MACOSX`, `Thumbs.db` and the
-    like) are passed over. Links to files and folders are followed. No file is opened.
+    A file counts as an image if its suffix, in upper or lower case, belongs to a format that the
+    installed Pillow reads. Other files are left out, with one warning that gives their number and
+    their suffixes. Hidden files and folders (names that start with ".", `__MACOSX`, `Thumbs.db`
+    and the like) are left out without a warning. Links to files and folders are followed. No file
+    is opened.
 
     Args:
         folder: str or os.PathLike. Path of the folder.
 
     Returns:
-        List of the paths, sorted.
+        list of Path. The paths of the images, sorted.
 
     Raises:
         FileNotFoundError: If there is no such folder.
         ImportError: If Pillow isn't installed.
-        ValueError: If it's a file, or there are no images in it.
+        ValueError: If `folder` is a file, or if there are no images in it.
 
     Example:
     >>> import tempfile
@@ -83,27 +84,30 @@ def find_images(
 ) -> tuple[list[tuple[Path, int]], list[str]]:
     """List and check the image files of a folder that has one folder per class.
 
-    Which files are images is decided as in `list_images`; a class may hold further folders. Every
-    image is read once, so that training doesn't stop at one that is damaged.
+    The rules of `list_images` decide which files are images. The folder of a class may have
+    subfolders. Every image is read once, so that training doesn't stop at a damaged one.
 
     Args:
         folder: str or os.PathLike. Path of the folder.
-        image_size: int or tuple of int. The size of the evaluation's images, or their (height,
-            width), to refuse images so long and narrow that they can't be resized to it; `None`
-            leaves that unchecked.
-        least: int. Least number of images per class: two to train, one of them to validate.
-        progress: Callable. Called with the number of images read so far and the number of all
-            after each of them, as reading many takes long.
+        image_size: int, tuple of int or None. The side, or the (height, width), to which the
+            images will be resized for evaluation. If it is given, an image that is too long and
+            narrow to be resized counts as one that can't be read.
+        least: int. The minimum number of images per class. The default of 2 leaves one image for
+            training and one for validation.
+        progress: Callable or None. Called after each image with the number of images read so far
+            and the number of all images.
 
     Returns:
-        The (path, class index) pairs of the images, sorted, and the names of the classes.
+        (list of (Path, int), list of str). The path and the class index of each image, sorted, and
+        the names of the classes.
 
     Raises:
         FileNotFoundError: If there is no such folder.
         ImportError: If Pillow isn't installed.
-        ValueError: If it is no folder, has fewer than two classes, a class with too few images, or
-            folders for training and validation instead of classes; or if images can't be read: the
-            error names how many, and the first ten.
+        ValueError: If `folder` is a file or has fewer than two classes; if a class has too few
+            images; if the folders are the parts of a data set, such as training and validation,
+            instead of classes; or if images can't be read. In the last case the error gives their
+            number and names the first ten.
 
     Example:
     >>> import tempfile
@@ -142,20 +146,21 @@ def find_images(
 def split_files(
     files: Sequence[tuple[Path, int]], share: float = 0.2, seed: int = 0
 ) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
-    """Split files into training and validation, class by class.
+    """Split files at random into training and validation, class by class.
 
     Args:
-        files: Sequence of (path, class index) pairs, two or more per class.
-        share: float. The share of each class that goes to validation, 0 < share < 1; at least one
-            image goes there, and at least one is left to train.
-        seed: int. Seed of the draw.
+        files: Sequence of (Path, int). The path and the class index of each file, such as
+            `find_images` returns; two or more files per class.
+        share: float. The share of each class that is used for validation, in (0, 1). At least one
+            file of each class is used for validation, and at least one for training.
+        seed: int. Seed of the random draw.
 
     Returns:
-        The files for training and those for validation.
+        (list, list). The pairs for training and the pairs for validation.
 
     Raises:
-        ValueError: If `share` isn't a number in (0, 1), there are no files, or a class has only
-            one.
+        ValueError: If `share` isn't a number in (0, 1), if there are no files, or if a class has
+            only one.
 
     Example:
     >>> from keras_paca.preprocessing import split_files
@@ -187,7 +192,7 @@ def split_files(
 
 
 def _check_folder(folder: str | os.PathLike, expected: str) -> Path:
-    """Return the path of a folder, or raise an error that says what else it is."""
+    """Return the path of a folder, or raise an error if it is missing or a file."""
     folder = Path(folder)
     if not folder.exists():
         raise FileNotFoundError(f"No such folder: {folder}")
@@ -202,7 +207,7 @@ def _why(least: int) -> str:
 
 
 def _find_classes(folder: Path) -> list[str]:
-    """Return the names of a folder's folders, or raise an error if they are no classes."""
+    """Return the names of the folders in a folder, or raise an error if they aren't classes."""
     folders, files = _folders_in(folder), _files_in(folder)
     for path in files:
         if path.is_symlink() and not path.exists():
@@ -227,7 +232,7 @@ def _find_classes(folder: Path) -> list[str]:
 
 
 def _refuse_splits(folder: Path, folders: list[Path]) -> None:
-    """Refuse folders for training and validation that hold the classes; warn if they hold none."""
+    """Raise an error if the folders for training and validation contain classes, else warn."""
     names = join_first([path.name for path in folders], NAMED)
     if not any(map(_folders_in, folders)):
         warnings.warn(
@@ -247,7 +252,7 @@ def _refuse_splits(folder: Path, folders: list[Path]) -> None:
 def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     """Yield the files of a folder and of the folders below it, except hidden ones, sorted."""
     real = folder.resolve()
-    if real in above:  # a link to a folder that it lies in
+    if real in above:  # a link to one of the folders around it
         return
     for path in _entries(folder):
         if path.is_dir():
@@ -265,7 +270,7 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, except what is hidden, sorted."""
+    """Return the files and folders in a folder, sorted and without hidden ones."""
     return sorted(path for path in folder.iterdir() if not _is_hidden(path.name))
 
 
@@ -277,7 +282,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _sort_out(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the images of paths, and the other files."""
+    """Separate the images among paths from the other files."""
     suffixes = picture_suffixes()
     images, others = [], []
     for path in paths:
@@ -290,7 +295,7 @@ def _check_files(
     image_size: Any,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Read every image; raise one error for all that can't be read, warn once of the dark ones."""
+    """Read every image; raise one error for all unreadable ones, and warn once of dark ones."""
     size, crop = check_size(224 if image_size is None else image_size, CROP)
     bad, notes = [], []
     for done, path in enumerate(paths, 1):
@@ -317,7 +322,7 @@ def _check_files(
 
 
 def _warn_left_out(folder: Path, others: list[Path], direct: Sequence[Path] = ()) -> None:
-    """Warn once of the files that are left out: no images, and images that are in no class."""
+    """Give one warning for files that aren't images and for images that are in no class."""
     parts = []
     if others:
         parts.append(
@@ -330,7 +335,7 @@ def _warn_left_out(folder: Path, others: list[Path], direct: Sequence[Path] = ()
 
 
 def _count_suffixes(paths: Sequence[Path]) -> str:
-    """Return how many files have which suffix, such as "3 .heic (...), 1 .txt"."""
+    """Return the number of files with each suffix, such as "3 .heic (...), 1 .txt"."""
     counts = Counter(path.suffix.lower() or "without suffix" for path in paths)
     found = [
         f"{count} {suffix}" + (f" ({READERS[suffix]})" if suffix in READERS else "")
@@ -340,7 +345,7 @@ def _count_suffixes(paths: Sequence[Path]) -> str:
 
 
 def _warn_alike(classes: Sequence[str]) -> None:
-    """Warn of classes whose names differ in case or in how an accent is stored alone."""
+    """Warn of classes whose names differ only in case or in how an accent is stored."""
     alike = {}
     for name in classes:
         alike.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)

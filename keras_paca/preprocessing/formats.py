@@ -5,7 +5,7 @@ from typing import Any, BinaryIO
 from keras_paca.extras import install_command
 from keras_paca.preprocessing.headers import read_tiff_values
 
-# What Pillow registers beside pictures: it only identifies most of them, and runs Ghostscript for
+# Formats that Pillow registers, although it only identifies most of them, and needs Ghostscript for
 # EPS.
 NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
 
@@ -18,7 +18,7 @@ READERS = {
     ".jxl": "Pillow reads it with the package pillow-jxl-plugin",
     ".webp": "Pillow reads it where it was built with WebP",
 }
-# How the files start that Pillow may need a package for: their bytes 4 to 12, or the first two.
+# The formats for which Pillow may need a package, by the bytes 4 to 12 of a file or its first two.
 BRANDS = {
     b"ftypavif": ("AVIF", ".avif"),
     b"ftypavis": ("AVIF", ".avif"),
@@ -31,17 +31,21 @@ BRANDS = {
     b"\xff\x0a": ("JPEG XL", ".jxl"),
 }
 
-# Those of TIFF files that Pillow may be built without, as it calls them.
+# Pillow's names of the compressions of TIFF files that it may have been built without.
 OPTIONAL_COMPRESSIONS = {"lzma", "tiff_lzma", "webp", "zstd"}
 
 
 class PictureError(ValueError):
-    """A picture that can't be read, or whose values have no known range.
+    """A picture can't be read, or the range of its values isn't known.
 
     Args:
         expected: str. What was expected.
-        name: str. How the message calls the picture, such as its path.
-        reason: str. What is wrong with it, without its name.
+        name: str. The name of the picture in the message, such as its path.
+        reason: str. What is wrong with the picture, without its name.
+
+    Example:
+    >>> print(PictureError("a whole image", "cat.png", "truncated"))
+    Expected a whole image. Received: cat.png, truncated
     """
 
     def __init__(self, expected: str, name: str, reason: str) -> None:
@@ -53,7 +57,14 @@ class PictureError(ValueError):
 
 
 def import_pillow() -> Any:
-    """Return the module `PIL.Image`."""
+    """Import `PIL.Image`.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: If Pillow isn't installed. The message says how to install it.
+    """
     try:
         from PIL import Image
     except ImportError as error:
@@ -64,7 +75,18 @@ def import_pillow() -> Any:
 
 
 def picture_suffixes() -> frozenset[str]:
-    """Return the suffixes of the picture files that the installed Pillow reads, in lower case."""
+    """Return the suffixes of the picture files that the installed Pillow reads.
+
+    Returns:
+        frozenset of str. The suffixes in lower case, with their dots.
+
+    Raises:
+        ImportError: If Pillow isn't installed.
+
+    Example:
+    >>> ".png" in picture_suffixes(), ".pdf" in picture_suffixes()
+    (True, False)
+    """
     pillow = import_pillow()
     return frozenset(
         suffix.lower()
@@ -75,7 +97,20 @@ def picture_suffixes() -> frozenset[str]:
 
 
 def why_unidentified(stream: BinaryIO) -> str | None:
-    """Return what a file is that Pillow can't open, or None where it's of no format of Pillow's."""
+    """Say what kind of file it is that Pillow can't open.
+
+    Args:
+        stream: BinaryIO. The open file.
+
+    Returns:
+        str or None. A description for an error message; `None` if it is in no format that Pillow
+        knows.
+
+    Example:
+    >>> import io
+    >>> why_unidentified(io.BytesIO(b""))
+    'an empty file'
+    """
     stream.seek(0)
     start = stream.read(16)
     if not start:
@@ -87,7 +122,7 @@ def why_unidentified(stream: BinaryIO) -> str | None:
     for kind, (factory, accepts) in list(import_pillow().OPEN.items()):
         try:
             answer = accepts(start) if accepts is not None else False
-        except Exception:  # of a file shorter than what the format looks at
+        except Exception:  # the file is shorter than the bytes that the format checks
             answer = False
         if isinstance(answer, str):
             return f"a {kind} picture: {answer}"
@@ -104,7 +139,16 @@ def why_unidentified(stream: BinaryIO) -> str | None:
 
 
 def unreadable(name: str, error: Exception, compression: str | None = None) -> PictureError:
-    """Return the error for a file that's recognized as an image but can't be decoded."""
+    """Return the error for a file that is recognized as an image but can't be decoded.
+
+    Args:
+        name: str. The name of the picture in the message.
+        error: Exception. What Pillow raised.
+        compression: str or None. Pillow's name of the compression of a TIFF file.
+
+    Returns:
+        PictureError. The error, to be raised.
+    """
     pillow = import_pillow()
     if isinstance(error, pillow.DecompressionBombError | pillow.DecompressionBombWarning):
         return PictureError(

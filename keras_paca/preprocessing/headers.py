@@ -1,4 +1,4 @@
-"""What the headers of TIFF and JPEG 2000 files say about their values, where Pillow doesn't."""
+"""Information from the headers of TIFF and JPEG 2000 files that Pillow doesn't give."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,11 +45,15 @@ class TiffValues:
 
     Args:
         bits: int. Bits per channel.
-        kind: str. Such as "unsigned integers".
+        kind: str. The type of the values, such as "unsigned integers".
         channels: int. Channels per pixel.
-        colours: str. Such as "RGB".
+        colours: str. The colour space, such as "RGB".
         planar: bool. Whether the channels are stored one after the other.
-        white_is_zero: bool. Whether grey values count from white to black.
+        white_is_zero: bool. Whether zero means white in a grey image, instead of black.
+
+    Example:
+    >>> print(TiffValues(16, UNSIGNED, 3, "RGB", planar=False, white_is_zero=False))
+    3 channels of 16-bit unsigned integers, RGB
     """
 
     bits: int
@@ -65,14 +69,36 @@ class TiffValues:
 
 
 def tiff_values(image: "Image.Image") -> TiffValues | None:
-    """Return how the TIFF file behind a PIL image stores its values, None for other images."""
+    """Return how the TIFF file of a PIL image stores its values.
+
+    Args:
+        image: PIL.Image.Image. The image, as Pillow opens it.
+
+    Returns:
+        TiffValues or None. `None` if the image doesn't come from a TIFF file.
+
+    Example:
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (4, 3)).save(file, "TIFF")
+    >>> print(tiff_values(Image.open(file)))
+    3 channels of 8-bit unsigned integers, RGB
+    """
     if image.format != "TIFF":
         return None
     return _from_tags(getattr(image, "tag_v2", {}))
 
 
 def read_tiff_values(stream: BinaryIO) -> TiffValues | None:
-    """Return how a TIFF file that Pillow can't open stores its values, None if it doesn't say."""
+    """Return how a TIFF file that Pillow can't open stores its values.
+
+    Args:
+        stream: BinaryIO. The open file.
+
+    Returns:
+        TiffValues or None. `None` if the tags of the file can't be read.
+    """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     stream.seek(0)
@@ -90,10 +116,13 @@ def read_tiff_values(stream: BinaryIO) -> TiffValues | None:
 
 
 def jpeg2000_precision(image: "Image.Image") -> tuple[int, bool] | None:
-    """Return the bits per channel of a JPEG 2000 file and whether its values are signed.
+    """Return the bits per channel of a JPEG 2000 file, and whether its values are signed.
+
+    Args:
+        image: PIL.Image.Image. The image, opened and not loaded yet.
 
     Returns:
-        None for other images, and for one that is loaded already.
+        (int, bool) or None. `None` for other images, and for an image that is already loaded.
     """
     file = getattr(image, "fp", None)
     if image.format != "JPEG2000" or file is None:
@@ -123,6 +152,6 @@ def _from_tags(tags: Mapping) -> TiffValues:
 
 
 def _numbers(tags: Mapping, tag: int, default: int) -> tuple:
-    """Return the values of a tag, which Pillow gives as a number or as a tuple of them."""
+    """Return the values of a tag as a tuple; Pillow returns a number or a tuple of numbers."""
     value = tags.get(tag, default)
     return value if isinstance(value, tuple) and value else (value,)

@@ -1,4 +1,4 @@
-"""Scores of ImageNet-1k's classes, by name."""
+"""Naming the ImageNet-1k classes with the highest scores."""
 
 from typing import Any
 
@@ -11,20 +11,30 @@ NUM_CLASSES = 1000
 
 
 def decode_predictions(predictions: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:
-    """Name the `top` highest scores of each image.
+    """Name the ImageNet-1k classes with the highest scores, image by image.
 
-    Equal scores keep the order of the class indices; a NaN ranks below every number.
+    Classes with equal scores keep the order of their indices. A NaN ranks below every number.
 
     Args:
-        predictions: scores (batch, 1000), logits or probabilities: a NumPy array or a tensor of
-            any backend.
-        top: how many classes to name, 1 <= top <= 1000.
+        predictions: Array or tensor of any backend, (batch, 1000). The scores of a classifier,
+            logits or probabilities.
+        top: int. How many classes to name for each image, from 1 to 1000.
 
     Returns:
-        One list per image of (WordNet id, name, score), the highest score first.
+        list of list of (str, str, float). For each image the (WordNet id, name, score) of its best
+        classes, the highest score first.
 
     Raises:
-        ValueError: if `predictions` isn't of shape (batch, 1000) or `top` not in 1..1000.
+        ValueError: If `predictions` doesn't have the shape (batch, 1000), or if `top` isn't an
+            integer from 1 to 1000.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca import decode_predictions
+    >>> scores = np.zeros((1, 1000))
+    >>> scores[0, 207] = 0.9
+    >>> decode_predictions(scores, top=1)
+    [[('n02099601', 'golden_retriever', 0.9)]]
     """
     if isinstance(top, bool) or not isinstance(top, int | np.integer) or not 1 <= top <= 1000:
         raise ValueError(f"`top` must be an integer from 1 to {NUM_CLASSES}. Received: top={top!r}")
@@ -35,7 +45,7 @@ def decode_predictions(predictions: Any, top: int = 5) -> list[list[tuple[str, s
             f"ImageNet-1k. Received the shape {scores.shape}"
         )
     classes = imagenet_classes()
-    # Negated, not reversed: so equal scores keep their order and NaNs go last.
+    # Sorting the negative scores keeps the order of equal ones and puts NaNs last.
     order = np.argsort(-scores, axis=-1, kind="stable")[:, :top]
     return [
         [(*classes[index], float(row[index])) for index in best]
@@ -46,6 +56,6 @@ def decode_predictions(predictions: Any, top: int = 5) -> list[list[tuple[str, s
 def _to_float64(predictions: Any) -> np.ndarray:
     """Return `predictions` as a float64 NumPy array."""
     if hasattr(predictions, "detach"):
-        # A PyTorch tensor that needs gradients, or in bfloat16, refuses NumPy under the others.
+        # With other backends, NumPy can't convert a PyTorch tensor in bfloat16 or with gradients.
         predictions = predictions.detach().cpu().double()
     return np.asarray(ops.convert_to_numpy(predictions)).astype("float64")

@@ -1,4 +1,4 @@
-"""The official evaluation transform of PaCa-ViT, inside a model or a `tf.data` pipeline."""
+"""The official evaluation transform of PaCa-ViT as a layer, for models and `tf.data`."""
 
 import warnings
 from typing import Any
@@ -17,40 +17,42 @@ UINT16_STEP = 257  # 65535 / 255
 class EvaluationTransform(keras.layers.Layer):
     """Resize images and cut out their centres, as PaCa-ViT's official evaluation does.
 
-    The layer of `keras_paca.preprocessing.evaluation_transform`, within 3 grey levels of it:
-    resize the short side to floor(image_size / crop) with the antialiased bicubic filter, then
-    cut out the centre. The width is resized before the height, and after each the values are
-    clipped to 0..255 and rounded to whole grey levels, as by Pillow: left out, overshoot at sharp
-    edges would grow to differences of 10 levels and more. So the gradient is zero.
+    This layer does what `keras_paca.preprocessing.evaluation_transform` does, with differences of
+    at most 3 grey levels. It resizes the short side to floor(image_size / crop) with the
+    antialiased bicubic filter and cuts out the centre. The width is resized before the height.
+    After each of the two steps the values are clipped to 0..255 and rounded to whole grey levels,
+    as in Pillow. Otherwise the overshoot at sharp edges would cause differences of 10 levels and
+    more. Because of the rounding, the gradient is zero.
 
-    uint16 images are scaled from 0..65535. Images of any other dtype have values of 0..255, and
-    what lies outside is clipped; bool and int8 can't hold them and are refused. Whether float
-    images were scaled to 0..1 by mistake, which leaves them black, a tensor doesn't tell; an array
-    does, and gives a warning.
+    uint16 images are scaled from 0..65535 to 0..255. Images of any other dtype must have values in
+    0..255, and values outside are clipped. bool and int8 images are refused, because they can't
+    hold these values. Float images in 0..1 become black. The layer gives a warning for a NumPy
+    array of such values, but not for a tensor.
 
-    On TensorFlow the sizes may be unknown (in `tf.function`, `tf.data`), all images of a batch
-    being of one size; XLA has no kernel for the resize there, so a model with this layer isn't
-    compiled with it.
+    On TensorFlow the height and width may be unknown (in `tf.function` or `tf.data`), but all
+    images of a batch must have the same size. XLA on TensorFlow has no kernel for the resize, so a
+    model with this layer isn't compiled with XLA there.
 
     Args:
         image_size: int or tuple of int. Side of the result, or its (height, width).
-        crop: float. `image_size` over the resized short side, 0 < crop <= 1.
-        **kwargs: Passed on to `keras.layers.Layer`. The dtype is always float32, whatever is
-            passed and whatever the global policy: float16 and bfloat16 would lose grey levels.
+        crop: float. `image_size` divided by the resized short side, in (0, 1].
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`. The dtype is always float32,
+            because float16 and bfloat16 would lose grey levels; `dtype` and the global policy have
+            no effect.
 
     Input shape:
         Images (batch, height, width, channels) or (height, width, channels), RGB in 0..255, or in
-        0..65535 as uint16, whatever `keras.config.image_data_format()` says.
+        0..65535 as uint16. `keras.config.image_data_format()` has no effect.
 
     Output shape:
-        (batch, image_size, image_size, channels), without the batch if the input has none;
+        (batch, image_size, image_size, channels), without the batch axis if the input has none;
         float32, whole numbers in 0..255.
 
     Raises:
-        ValueError: If `image_size` isn't positive, `crop` not in (0, 1], the images aren't of
-            rank 3 or 4 or have no pixels, or are of bool or int8, or their size is unknown outside
-            TensorFlow. With PyTorch, Keras hands uint16 images of a model over as int32, so that
-            a `keras.Input` of uint16 is refused there.
+        ValueError: If `image_size` isn't positive or `crop` isn't in (0, 1]; if the images don't
+            have 3 or 4 axes, have no pixels, or are bool or int8; or if their size is unknown and
+            the backend isn't TensorFlow. With PyTorch, a `keras.Input` of uint16 is refused too,
+            because Keras passes its images on as int32.
 
     Example:
     >>> import numpy as np
@@ -70,13 +72,32 @@ class EvaluationTransform(keras.layers.Layer):
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
-        """Check the values of an array before Keras makes a tensor of it."""
+        """Check the values of a NumPy array before Keras converts it to a tensor.
+
+        Args:
+            images: Array or tensor. The images.
+            *args: Passed to `keras.layers.Layer.__call__`.
+            **kwargs: Passed to `keras.layers.Layer.__call__`.
+
+        Returns:
+            Tensor. The resized and cropped images.
+
+        Raises:
+            ValueError: If integers other than uint16 lie outside 0..255.
+        """
         if isinstance(images, np.ndarray) and images.size > 0:
             images = _check_array(images)
         return super().__call__(images, *args, **kwargs)
 
     def call(self, images: Any) -> Any:
-        """Return the resized and cropped `images`."""
+        """Resize and crop images.
+
+        Args:
+            images: Tensor (batch, height, width, channels) or (height, width, channels).
+
+        Returns:
+            Tensor. The resized and cropped images, float32.
+        """
         self.compute_output_shape(images.shape)
         dtype = _check_dtype(images)
         images = ops.cast(images, "float32")
@@ -94,11 +115,11 @@ class EvaluationTransform(keras.layers.Layer):
         crop_height, crop_width = self.image_size
         top, left = crop_offset(new_height, crop_height), crop_offset(new_width, crop_width)
         images = images[:, top : top + crop_height, left : left + crop_width, :]
-        # A no-op that gives the static size back where TensorFlow has lost it.
+        # This does nothing but restore the static size, which TensorFlow may have lost.
         return ops.reshape(images, (batch, crop_height, crop_width, channels))
 
     def _resized_size(self, height: Any, width: Any) -> tuple:
-        """Return `resized_size` of integers, or of tensors by the same arithmetic."""
+        """Return `resized_size` of integers, or of tensors with the same arithmetic."""
         if _is_known((height, width)):
             return resized_size(height, width, self.image_size, self.crop)
         if keras.backend.backend() != "tensorflow":
@@ -112,14 +133,25 @@ class EvaluationTransform(keras.layers.Layer):
             short = ops.minimum(*sides)
             return tuple(ops.cast(targets[0] * side // short, "int32") for side in sides)
         sides = ops.cast(height, "float64"), ops.cast(width, "float64")
-        # A side is at least 1, and so is a target: the latter is unchanged, but no constant, which
-        # TensorFlow's graph optimizer would divide by with another rounding.
+        # `maximum` changes no target, since a target is at least 1. But the target is no constant
+        # any more: TensorFlow's graph optimizer would divide by a constant with another rounding.
         targets = [ops.maximum(t, ops.minimum(s, 1.0)) for s, t in zip(sides, targets, strict=True)]
         ratio = ops.minimum(sides[0] / targets[0], sides[1] / targets[1])
         return tuple(ops.cast(ops.round(side / ratio), "int32") for side in sides)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return (batch, image_size, image_size, channels), or that without the batch."""
+        """Return the shape of the output.
+
+        Args:
+            input_shape: tuple. (batch, height, width, channels) or (height, width, channels).
+
+        Returns:
+            tuple. (batch, image_size, image_size, channels), without the batch axis if the input
+            has none.
+
+        Raises:
+            ValueError: If the input has another number of axes or no pixels.
+        """
         shape = tuple(input_shape)
         if len(shape) not in (3, 4) or 0 in shape[-3:]:
             raise ValueError(
@@ -129,7 +161,17 @@ class EvaluationTransform(keras.layers.Layer):
         return (*shape[:-3], *self.image_size, shape[-1])
 
     def compute_output_spec(self, images: Any) -> keras.KerasTensor:
-        """Return the shape and the dtype of the output, float32."""
+        """Return the shape and the dtype of the output.
+
+        Args:
+            images: keras.KerasTensor. The input.
+
+        Returns:
+            keras.KerasTensor. The output, float32.
+
+        Raises:
+            ValueError: If the input has another number of axes, no pixels or an unsuitable dtype.
+        """
         if _check_dtype(images) == "uint16" and keras.backend.backend() == "torch":
             raise ValueError(
                 "Expected an input of another dtype than uint16, because Keras makes int32 of it "
@@ -139,12 +181,16 @@ class EvaluationTransform(keras.layers.Layer):
         return keras.KerasTensor(self.compute_output_shape(images.shape), dtype="float32")
 
     def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
+        """Return the arguments of the constructor.
+
+        Returns:
+            dict.
+        """
         return {**super().get_config(), "image_size": list(self.image_size), "crop": self.crop}
 
 
 def _check_array(images: np.ndarray) -> np.ndarray:
-    """Return an array of 0..255: uint16 scaled, and a warning for floats of 0..1."""
+    """Scale a uint16 array to 0..255, and give a warning for floats in 0..1."""
     if images.dtype.kind == "u" and images.dtype.itemsize == 2:
         images, note = scale_uint16(images, "an array of images")
         if note is not None:
@@ -177,7 +223,7 @@ def _check_dtype(images: Any) -> str:
 def _resize(images: Any, old: tuple, new: tuple) -> Any:
     """Resize to whole grey levels, halves rounded up: clip(floor(resize(x) + 1/2), 0, 255)."""
     if not _is_known((*old, *new)):
-        # `keras.ops.image.resize` asks whether the size is positive, which a tensor can't say.
+        # `keras.ops.image.resize` checks that the size is positive, which fails for a tensor.
         import tensorflow as tf
 
         images = tf.image.resize(images, tf.stack(new), method="bicubic", antialias=True)
@@ -189,5 +235,5 @@ def _resize(images: Any, old: tuple, new: tuple) -> Any:
 
 
 def _is_known(sizes: tuple) -> bool:
-    """Return whether all of `sizes` are Python's integers."""
+    """Return whether all sizes are Python integers."""
     return all(isinstance(size, int) for size in sizes)

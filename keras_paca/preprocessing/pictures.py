@@ -1,4 +1,4 @@
-"""Image files to PIL images in RGB."""
+"""Reading image files as PIL images in RGB."""
 
 import io
 import os
@@ -27,29 +27,29 @@ APP1, START_OF_SCAN = 0xE1, 0xDA  # markers of JPEG; EXIF data are in APP1
 def load_image(path: "str | os.PathLike", exif_transpose: bool = False) -> "Image.Image":
     """Open an image file, decode its first frame and convert it to RGB.
 
-    The result is that of timm, `Image.open(path).convert("RGB")`, with one exception: a 16-bit
-    grey picture is scaled to 0..255, where Pillow would cut it off at 255. Of a 16-bit colour
-    picture Pillow keeps the higher 8 bits. A 16-bit picture of values below 4096, which comes out
-    almost black, gives a warning.
+    The result is the same as in timm, `Image.open(path).convert("RGB")`, with one exception: the
+    values of a 16-bit grey image are scaled to 0..255, while Pillow would clip them at 255. Of a
+    16-bit colour image, Pillow keeps the higher 8 bits. A 16-bit image whose values all lie below
+    4096 becomes almost black, which causes a warning.
 
-    Transparency is dropped, as by timm: a transparent pixel shows the colour that is stored for
-    it. To lay the picture on a background, use `PIL.Image.alpha_composite` before.
+    Transparency is dropped, as in timm: a transparent pixel gets the colour that is stored for it.
+    To put the image on a background, call `PIL.Image.alpha_composite` first.
 
     Args:
         path: str or os.PathLike. Path of a file in any format that Pillow reads.
-        exif_transpose: bool. Whether to turn a photograph upright as its EXIF orientation says,
-            as `PIL.ImageOps.exif_transpose` does. EXIF data that can't be read is ignored. A TIFF
-            file is turned in either case, because Pillow turns it when it loads it.
+        exif_transpose: bool. Whether to rotate a photograph according to its EXIF orientation, as
+            `PIL.ImageOps.exif_transpose` does. EXIF data that can't be read are ignored. A TIFF
+            file is always rotated, because Pillow rotates it when it loads it.
 
     Returns:
-        A PIL image of mode "RGB", decoded; the file is closed.
+        PIL.Image.Image. The decoded image, of mode "RGB". The file is closed.
 
     Raises:
         FileNotFoundError: If there is no file at `path`.
         ImportError: If Pillow isn't installed.
-        ValueError: If `path` is a directory, or the file isn't an image, is truncated, is larger
-            than Pillow's limit on decompression bombs, or holds values without a known range
-            (signed or 32-bit integers, floats) or in a form that Pillow reads wrongly.
+        ValueError: If `path` is a directory; if the file isn't an image, is truncated or exceeds
+            Pillow's limit on decompression bombs; or if it holds values whose range isn't known
+            (signed or 32-bit integers, floats) or that Pillow reads wrongly.
 
     Example:
     >>> import os, tempfile
@@ -70,7 +70,28 @@ def load_image(path: "str | os.PathLike", exif_transpose: bool = False) -> "Imag
 def read_picture(
     path: "str | os.PathLike", exif_transpose: bool = False
 ) -> "tuple[Image.Image, str | None]":
-    """Do what `load_image` does, but return the text of its warning, or None, beside the image."""
+    """Do what `load_image` does, but return the text of a warning instead of giving it.
+
+    Args:
+        path: str or os.PathLike. Path of the file.
+        exif_transpose: bool. Whether to rotate a photograph according to its EXIF orientation.
+
+    Returns:
+        (PIL.Image.Image, str or None). The RGB image, and the text of a warning if there is one.
+
+    Raises:
+        FileNotFoundError: If there is no file at `path`.
+        ImportError: If Pillow isn't installed.
+        ValueError: As for `load_image`.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example.png"
+    >>> import_pillow().new("L", (4, 3)).save(path)
+    >>> image, note = read_picture(path)
+    >>> image.mode, image.size, note
+    ('RGB', (4, 3), None)
+    """
     import_pillow()
     path = Path(path)
     if path.is_dir():
@@ -84,7 +105,14 @@ def read_picture(
 
 
 def check_exif_transpose(exif_transpose: Any) -> None:
-    """Raise a ValueError if `exif_transpose` isn't a boolean."""
+    """Check that `exif_transpose` is a boolean.
+
+    Args:
+        exif_transpose: Any. The argument of that name.
+
+    Raises:
+        ValueError: If it isn't a boolean.
+    """
     if not isinstance(exif_transpose, bool | np.bool_):
         raise ValueError(
             f"`exif_transpose` must be True or False. Received: exif_transpose={exif_transpose!r}"
@@ -94,17 +122,28 @@ def check_exif_transpose(exif_transpose: Any) -> None:
 def picture_sizes(
     path: "str | os.PathLike", expected: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return a picture's (height, width) as stored and turned upright.
+    """Return the size of a picture as it is stored, and after its EXIF orientation is applied.
 
-    No pixels are read, and no EXIF data where the stored size is the expected one.
+    No pixels are read. No EXIF data are read if the stored size is the expected one.
 
     Args:
         path: str or os.PathLike. The file.
-        expected: tuple of int. The size that is hoped for.
+        expected: tuple of int. The (height, width) that the picture should have.
+
+    Returns:
+        (tuple of int, tuple of int). The (height, width) as stored and the (height, width) of the
+        upright picture.
 
     Raises:
         OSError: If there is no such file.
-        ValueError: If it can't be read.
+        ValueError: If the picture can't be read.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example.png"
+    >>> import_pillow().new("RGB", (4, 3)).save(path)
+    >>> picture_sizes(path, expected=(3, 4))
+    ((3, 4), (3, 4))
     """
     try:
         with import_pillow().open(path) as image:
@@ -117,14 +156,22 @@ def picture_sizes(
 
 
 def turn_upright(rgb: "Image.Image", source: "Image.Image") -> "Image.Image":
-    """Turn an image as the EXIF data of `source` say, the loaded image that it was made from."""
+    """Rotate an image according to the EXIF orientation of the image that it was converted from.
+
+    Args:
+        rgb: PIL.Image.Image. The image to rotate.
+        source: PIL.Image.Image. The loaded image from which `rgb` was converted.
+
+    Returns:
+        PIL.Image.Image. The upright image.
+    """
     if source.format == "TIFF":  # Pillow turned it when it loaded it
         return rgb
     try:
         orientation = source.getexif().get(ORIENTATION)
     except MemoryError:
         raise
-    except Exception:  # EXIF data that can't be read, in as many ways as there are
+    except Exception:  # the EXIF data can't be read, for one of many reasons
         return rgb
     transpose = import_pillow().Transpose
     turns = {
@@ -159,7 +206,7 @@ def _open(stream: BinaryIO, name: str) -> "Image.Image":
 
 
 def _open_without_exif(stream: BinaryIO) -> "Image.Image | None":
-    """Open a JPEG file that Pillow can't open because of its EXIF data, else return None."""
+    """Open a JPEG file whose EXIF data keep Pillow from opening it; return None for others."""
     stream.seek(0)
     kept, start = stream.read(2), 2
     if kept != b"\xff\xd8":

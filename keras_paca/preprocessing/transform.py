@@ -1,4 +1,4 @@
-"""The official evaluation transform of PaCa-ViT, on the host with Pillow."""
+"""The official evaluation transform of PaCa-ViT, computed with Pillow."""
 
 import math
 import operator
@@ -15,7 +15,7 @@ from keras_paca.preprocessing.pictures import check_exif_transpose, read_picture
 if TYPE_CHECKING:
     from PIL import Image
 
-CROP = 0.9  # of the official evaluation
+CROP = 0.9  # the value of the official evaluation
 
 
 def evaluation_transform(
@@ -26,39 +26,42 @@ def evaluation_transform(
 ) -> np.ndarray:
     """Resize an image and cut out its centre, bit for bit as PaCa-ViT's official evaluation does.
 
-    The short side is resized to floor(image_size / crop), the long one to keep the aspect ratio,
-    with Pillow's antialiased bicubic filter; then the centre is cut out. For image_size (H, W)
-    with H != W, the image is resized to the smallest size of its aspect ratio that covers
-    (floor(H / crop), floor(W / crop)).
+    The image is resized with Pillow's antialiased bicubic filter so that its short side becomes
+    floor(image_size / crop) and its aspect ratio stays the same. Then the centre is cut out. If
+    `image_size` is (H, W) with H != W, the image is resized to the smallest size of its aspect
+    ratio that covers (floor(H / crop), floor(W / crop)).
 
     The official evaluation ignores the EXIF orientation of photographs, and so does this function
     unless `exif_transpose` is true. Like the official evaluation, it also drops transparency: a
-    transparent pixel shows the colour that is stored for it.
+    transparent pixel gets the colour that is stored for it.
 
-    Values of 16 bits are scaled to 0..255, except that of a colour file Pillow keeps the higher 8
-    bits. A 16-bit picture of values below 4096, which comes out almost black, gives a warning.
-    Values without a known range (signed or 32-bit integers, floats) are refused.
+    16-bit values are scaled to 0..255. Of a 16-bit colour file, Pillow keeps the higher 8 bits. A
+    16-bit image whose values all lie below 4096 becomes almost black, which causes a warning.
+    Values whose range isn't known (signed or 32-bit integers, floats) are refused.
 
     Args:
         image: str, os.PathLike, PIL.Image.Image or np.ndarray. Path of an image file, a PIL image
-            of any mode, or a uint8 or uint16 array (height, width, 3) in RGB or (height, width)
-            in grey, 0..255 or 0..65535.
+            of any mode, or a uint8 array in 0..255 or a uint16 array in 0..65535, either of them
+            (height, width, 3) in RGB or (height, width) in grey.
         image_size: int or tuple of int. Side of the result, or its (height, width).
-        crop: float. `image_size` over the resized short side, 0 < crop <= 1.
-        exif_transpose: bool. Whether to turn a photograph upright as its EXIF orientation says,
-            as `PIL.ImageOps.exif_transpose` does. EXIF data that can't be read is ignored. A TIFF
-            file is turned in either case, because Pillow turns it when it loads it. An array has
-            no EXIF data, so that true is refused for it.
+        crop: float. `image_size` divided by the resized short side, in (0, 1].
+        exif_transpose: bool. Whether to rotate a photograph according to its EXIF orientation, as
+            `PIL.ImageOps.exif_transpose` does. EXIF data that can't be read are ignored. A TIFF
+            file is always rotated, because Pillow rotates it when it loads it. It must be false
+            for an array, which has no EXIF data.
 
     Returns:
-        uint8 array (image_size, image_size, 3), RGB, 0..255. Normalizing is the model's part.
+        np.ndarray. uint8 (image_size, image_size, 3), RGB in 0..255. The models normalize it
+        themselves.
 
     Raises:
         FileNotFoundError: If there is no file at `image`.
         ImportError: If Pillow isn't installed.
-        ValueError: If the file isn't a whole image, the values have no known range, the array has
-            another dtype or shape or no pixels, or the resized image would exceed Pillow's limit
-            on decompression bombs (an image of 1 x 10,000 pixels becomes 248 x 2,480,000).
+        ValueError: If `image_size`, `crop` or `exif_transpose` is out of its range; if the file
+            isn't an image or is damaged; if the range of the values isn't known; if the array has
+            another dtype or shape or no pixels; or if the resized image would exceed Pillow's
+            limit on decompression bombs (an image of 1 x 10,000 pixels would become
+            248 x 2,480,000).
 
     Example:
     >>> import numpy as np
@@ -67,11 +70,11 @@ def evaluation_transform(
     (224, 224, 3)
 
     Source: `transforms_imagenet_eval` of timm 1.0.31 with crop_mode "center" and interpolation
-    "bicubic", then `Resize` and `CenterCrop` of torchvision, on Pillow before 13. Pillow 13
-    resizes the height first where it shrinks by more than twice as many pixels as the width (the
-    image is more than about twice as tall as wide), and there timm's result differs by some grey
-    levels. Older releases of timm resize bilinearly where H != W. A 16-bit grey picture is cut
-    off at 255 by timm.
+    "bicubic", then `Resize` and `CenterCrop` of torchvision, with a Pillow older than 13. Pillow
+    13 resizes the height first if it shrinks by more than twice as many pixels as the width, that
+    is, if the image is more than about twice as tall as wide. For such images the result of timm
+    differs by some grey levels. Older releases of timm use bilinear interpolation if H != W. timm
+    clips a 16-bit grey image at 255.
     """
     image_size, crop = check_size(image_size, crop)
     check_exif_transpose(exif_transpose)
@@ -83,7 +86,7 @@ def evaluation_transform(
 
 
 def _to_rgb(image: Any, exif_transpose: bool) -> "tuple[Image.Image, str | None]":
-    """Return an image in RGB, and the text of a warning or None."""
+    """Return an image in RGB, and the text of a warning if there is one."""
     pillow = import_pillow()
     if isinstance(image, str | os.PathLike):
         return read_picture(image, exif_transpose)
@@ -106,10 +109,27 @@ def _to_rgb(image: Any, exif_transpose: bool) -> "tuple[Image.Image, str | None]
 def transform_rgb(
     rgb: "Image.Image", name: str, image_size: tuple[int, int], crop: float
 ) -> np.ndarray:
-    """Return the evaluation transform of an RGB image, which messages call `name`."""
+    """Apply the evaluation transform to an RGB image.
+
+    Args:
+        rgb: PIL.Image.Image. The image, of mode "RGB".
+        name: str. The name of the image in error messages.
+        image_size: tuple of int. (height, width) of the result.
+        crop: float. `image_size` divided by the resized short side, in (0, 1].
+
+    Returns:
+        np.ndarray. uint8 (height, width, 3).
+
+    Raises:
+        ValueError: If the resized image would exceed Pillow's limit.
+
+    Example:
+    >>> transform_rgb(import_pillow().new("RGB", (40, 30)), "an image", (16, 16), 0.9).shape
+    (16, 16, 3)
+    """
     height, width = check_resized_size(rgb, name, image_size, crop)
-    # In two steps: Pillow 13 resizes the height of tall images first, which rounds otherwise than
-    # the releases on which PaCa-ViT was evaluated.
+    # Two steps make sure that the width is resized first. Pillow 13 would resize the height of tall
+    # images first, with other rounding than the releases with which PaCa-ViT was evaluated.
     for size in ((width, rgb.height), (width, height)):
         rgb = rgb.resize(size, import_pillow().Resampling.BICUBIC)
     top, left = crop_offset(height, image_size[0]), crop_offset(width, image_size[1])
@@ -119,7 +139,20 @@ def transform_rgb(
 def check_resized_size(
     rgb: "Image.Image", name: str, image_size: tuple[int, int], crop: float
 ) -> tuple[int, int]:
-    """Return `resized_size` of an image, or raise a ValueError where it exceeds Pillow's limit."""
+    """Return the size to which an image is resized, if Pillow allows it.
+
+    Args:
+        rgb: PIL.Image.Image. The image.
+        name: str. The name of the image in error messages.
+        image_size: tuple of int. (height, width) after the crop.
+        crop: float. The share of the resized image that the crop keeps.
+
+    Returns:
+        tuple of int. The (height, width) before the crop.
+
+    Raises:
+        ValueError: If that size exceeds Pillow's limit on decompression bombs.
+    """
     height, width = resized_size(rgb.height, rgb.width, image_size, crop)
     limit = import_pillow().MAX_IMAGE_PIXELS
     if limit is not None and height * width > 2 * limit:
@@ -136,9 +169,23 @@ def resized_size(
 ) -> tuple[int, int]:
     """Return the (height, width) to which an image is resized before the crop.
 
-    Square: s = floor(image_size / crop), (s height / min(height, width), s width / min(...)),
-    rounded down. Else r = min(height / floor(H / crop), width / floor(W / crop)), (height / r,
-    width / r), rounded half to even. Neither is ever smaller than the crop.
+    If `image_size` (H, W) is square, with s = floor(H / crop), the result is
+    (s height / min(height, width), s width / min(height, width)), rounded down. Otherwise, with
+    r = min(height / floor(H / crop), width / floor(W / crop)), it is (height / r, width / r),
+    rounded half to even. The result is never smaller than the crop.
+
+    Args:
+        height: int. Height of the image.
+        width: int. Width of the image.
+        image_size: tuple of int. (H, W), the size after the crop.
+        crop: float. The share of the resized image that the crop keeps.
+
+    Returns:
+        tuple of int. (height, width).
+
+    Example:
+    >>> resized_size(480, 640, image_size=(224, 224), crop=0.9)
+    (248, 330)
 
     Source: torchvision's `_compute_resized_output_size`; timm's `ResizeKeepRatio`.
     """
@@ -151,21 +198,60 @@ def resized_size(
 
 
 def scale_size(image_size: tuple[int, int], crop: float) -> tuple[int, int]:
-    """Return (floor(H / crop), floor(W / crop))."""
+    """Return (floor(H / crop), floor(W / crop)).
+
+    Args:
+        image_size: tuple of int. (H, W), the size after the crop.
+        crop: float. The share of the resized image that the crop keeps.
+
+    Returns:
+        tuple of int. The size that the resized image must cover.
+
+    Example:
+    >>> scale_size((224, 224), 0.9)
+    (248, 248)
+    """
     return math.floor(image_size[0] / crop), math.floor(image_size[1] / crop)
 
 
 def crop_offset(resized: Any, size: int) -> Any:
     """Return (resized - size) / 2 rounded half to even, as torchvision's `CenterCrop` does.
 
-    Integer arithmetic only, so that it serves Python's integers and tensors alike.
+    It uses only integer arithmetic, which works for Python integers and for tensors.
+
+    Args:
+        resized: int or tensor. The height or width of the resized image.
+        size: int. The height or width of the crop.
+
+    Returns:
+        int or tensor. The first row or column of the crop.
+
+    Example:
+    >>> crop_offset(330, 224)
+    53
     """
     rest = resized - size
     return (rest + rest // 2 % 2) // 2
 
 
 def check_size(image_size: Any, crop: Any) -> tuple[tuple[int, int], float]:
-    """Return `image_size` as (height, width) and `crop` as a float, or raise a ValueError."""
+    """Check the arguments `image_size` and `crop`.
+
+    Args:
+        image_size: int or tuple of int. The side, or (height, width).
+        crop: float. The share that the crop keeps.
+
+    Returns:
+        (tuple of int, float). `image_size` as (height, width), and `crop`.
+
+    Raises:
+        ValueError: If `image_size` is neither a positive integer nor a pair of them, or if `crop`
+            isn't in (0, 1].
+
+    Example:
+    >>> check_size(224, 0.9)
+    ((224, 224), 0.9)
+    """
     pair = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
     try:
         sides = tuple(operator.index(side) for side in pair)

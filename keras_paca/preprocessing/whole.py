@@ -1,4 +1,4 @@
-"""Whole images at the size that segmenters and detectors take, without a crop."""
+"""Resizing whole images for segmenters and detectors, without a crop."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,16 +9,21 @@ from keras_paca.preprocessing.colours import array_to_rgb
 
 
 def read_array(image: np.ndarray) -> np.ndarray:
-    """Return an array as RGB of 8 bits, as `evaluation_transform` reads it.
+    """Convert an array to RGB with 8 bits per channel, as `evaluation_transform` does.
 
     Args:
-        image: uint8 or uint16 array (height, width, 3) in RGB or (height, width) in grey.
+        image: np.ndarray. uint8 in 0..255 or uint16 in 0..65535, (height, width, 3) in RGB or
+            (height, width) in grey.
 
     Returns:
-        uint8 (height, width, 3).
+        np.ndarray. uint8 (height, width, 3).
 
     Raises:
-        ValueError: If it isn't an array, or has another dtype or shape.
+        ValueError: If `image` isn't a NumPy array, or has another dtype or shape.
+
+    Example:
+    >>> read_array(np.zeros((30, 40), "uint8")).shape
+    (30, 40, 3)
     """
     if not isinstance(image, np.ndarray):
         raise ValueError(
@@ -31,13 +36,16 @@ def read_array(image: np.ndarray) -> np.ndarray:
 
 
 def resized_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:
-    """Return (height, width) of the largest image whose sides are at most the two, rounded.
+    """Return the largest size of an image that keeps its sides within two limits.
 
     Args:
         height: int. Height of the image.
         width: int. Width of the image.
         short_side: int. Limit of the shorter side.
         long_side: int. Limit of the longer side.
+
+    Returns:
+        tuple of int. (height, width), rounded.
 
     Example:
     >>> resized_size(480, 640, short_side=800, long_side=1333)
@@ -53,11 +61,15 @@ def resize_bilinear(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Resize an image bilinearly, without antialiasing, as OpenCV does.
 
     Args:
-        image: (height, width, channels), 0..255.
-        size: (height, width) of the result.
+        image: np.ndarray. (height, width, channels), in 0..255.
+        size: Sequence of int. (height, width) of the result.
 
     Returns:
-        float32 (height, width, channels), whole numbers in 0..255.
+        np.ndarray. float32 (height, width, channels), whole numbers in 0..255.
+
+    Example:
+    >>> resize_bilinear(np.zeros((30, 40, 3), "uint8"), (60, 80)).shape
+    (60, 80, 3)
     """
     image = image.astype("float32")
     for axis, side in enumerate(size):
@@ -66,13 +78,20 @@ def resize_bilinear(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def interpolate(values: np.ndarray, place: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """Return the values of an axis at some of the pixels of its new size, bilinearly.
+    """Resize one axis with linear interpolation, and return some pixels of the result.
 
     Args:
-        values: Array of three axes.
-        place: Array of integers. The pixels of the new axis to return.
-        size: int. The length of the new axis.
-        axis: int. Which axis.
+        values: np.ndarray. The values, with three axes.
+        place: np.ndarray. The indices of the pixels to return, on the resized axis.
+        size: int. The length of the resized axis.
+        axis: int. The axis to resize.
+
+    Returns:
+        np.ndarray. The values with the length of `place` on that axis.
+
+    Example:
+    >>> interpolate(np.array([[[0.0], [4.0]]]), np.arange(4), size=4, axis=1).ravel().tolist()
+    [0.0, 1.0, 3.0, 4.0]
     """
     last = values.shape[axis] - 1
     at = np.clip((place + 0.5) * values.shape[axis] / size - 0.5, 0, last)

@@ -1,4 +1,4 @@
-"""Recipes: images in folders, and fine-tuning."""
+"""Training a classifier on folders of images, and evaluating it."""
 
 from keras_paca.preprocessing import find_images, list_images, split_files
 from keras_paca.train.evaluation import evaluate_classifier

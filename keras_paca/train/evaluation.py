@@ -1,4 +1,4 @@
-"""A classifier on images whose classes are known."""
+"""Evaluating a classifier on images whose classes are known."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,24 +15,29 @@ def evaluate_classifier(
     class_names: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Confusion:
-    """Count how often a classifier takes one class for another.
+    """Count how often a classifier predicts each class for images of each class.
 
     Args:
-        model: keras.Model. Classifier whose outputs are scores (batch, classes).
-        data: `ImageFolder`, or another sequence of batches (images, labels), the labels one-hot
-            (batch, classes) or integers (batch,).
-        class_names: Sequence of str. The name of each class; by default the model's own, else
-            "class 0", "class 1", ...
-        progress: Callable. Called after each batch with how many are done and how many there are.
+        model: keras.Model. A classifier whose outputs are scores (batch, classes).
+        data: keras.utils.PyDataset or Sequence. Batches of (images, labels), such as an
+            `ImageFolder`. The labels are one-hot (batch, classes) or integers (batch,).
+        class_names: Sequence of str or None. The name of each class. By default the names that
+            the model has, or else "class 0", "class 1" and so on.
+        progress: Callable or None. Called after each batch with the number of batches done and the
+            number of all batches.
 
     Returns:
-        Confusion. Its `accuracy`, `class_accuracies` and `counts` are the measures.
+        Confusion. The counts, from which `accuracy`, `class_accuracies` and other measures are
+        computed.
 
     Raises:
-        ValueError: If the outputs or the labels aren't those of a classifier, or are of different
-            numbers of classes.
+        ValueError: If there are no batches; if the outputs or the labels aren't those of a
+            classifier; or if their numbers of classes, or that of `class_names`, differ.
 
     Example:
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_paca.train import evaluate_classifier
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Softmax()])
     >>> batches = [(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))]
     >>> evaluate_classifier(model, batches, ["cat", "dog"]).accuracy

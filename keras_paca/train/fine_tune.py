@@ -1,4 +1,4 @@
-"""Fine-tuning: first the head on the frozen backbone, then everything with a small rate."""
+"""Fine-tuning in two phases: first the head alone, then the whole model at a lower rate."""
 
 import csv
 import math
@@ -26,40 +26,70 @@ def fine_tune(
     verbose: str | int = "auto",
     on_phase: Callable[[str, int, int], None] | None = None,
 ) -> float:
-    """Train a classifier in two phases, keep the best model and resume after interruptions.
+    """Train a classifier in two phases, keep the best model, and resume after an interruption.
 
-    First the last layer learns alone for `head_epochs` at ten times the rate. Then the whole model
-    learns for `epochs`, with AdamW under a cosine that warms up over its first tenth. Layers that
-    are frozen when this is called stay frozen. After every epoch `output/best.keras` is the model
-    with the highest validation accuracy so far, not compiled, and `output/log.csv` has a line more;
-    if the model was moved away, the best is that of the epochs since. The run goes on from there if
-    it is started again; an epoch that was stopped while it was being saved runs, and is logged,
-    again.
+    In the first phase only the last layer is trained, for `head_epochs` epochs at ten times the
+    learning rate. In the second phase the whole model is trained for `epochs` epochs. Both use
+    AdamW and a cosine schedule with a warmup over the first tenth of the steps. Layers that are
+    frozen when this function is called stay frozen.
+
+    After every epoch, the model with the highest validation accuracy so far is saved as
+    `output/best.keras`, not compiled, and a line is added to `output/log.csv`. If `best.keras` was
+    moved away, the comparison starts again with the next epoch. A run that was interrupted
+    continues after its last complete epoch when this function is called again with the same
+    arguments. An epoch that was interrupted while it was being saved is trained and logged again.
 
     Args:
-        model: keras.Model. Classifier that can be copied from its configuration, and whose last
-            layer is the head, a `Dense` layer that gives probabilities or logits.
-        training: Data set for `fit`, with a length, giving (images, one-hot labels).
-        validation: The same for `evaluate`.
-        output: str or Path. Folder for the results; made where it is missing.
-        head_epochs: int. Epochs of the first phase.
-        epochs: int. Epochs of the second phase.
-        learning_rate: float. Highest rate of the second phase.
-        weight_decay: float. Weight decay of AdamW, not on biases and norms.
-        label_smoothing: float. Label smoothing of the cross-entropy.
-        verbose: As for `fit`.
-        on_phase: Callable. Called with the name of a phase ("head" or "whole"), its epochs done
-            before and all its epochs, when that phase begins.
+        model: keras.Model. A classifier that can be copied from its configuration. Its last layer
+            must be the head, a `Dense` layer whose outputs are probabilities or logits.
+        training: keras.utils.PyDataset or another data set for `fit`. It must have a length and
+            yield batches of (images, one-hot labels), as an `ImageFolder` does.
+        validation: keras.utils.PyDataset or another data set for `evaluate`, of the same kind.
+        output: str or Path. Folder for the results. It is created if it doesn't exist.
+        head_epochs: int. Number of epochs of the first phase.
+        epochs: int. Number of epochs of the second phase.
+        learning_rate: float. The highest learning rate of the second phase.
+        weight_decay: float. Weight decay of AdamW. Biases, normalizations, layer scales and
+            embeddings are excluded from it.
+        label_smoothing: float. Label smoothing of the cross-entropy, in [0, 1).
+        verbose: str or int. As in `keras.Model.fit`.
+        on_phase: Callable or None. Called at the start of each phase with its name ("head" or
+            "whole"), the number of its epochs that are already done, and the number of all its
+            epochs.
 
     Returns:
-        float. The highest validation accuracy, of `output/best.keras`.
+        float. The validation accuracy of `output/best.keras`, the highest one.
 
     Raises:
-        ValueError: If a number is out of its range, `output` is a file or holds a run that can't be
-            read, `model` is no classifier or can't be copied, its last layer can't learn, or the
-            data don't give one-hot labels of its classes; also if the loss becomes NaN or infinite.
-            Then training stops, what was kept before stays, and the weights of `model` are of no
-            use any more.
+        ValueError: If a number is out of its range; if `output` is a file, or holds a run that
+            can't be read; if `model` isn't a classifier or can't be copied; if its last layer is
+            frozen or has no weights; or if the data don't yield one-hot labels for its classes.
+            Also if the loss becomes NaN or infinite. Then the files of earlier epochs are kept,
+            but the weights of `model` can't be used any more.
+
+    Example:
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import keras
+    >>> from PIL import Image
+    >>> from keras_paca.train import ImageFolder, find_images, fine_tune, split_files
+    >>> folder, output = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+    >>> for name in ("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"):
+    ...     (folder / name).parent.mkdir(exist_ok=True)
+    ...     Image.new("RGB", (8, 8)).save(folder / name)
+    >>> files, classes = find_images(folder)
+    >>> training, validation = (
+    ...     ImageFolder(part, classes=2, image_size=8, batch_size=2) for part in split_files(files)
+    ... )
+    >>> model = keras.Sequential([
+    ...     keras.Input((8, 8, 3)),
+    ...     keras.layers.Flatten(),
+    ...     keras.layers.Dense(2, activation="softmax"),
+    ... ])
+    >>> fine_tune(model, training, validation, output, head_epochs=1, epochs=1, verbose=0)
+    0.5
+    >>> sorted(path.name for path in output.iterdir())
+    ['best.keras', 'head_0001.weights.h5', 'log.csv', 'whole_0001.weights.h5']
 
     Source: the second phase is PaCa-ViT's recipe (AdamW, cosine, weight decay 0.05, label
     smoothing 0.1), shortened.
@@ -71,13 +101,13 @@ def fine_tune(
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise ValueError(f"`output` must be a folder. Received a file: {output}")
-    best_accuracy(output)  # refuses a log that can't be read
+    best_accuracy(output)  # raises if the log can't be read
     for name, data in (("training", training), ("validation", validation)):
         _check_data(name, data, classes)
     output.mkdir(parents=True, exist_ok=True)
     frozen = model.trainable, trainable_state(model)
     phases = (("head", head_epochs, 10 * learning_rate), ("whole", epochs, learning_rate))
-    before = 0  # epochs of the phases before
+    before = 0  # number of epochs of the earlier phases
     try:
         for phase, count, rate in phases:
             _set_trainable(model, *frozen)
@@ -98,8 +128,10 @@ def fine_tune(
                         initial_epoch=done,
                         epochs=count,
                         callbacks=[
-                            _StopOnNaN(output, phase),  # first: nothing of such an epoch is kept
-                            # the best before the state: an epoch that is done is kept
+                            _StopOnNaN(
+                                output, phase
+                            ),  # comes first, so that nothing of such an epoch is kept
+                            # comes before the state, so that the best model of a done epoch is kept
                             _KeepBest(output, phase, frozen),
                             _KeepState(output, phase),
                             _SetEpoch(training, before),
@@ -115,7 +147,7 @@ def fine_tune(
 def _check_numbers(
     head_epochs: Any, epochs: Any, learning_rate: Any, weight_decay: Any, label_smoothing: Any
 ) -> None:
-    """Raise where a number is out of its range, NaN included."""
+    """Raise an error if a number is NaN or out of its range."""
     for name, value in (("head_epochs", head_epochs), ("epochs", epochs)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
             raise ValueError(f"`{name}` must be an integer from 0. Received: {name}={value!r}")
@@ -131,7 +163,7 @@ def _check_numbers(
 
 
 def _check_classifier(model: keras.Model) -> int | None:
-    """Return the number of classes, `None` of a model that doesn't tell its outputs."""
+    """Return the number of classes, or `None` for a model whose outputs aren't known."""
     outputs = getattr(model, "outputs", None)  # a subclassed model has none
     if outputs is None:
         return None
@@ -145,10 +177,10 @@ def _check_classifier(model: keras.Model) -> int | None:
 
 
 def _check_copy(model: keras.Model) -> None:
-    """Raise where the best model couldn't be copied."""
+    """Raise an error if the model can't be copied, as the best model must be."""
     try:
         _copy(model)
-    except Exception as error:  # of every kind, by what the model's class does
+    except Exception as error:  # of any kind, depending on the class of the model
         raise ValueError(
             "`model` must be one that can be copied from its configuration, as functional and "
             f"Sequential models can. Received: {model!r}, for which this fails: {error}"
@@ -162,11 +194,11 @@ def _copy(model: keras.Model) -> keras.Model:
 
 
 def _check_data(name: str, data: Any, classes: int | None) -> None:
-    """Raise where data aren't batches with one-hot labels of the model's classes."""
+    """Raise an error if data aren't batches with one-hot labels for the classes of the model."""
     try:
-        # `fit` takes lists and the like for arrays, not for batches.
+        # `fit` treats lists and the like as arrays, not as batches.
         batches = 0 if isinstance(data, str | list | tuple | dict) else len(data)
-    except TypeError:  # such as of a generator
+    except TypeError:  # such as for a generator
         batches = 0
     if not batches:
         raise ValueError(
@@ -188,7 +220,7 @@ def _check_data(name: str, data: Any, classes: int | None) -> None:
 
 
 def _check_head(model: keras.Model, head_epochs: int) -> keras.layers.Layer:
-    """Return the last layer, which is to learn first."""
+    """Return the last layer, which is trained first."""
     head = model.layers[-1]
     if not head.weights:
         raise ValueError(
@@ -208,22 +240,28 @@ def _gives_logits(head: keras.layers.Layer) -> bool:
 
 
 def _set_trainable(model: keras.Model, trainable: bool, state: dict[str, list[str]]) -> None:
-    """Freeze a model's layers as they were."""
+    """Restore which layers of a model are frozen."""
     set_trainable(model, trainable)
     restore_trainable_state(model, **state)
 
 
 def best_accuracy(output: str | Path) -> float:
-    """Return the validation accuracy of the model kept last, by `output/log.csv`.
+    """Return the validation accuracy of `output/best.keras`, as read from `output/log.csv`.
 
     Args:
-        output: str or Path. Folder of the results.
+        output: str or Path. The folder of results of `fine_tune`.
 
     Returns:
-        float. The accuracy, -1 before the first epoch.
+        float. The accuracy, or -1 if no epoch is done yet.
 
     Raises:
         ValueError: If the log can't be read.
+
+    Example:
+    >>> import tempfile
+    >>> from keras_paca.train import best_accuracy
+    >>> best_accuracy(tempfile.mkdtemp())  # a folder without results
+    -1.0
     """
     lines = _log_lines(Path(output))
     try:
@@ -234,12 +272,12 @@ def best_accuracy(output: str | Path) -> float:
             f"Received: {error}. Choose another folder for the results, or delete that file."
         ) from error
     kept = [accuracy for told, accuracy in rows if told == "True"]
-    # logs of earlier versions don't tell what was kept
+    # logs of earlier versions don't say which models were kept
     return kept[-1] if kept else max((accuracy for _, accuracy in rows), default=-1.0)
 
 
 def _log_lines(output: Path) -> list[str]:
-    """Return the whole lines of the log, without the half that a killed run may have left."""
+    """Return the lines of the log, without an incomplete one that a killed run may have left."""
     log = output / "log.csv"
     if not log.exists():
         return []
@@ -248,7 +286,20 @@ def _log_lines(output: Path) -> list[str]:
 
 
 def epochs_done(output: str | Path, phase: str) -> int:
-    """Return how many epochs of a phase, "head" or "whole", are done in a folder of results."""
+    """Return how many epochs of a phase are done.
+
+    Args:
+        output: str or Path. The folder of results of `fine_tune`.
+        phase: str. "head" or "whole".
+
+    Returns:
+        int. The number of epochs, 0 if the folder holds no results.
+
+    Example:
+    >>> import tempfile
+    >>> epochs_done(tempfile.mkdtemp(), "head")
+    0
+    """
     states = _states(Path(output), phase)
     return states[-1][0] if states else 0
 
@@ -275,13 +326,13 @@ def _compile(
 
 
 def _states(output: Path, phase: str) -> list[tuple[int, Path]]:
-    """Return (epochs done, file of the model's and the optimizer's state), the newest last."""
+    """Return (epochs done, file with the state of model and optimizer) pairs, the newest last."""
     found = output.glob(f"{phase}_*.weights.h5")
     return sorted((int(path.name.split(".")[0].rpartition("_")[2]), path) for path in found)
 
 
 def _restore(model: keras.Model, output: Path, phase: str) -> int:
-    """Bring a compiled model to where an earlier run of the phase was; return the epochs done."""
+    """Load the state of an earlier run of the phase, and return the number of its epochs."""
     states = _states(output, phase)
     if not states:
         return 0
@@ -298,9 +349,9 @@ def _restore(model: keras.Model, output: Path, phase: str) -> int:
 
 
 class _StopOnNaN(keras.callbacks.Callback):
-    """Raise where training diverged.
+    """Raise an error if training diverges.
 
-    Keras's `TerminateOnNaN` only stops the phase: the state would be kept, and the next phase
+    Keras's `TerminateOnNaN` would only end the phase. The state would be saved, and the next phase
     would begin.
     """
 
@@ -311,7 +362,7 @@ class _StopOnNaN(keras.callbacks.Callback):
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Remember the epoch, which batches don't tell."""
+        """Store the number of the epoch, which the other methods need for the error."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -319,7 +370,7 @@ class _StopOnNaN(keras.callbacks.Callback):
         self._check((logs or {}).get("loss", 0.0))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Check the validation's loss, which alone shows what the last step of an epoch did."""
+        """Check the validation loss, which alone shows the effect of the last step of an epoch."""
         self._check((logs or {}).get("val_loss", 0.0))
 
     def _check(self, loss: Any) -> None:
@@ -335,10 +386,10 @@ class _StopOnNaN(keras.callbacks.Callback):
 
 
 class _KeepState(keras.callbacks.Callback):
-    """Save after each epoch all that the next needs.
+    """Save the state of model and optimizer after each epoch, to resume from it.
 
-    Keras's `BackupAndRestore` writes over its file, which a process killed meanwhile leaves
-    broken, and deletes it before the phase's result is safe.
+    Keras's `BackupAndRestore` overwrites its file, which is broken if the process is killed while
+    writing, and deletes it before the result of the phase is saved.
     """
 
     def __init__(self, output: Path, phase: str) -> None:
@@ -347,7 +398,7 @@ class _KeepState(keras.callbacks.Callback):
         self.phase = phase
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Save beside, rename, then delete the state before."""
+        """Save the state under another name, rename it, then delete the older state."""
         partial = self.output / "partial.weights.h5"
         self.model.save_weights(partial)
         partial.replace(self.output / f"{self.phase}_{epoch + 1:04d}.weights.h5")
@@ -356,7 +407,7 @@ class _KeepState(keras.callbacks.Callback):
 
 
 class _SetEpoch(keras.callbacks.Callback):
-    """Tell a data set that draws by its `epoch` which one it is, after a restart too."""
+    """Set the `epoch` of a data set that depends on it, also after a restart."""
 
     def __init__(self, data: Any, before: int) -> None:
         super().__init__()
@@ -370,7 +421,7 @@ class _SetEpoch(keras.callbacks.Callback):
 
 
 class _KeepBest(keras.callbacks.Callback):
-    """Save the best model whole, and a line for each epoch; what was best survives a restart."""
+    """Save the best model, and add a line to the log for each epoch, also after a restart."""
 
     def __init__(self, output: Path, phase: str, frozen: tuple) -> None:
         super().__init__()
@@ -379,13 +430,13 @@ class _KeepBest(keras.callbacks.Callback):
         self.frozen = frozen
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Save where the epoch was better than all before."""
+        """Save the model if the epoch was better than all earlier ones."""
         logs = logs or {}
         path = self.output / "best.keras"
         kept = logs["val_accuracy"] > (best_accuracy(self.output) if path.exists() else -1.0)
         if kept:
-            # A copy, without the optimizer's state and frozen as the model was before the phases;
-            # saved beside, then renamed: a run that is killed meanwhile leaves the old one whole.
+            # The copy has no optimizer, and its layers are frozen as they were before the phases.
+            # It is saved under another name and renamed, so a killed run leaves the old file whole.
             best = _copy(self.model)
             _set_trainable(best, *self.frozen)
             partial = self.output / "partial.keras"
@@ -394,7 +445,7 @@ class _KeepBest(keras.callbacks.Callback):
         self._log({"phase": self.phase, "epoch": epoch + 1, "kept": kept, **logs})
 
     def _log(self, row: dict) -> None:
-        """Add a line to the log, in place of half a line where there is one."""
+        """Add a line to the log, and remove an incomplete last line."""
         lines = _log_lines(self.output)
         partial = self.output / "partial.csv"
         with partial.open("w", newline="", encoding="utf-8") as file:

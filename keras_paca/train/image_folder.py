@@ -1,4 +1,4 @@
-"""Images in folders, one folder per class, as a Keras data set for any backend."""
+"""A Keras data set of image files and their classes, for any backend."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,34 +13,42 @@ from keras_paca.preprocessing.transform import CROP, check_size, transform_rgb
 
 
 class ImageFolder(keras.utils.PyDataset):
-    """Batches of (RGB images 0..255, one-hot labels) from files, for `fit` and `evaluate`.
+    """Batches of RGB images and one-hot labels from image files, for `fit` and `evaluate`.
 
-    For training each image is a random crop of 35 to 100 % of the picture's area, flipped half
-    of the time, and the order changes with every epoch; else it is the official evaluation
-    transform with the given `crop`. What is drawn depends on `seed`, epoch and index alone.
+    For training, each image is a random crop of 35 to 100 % of the area of the picture, flipped
+    with a probability of 1/2, and the order of the images changes with every epoch. Otherwise the
+    images are prepared by the official evaluation transform with the given `crop`. The random
+    draws depend only on the seed, the epoch and the index of the batch.
 
-    A photograph that its camera marked as turned (EXIF orientation) is shown upright, in training
-    and in validation. 16-bit pictures and transparency are treated as in
+    Photographs are rotated according to their EXIF orientation, both for training and for
+    validation. 16-bit images and transparency are treated as in
     `keras_paca.preprocessing.load_image`, but without its warning, which `find_images` gives once
     for all files.
 
     `keras.utils.image_dataset_from_directory` needs TensorFlow or grain, and resizes without
-    antialias where TensorFlow does it; this needs Pillow and gives what `predict` will see.
+    antialiasing if TensorFlow does it. This class needs Pillow, and prepares images for validation
+    exactly as `keras-paca predict` does.
 
     Args:
-        files: Sequence of (path, class index) pairs, such as `find_images` returns.
+        files: Sequence of (Path, int). The path and the class index of each image, such as
+            `find_images` returns.
         classes: int. Number of classes.
         image_size: int or tuple of int. Side of the images, or their (height, width).
-        batch_size: int. Images per batch; the last batch may be smaller.
-        training: bool. Whether to draw crops and the order.
-        seed: int. Seed of what is drawn.
-        crop: float. `image_size` over the resized short side, in validation; 0 < crop <= 1.
-        **kwargs: Passed on to `keras.utils.PyDataset`, such as `workers`.
+        batch_size: int. Images per batch. The last batch may be smaller.
+        training: bool. Whether to draw random crops and a random order.
+        seed: int. Seed of the random draws.
+        crop: float. `image_size` divided by the resized short side, in (0, 1]. It has no effect on
+            training.
+        **kwargs: Arguments of `keras.utils.PyDataset`, such as `workers`.
+
+    Output shape:
+        A batch is a tuple of images (batch, height, width, 3), float32 RGB in 0..255, and labels
+        (batch, classes), float32.
 
     Raises:
-        ValueError: If there are no files, a class index isn't below `classes`, a size is not
-            positive, or `crop` is out of its range; when a batch is made, if a file can't be read
-            any more.
+        ValueError: If there are no files, a class index isn't below `classes`, a size isn't
+            positive, or `crop` isn't in (0, 1]. Also if a file can't be read when its batch is
+            computed.
 
     Example:
     >>> import os, tempfile
@@ -97,7 +105,7 @@ class ImageFolder(keras.utils.PyDataset):
         return np.stack(images).astype("float32"), np.eye(self.classes, dtype="float32")[labels]
 
     def on_epoch_end(self) -> None:
-        """Draw anew in the next epoch."""
+        """Advance to the next epoch, whose crops and order are drawn anew."""
         self.epoch += 1
 
     def _image(self, path: Path, draw: np.random.Generator) -> np.ndarray:
@@ -111,7 +119,24 @@ class ImageFolder(keras.utils.PyDataset):
 
 
 def random_box(width: int, height: int, draw: np.random.Generator) -> tuple[float, ...]:
-    """Return (left, top, right, bottom) of 35 to 100 % of an image, of an aspect 3:4 to 4:3."""
+    """Draw a random box in an image, for a crop.
+
+    Its area is 35 to 100 % of that of the image and its aspect ratio from 3:4 to 4:3. If such a box
+    doesn't fit, its longer side is shortened to that of the image.
+
+    Args:
+        width: int. Width of the image.
+        height: int. Height of the image.
+        draw: np.random.Generator. The source of the random numbers.
+
+    Returns:
+        tuple of float. (left, top, right, bottom) in pixels.
+
+    Example:
+    >>> left, top, right, bottom = random_box(40, 30, np.random.default_rng(0))
+    >>> 0 <= left < right <= 40 and 0 <= top < bottom <= 30
+    True
+    """
     area = draw.uniform(0.35, 1.0) * width * height
     aspect = np.exp(draw.uniform(np.log(3 / 4), np.log(4 / 3)))
     box_width = min(np.sqrt(area * aspect), width)

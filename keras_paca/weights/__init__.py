@@ -13,7 +13,7 @@ from keras_paca.weights.loader import (
     to_official,
     warn_fresh,
 )
-from keras_paca.weights.released import ReleasedFile, released_files
+from keras_paca.weights.released import ReleasedFile, register_released_file, released_files
 from keras_paca.weights.source import Checkpoint, open_checkpoint
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "model_variables",
     "open_checkpoint",
     "read_keras_config",
+    "register_released_file",
     "released_files",
     "to_official",
     "verify_cache",

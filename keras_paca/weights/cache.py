@@ -1,7 +1,7 @@
-"""Downloading the released files: once, whole or not at all.
+"""Downloading the released files, each of them once.
 
-In the folder `keras_paca` of Keras's cache each file stands as `NAME.safetensors`, converted from
-the authors' `NAME.pth`, beside `NAME.json` with the SHA-256 of both.
+The folder `keras_paca` in Keras's cache holds each file as `NAME.safetensors`, converted from the
+authors' `NAME.pth`, and `NAME.json` with the SHA-256 of both. An incomplete file is never kept.
 """
 
 import contextlib
@@ -24,12 +24,20 @@ from keras_paca.weights.released import ReleasedFile, released_files
 from keras_paca.weights.source import Checkpoint
 from keras_paca.weights.torch_file import CheckpointError
 
-STALL_SECONDS = 60  # a connection that sends nothing for so long is given up
+STALL_SECONDS = 60  # a download fails after this long without any data
 CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Return the folder of the downloaded files, in Keras's own cache."""
+    """Return the folder of the downloaded files, which lies in Keras's own cache.
+
+    Returns:
+        Path. The folder `keras_paca` in `KERAS_HOME`, by default in `~/.keras`. It may not exist.
+
+    Example:
+    >>> cache_folder().name
+    'keras_paca'
+    """
     home = os.environ.get("KERAS_HOME")
     if home is None:
         user = os.path.expanduser("~")
@@ -42,19 +50,41 @@ def fetch(
     url: str | None = None,
     check: Callable[[Mapping[str, np.ndarray]], None] = lambda tensors: None,
 ) -> Checkpoint:
-    """Return a released checkpoint, downloaded and converted at its first use.
+    """Return a released checkpoint, which is downloaded and converted at its first use.
+
+    Without a network, download the authors' file elsewhere and copy it into `cache_folder()`; it
+    is converted from there.
 
     Args:
-        file: which.
-        url: folder of a mirror, by default the environment variable KERAS_PACA_WEIGHTS_URL or
-            the authors' address.
-        check: called with the tensors that came, before any of it is kept; raises a `ValueError`
-            where they are not those of the file.
+        file: ReleasedFile. The checkpoint, one of `released_files()`.
+        url: str or None. Address of the folder of a mirror. By default it is that of the
+            environment variable `KERAS_PACA_WEIGHTS_URL` or, without one, the authors' own.
+        check: Callable. Called with the downloaded tensors before anything is kept. It must raise
+            a `ValueError` if these are not the tensors of the file.
+
+    Returns:
+        Checkpoint. The tensors of the file, with official keys.
 
     Raises:
-        FileNotFoundError: if it is not in the cache and can't be had.
-        CheckpointError: a `ValueError`, if what is in the cache or what came is not what it
-            should be, or differs from what was recorded before.
+        FileNotFoundError: If the file isn't in the cache and can't be downloaded.
+        CheckpointError: If the file in the cache or the downloaded file isn't the expected one, or
+            if its checksum differs from the recorded one. This is a subclass of `ValueError`.
+
+    Example:
+    >>> import os, tempfile
+    >>> from pathlib import Path
+    >>> from unittest import mock
+    >>> import numpy as np
+    >>> from keras_paca.weights import fetch, released_files, write_safetensors
+    >>> file = released_files()[0]
+    >>> home = Path(tempfile.mkdtemp())  # in place of ~/.keras
+    >>> (home / "keras_paca").mkdir()
+    >>> tensors = {"head.bias": np.zeros(1000)}  # in place of a download
+    >>> write_safetensors(home / "keras_paca" / file.file, tensors)
+    >>> with mock.patch.dict(os.environ, KERAS_HOME=str(home)):
+    ...     checkpoint = fetch(file)
+    >>> checkpoint.tensors["head.bias"].shape
+    (1000,)
     """
     converted = _converted(file)
     if not converted.exists():
@@ -72,7 +102,15 @@ def fetch(
 
 
 def read_record(file: ReleasedFile) -> dict | None:
-    """Return what was recorded of a file when it was first obtained, `None` for nothing."""
+    """Return what was recorded about a file when it was first downloaded.
+
+    Args:
+        file: ReleasedFile. One of `released_files()`.
+
+    Returns:
+        dict or None. "file", "source", "bytes", "sha256" (of the authors' file) and
+        "converted_sha256"; `None` if there is no record, or none that can be read.
+    """
     try:
         record = json.loads(_record(file).read_text(encoding="utf-8"))
         return record if {"sha256", "bytes", "converted_sha256"} <= set(record) else None
@@ -81,11 +119,20 @@ def read_record(file: ReleasedFile) -> dict | None:
 
 
 def verify_cache() -> list[tuple[ReleasedFile, str, str]]:
-    """Check what was downloaded.
+    """Check whether the downloaded files have changed since they were downloaded.
 
     Returns:
-        (file, SHA-256 of the authors' file as recorded, state) of every file in the cache; the
-        state is "unchanged", "changed" or, for a file without a record, "not recorded".
+        list of (ReleasedFile, str, str). For every file in the cache the file itself, the recorded
+        SHA-256 of the authors' file, and a state: "unchanged", "changed" or, for a file without a
+        record, "not recorded".
+
+    Example:
+    >>> import os, tempfile
+    >>> from unittest import mock
+    >>> from keras_paca.weights import verify_cache
+    >>> with mock.patch.dict(os.environ, KERAS_HOME=tempfile.mkdtemp()):  # an empty cache
+    ...     verify_cache()
+    []
     """
     found = []
     for file in released_files():
@@ -100,7 +147,20 @@ def verify_cache() -> list[tuple[ReleasedFile, str, str]]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file.
+
+    Args:
+        path: Path. The file.
+
+    Returns:
+        str. 64 hexadecimal digits.
+
+    Example:
+    >>> path = Path(tempfile.mkdtemp()) / "empty"
+    >>> path.touch()
+    >>> sha256(path)[:8]
+    'e3b0c442'
+    """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -120,7 +180,7 @@ def _url(file: ReleasedFile, url: str | None) -> str:
 
 @contextlib.contextmanager
 def _lock(file: ReleasedFile, source: str) -> Iterator[None]:
-    """Hold a file's lock, in a cache that can be written."""
+    """Hold the lock of a file, or raise an error if the cache can't be written."""
     from filelock import FileLock  # here, so that `import keras_paca` doesn't wait for it
 
     folder = cache_folder()
@@ -139,7 +199,7 @@ def _lock(file: ReleasedFile, source: str) -> Iterator[None]:
 def _obtain(
     file: ReleasedFile, source: str, check: Callable[[Mapping[str, np.ndarray]], None]
 ) -> None:
-    """Download a file, or take what the user put into the cache, and convert it."""
+    """Convert a file, downloaded or copied into the cache by the user."""
     folder = cache_folder()
     for leftover in folder.glob(f".{file.file}.*.part"):  # of processes that were killed
         shutil.rmtree(leftover, ignore_errors=True)
@@ -187,7 +247,7 @@ def _obtain(
 def _read(
     original: Path, source: str, check: Callable[[Mapping[str, np.ndarray]], None]
 ) -> dict[str, np.ndarray]:
-    """Read what came, all of it, and check it."""
+    """Read all tensors of a downloaded file and check them."""
     try:
         tensors = read_checkpoint(original, match_extension=False)
         check(tensors)

@@ -1,7 +1,8 @@
-"""Reads released weights of any kind of file into arrays, and writes the converted ones.
+"""Reading released weights from files of any kind, and writing them as safetensors.
 
-What a file is, its content says: a PyTorch checkpoint (zip or legacy) or safetensors. The state
-dict in it is found, its keys lose the prefixes that wrappers add, and every entry must be a tensor.
+The content of a file decides how it is read: as a PyTorch checkpoint (zip or legacy) or as
+safetensors. The prefixes that wrappers add are removed from the keys of the state dict, and every
+entry must be a tensor.
 """
 
 import contextlib
@@ -63,8 +64,8 @@ _BEGINNINGS = {
     b"<?xml": "an XML document, perhaps a server's error message",
 }
 
-# Where training scripts put the state dict, in the order in which it is looked for. The averaged
-# weights come last: the official evaluation takes `state_dict`, whose accuracy is the stated one.
+# The keys under which training scripts store the state dict, in the order of the search. The
+# averaged weights come last: the stated accuracy is that of `state_dict`.
 _WRAPPERS = (
     *("state_dict", "model", "module", "network", "net", "model_state_dict"),
     *("state_dict_ema", "model_ema", "ema"),
@@ -83,25 +84,34 @@ _SAFETENSORS_DTYPES = {
 def read_checkpoint(
     path: str | os.PathLike[str], *, match_extension: bool = True
 ) -> dict[str, np.ndarray]:
-    """Reads the state dict of a released checkpoint.
+    """Read the state dict of a released checkpoint.
 
-    Nothing in the file is executed, and no class that it names is imported. The state dict is the
-    whole file, or lies at most two deep under the first of these keys that leads to tensors:
-    `state_dict`, `model`, `module`, `network`, `net`, `model_state_dict`, `state_dict_ema`,
-    `model_ema`, `ema`.
+    Nothing in the file is executed, and no class that it names is imported. The state dict is
+    either the whole content of the file or nested in it, at most two levels deep, under the first
+    of these keys that leads to tensors: `state_dict`, `model`, `module`, `network`, `net`,
+    `model_state_dict`, `state_dict_ema`, `model_ema`, `ema`.
 
     Args:
-        path: A PyTorch checkpoint of the zip or the legacy format, or a safetensors file.
-        match_extension: Whether to refuse a file whose extension belongs to the other kind.
+        path: str or os.PathLike. A PyTorch checkpoint in the zip or the legacy format, or a
+            safetensors file.
+        match_extension: bool. Whether to refuse a file whose extension belongs to the other
+            format.
 
     Returns:
-        The arrays by their keys, without the prefixes `module.` and `_orig_mod.`, in the file's
-        order. Those that aren't contiguous are read-only views.
+        dict. {key: array}, in the order of the file, without the prefixes `module.` and
+        `_orig_mod.` of the keys. Arrays that aren't contiguous are read-only views.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file isn't whole, isn't a checkpoint, has no state dict, or has one
-            with an entry that isn't a tensor or with keys that differ by a prefix alone.
+        CheckpointError: If the file is damaged, isn't a checkpoint or has no state dict; or if the
+            state dict has an entry that isn't a tensor, or two keys that differ only by a prefix.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example.safetensors"
+    >>> write_safetensors(path, {"module.head.bias": np.zeros(3)})
+    >>> read_checkpoint(path)
+    {'head.bias': array([0., 0., 0.])}
     """
     path = Path(path)
     with opened(path) as (file, size):
@@ -172,7 +182,7 @@ def _is_tensor(value: object) -> bool:
 
 
 def _wrapped(root: Any) -> dict[Any, Any] | None:
-    # There is no tensor in it, but by its name there should be: its entry is the one to report.
+    # It holds no tensor although its name says so, so the error is about its first entry.
     inner = [root[key] for key in _WRAPPERS if key in root] if isinstance(root, dict) else []
     return next((node for node in inner if isinstance(node, dict) and node), None)
 
@@ -197,7 +207,7 @@ def _described(value: object) -> str:
 def _safetensors(path: Path, file: BinaryIO) -> dict[str, TensorRecord]:
     with safe_open(path, framework="np"):  # checks the header against the file's size
         pass
-    # It hands out no float8 arrays, and in older releases no bfloat16, so they are read here.
+    # The library returns no float8 arrays, nor bfloat16 in older releases, so they are read here.
     file.seek(0)
     header_bytes = int.from_bytes(file.read(8), "little")
     header = json.loads(file.read(header_bytes))
@@ -218,13 +228,20 @@ def _safetensors(path: Path, file: BinaryIO) -> dict[str, TensorRecord]:
 
 
 def read_safetensors_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the texts that a safetensors file holds beside its arrays, read as JSON.
+    """Return the metadata of a safetensors file, each text parsed as JSON.
 
     Args:
-        path: str or Path. A file that `read_checkpoint` has read.
+        path: str or os.PathLike. A safetensors file that `read_checkpoint` has already read.
 
     Returns:
-        dict. {name: value}, without the texts that aren't JSON.
+        dict. {name: value}. Texts that aren't JSON are left out.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example.safetensors"
+    >>> write_safetensors(path, {}, metadata={"class_names": '["cat", "dog"]'})
+    >>> read_safetensors_metadata(path)
+    {'class_names': ['cat', 'dog']}
     """
     found = {}
     with safe_open(path, framework="np") as file:
@@ -245,7 +262,10 @@ def _without_prefixes(records: Mapping[str, TensorRecord]) -> dict[str, TensorRe
 
 
 def _refuse_repetition(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Raise where views of little memory would fill a disk; a hostile file is full of them."""
+    """Refuse views that repeat little memory so often that they would fill the disk.
+
+    Only a hostile file holds such views.
+    """
     memory = {
         array.__array_interface__["data"][0]: array.itemsize
         + sum((n - 1) * abs(step) for n, step in zip(array.shape, array.strides, strict=True))
@@ -265,16 +285,29 @@ def write_safetensors(
     tensors: Mapping[str, np.ndarray],
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Writes a safetensors file, whole or not at all.
+    """Write a safetensors file.
+
+    If writing fails, an older file of that name is still there unchanged.
 
     Args:
-        path: The file; one of that name is replaced.
-        tensors: The arrays, contiguous or not.
-        metadata: Texts to keep beside them.
+        path: str or os.PathLike. The file. An existing file of that name is replaced.
+        tensors: Mapping of str to np.ndarray. The arrays, contiguous or not.
+        metadata: dict of str to str, or None. Texts to store with the arrays.
 
     Raises:
-        CheckpointError: If safetensors can't hold a dtype or a name.
-        OSError: If the file can't be written; what was there before is still there.
+        CheckpointError: If safetensors can't hold the dtype or the name of an array. This is a
+            subclass of `ValueError`.
+        OSError: If the file can't be written.
+
+    Example:
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from keras_paca.weights import open_checkpoint, write_safetensors
+    >>> path = Path(tempfile.mkdtemp()) / "example.safetensors"
+    >>> write_safetensors(path, {"head.weight": np.ones((3, 2), "float32")})
+    >>> open_checkpoint(path).tensors["head.weight"].shape
+    (3, 2)
     """
     path = Path(path)
     _refuse_repetition(path, tensors)

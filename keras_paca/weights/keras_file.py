@@ -19,15 +19,26 @@ def read_keras_file(path: str | Path) -> dict[str, np.ndarray]:
     """Return the weights of a saved Keras model.
 
     Args:
-        path: a `.keras` or `.weights.h5` file.
+        path: str or Path. A `.keras` or `.weights.h5` file.
 
     Returns:
-        {"layer path/index in the layer": array}, for example "stage1_block1/attention/query/0"
-        for that projection's kernel. The optimizer's state is left out.
+        dict. {key: array}. A key is the path of a layer and the index of the weight in it, such as
+        "stage1_block1/attention/query/0" for the kernel of that projection. The state of the
+        optimizer is left out.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        CheckpointError: if it is no such file, or damaged, or refers to other files.
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file isn't a saved Keras model, is damaged or refers to other
+            files.
+
+    Example:
+    >>> import tempfile
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="head")])
+    >>> path = Path(tempfile.mkdtemp()) / "example.weights.h5"
+    >>> model.save_weights(path)
+    >>> {key: array.shape for key, array in read_keras_file(path).items()}
+    {'head/0': (2, 3), 'head/1': (3,)}
     """
     path = Path(path)
     if not path.is_file():
@@ -53,10 +64,22 @@ def read_keras_config(path: str | Path) -> dict[str, Any]:
         path: str or Path. A `.keras` file.
 
     Returns:
-        dict. The arguments of the model's constructor, empty where the file holds none.
+        dict. The arguments of the model's constructor; empty if the file holds none.
 
     Raises:
-        CheckpointError: If it is no such file.
+        CheckpointError: If the file isn't a saved Keras model or is damaged. This is a subclass of
+            `ValueError`.
+
+    Example:
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from keras_paca import PaCaViT
+    >>> from keras_paca.weights import read_keras_config
+    >>> model = PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> path = Path(tempfile.mkdtemp()) / "model.keras"
+    >>> model.save(path)
+    >>> read_keras_config(path)["hidden_dims"]
+    [8, 8, 8, 8]
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Strict loading: every array of a file and every weight of a model is matched, or named."""
+"""The strict loader: every array of a file must match a weight of the model, and vice versa."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -9,12 +9,17 @@ from keras_paca.warn import warn_user
 
 
 class Entry(NamedTuple):
-    """Where one tensor of an official checkpoint belongs.
+    """The Keras variable to which one tensor of an official checkpoint belongs.
 
-    Attributes:
-        layer: path of the layer, such as "stage1_block1/attention/query".
-        variable: name of the variable, such as "kernel".
-        layout: key of `LAYOUTS`.
+    Args:
+        layer: str. Path of the layer, such as "stage1_block1/attention/query".
+        variable: str. Name of the variable in that layer, such as "kernel".
+        layout: str. How the official tensor is laid out, a key of `LAYOUTS` such as "linear".
+
+    Example:
+    >>> from keras_paca.weights import Entry
+    >>> Entry("stage1_block1/attention/query", "kernel", "linear").path
+    'stage1_block1/attention/query/kernel'
     """
 
     layer: str
@@ -23,37 +28,66 @@ class Entry(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Path of the variable."""
+        """The path of the variable, a str."""
         return f"{self.layer}/{self.variable}"
 
 
 class KeyMap(dict[str, Entry]):
-    """Where each tensor of an official checkpoint belongs: {official key: entry}."""
+    """A dict from the keys of an official checkpoint to the `Entry` of each.
+
+    Its methods add the entries of all weights of one layer.
+
+    Example:
+    >>> from keras_paca.weights import KeyMap
+    >>> key_map = KeyMap()
+    >>> key_map.kernel("head", "classifier", "linear")
+    >>> {key: entry.path for key, entry in key_map.items()}
+    {'head.weight': 'classifier/kernel', 'head.bias': 'classifier/bias'}
+    """
 
     def norm(self, key: str, layer: str) -> None:
-        """Add a layer norm."""
+        """Add the weights of a layer normalization.
+
+        Args:
+            key: str. The official name of the layer, such as "patch_embed.norm".
+            layer: str. Path of the Keras layer.
+        """
         self[f"{key}.weight"] = Entry(layer, "gamma", "vector")
         self[f"{key}.bias"] = Entry(layer, "beta", "vector")
 
     def batch_norm(self, key: str, layer: str) -> None:
-        """Add a batch norm."""
+        """Add the weights and the moving statistics of a batch normalization.
+
+        Args:
+            key: str. The official name of the layer.
+            layer: str. Path of the Keras layer.
+        """
         self.norm(key, layer)
         self[f"{key}.running_mean"] = Entry(layer, "moving_mean", "vector")
         self[f"{key}.running_var"] = Entry(layer, "moving_variance", "vector")
 
     def kernel(self, key: str, layer: str, layout: str, bias: bool = True) -> None:
-        """Add a convolution or linear projection, `layout` a key of `LAYOUTS`."""
+        """Add the weights of a convolution or a linear projection.
+
+        Args:
+            key: str. The official name of the layer.
+            layer: str. Path of the Keras layer.
+            layout: str. The layout of the kernel, a key of `LAYOUTS`.
+            bias: bool. Whether the layer has a bias.
+        """
         self[f"{key}.weight"] = Entry(layer, "kernel", layout)
         if bias:
             self[f"{key}.bias"] = Entry(layer, "bias", "vector")
 
 
 class Layout(NamedTuple):
-    """How an official tensor is laid out beside the Keras variable that it becomes.
+    """How the layout of an official tensor differs from that of its Keras variable.
 
-    Attributes:
-        official: from the variable's shape to the official one.
-        axes: permutation of the official axes, before a reshape to the variable's shape.
+    Args:
+        official: Callable. Takes the shape of the variable and returns the shape of the official
+            tensor.
+        axes: tuple of int. The permutation of the official axes that comes before the reshape to
+            the shape of the variable.
     """
 
     official: Any
@@ -72,19 +106,62 @@ LAYOUTS = {
 
 
 def to_keras(array: np.ndarray, layout: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return an official tensor as the Keras variable of `shape`."""
+    """Convert an official tensor to the layout of its Keras variable.
+
+    Args:
+        array: np.ndarray. The official tensor.
+        layout: str. A key of `LAYOUTS`.
+        shape: tuple of int. The shape of the variable.
+
+    Returns:
+        np.ndarray. The value for the variable, of that shape.
+
+    Example:
+    >>> to_keras(np.zeros((64, 3, 7, 7)), "conv", (7, 7, 3, 64)).shape
+    (7, 7, 3, 64)
+    """
     return np.transpose(array, LAYOUTS[layout].axes).reshape(shape)
 
 
 def to_official(array: np.ndarray, layout: str) -> np.ndarray:
-    """Return a Keras variable as the official tensor, the inverse of `to_keras`."""
+    """Convert the value of a Keras variable to the official layout, the inverse of `to_keras`.
+
+    Args:
+        array: np.ndarray. The value of the variable.
+        layout: str. A key of `LAYOUTS`: "vector", "linear", "pointwise", "conv", "depthwise",
+            "positions" or "clusters".
+
+    Returns:
+        np.ndarray. The official tensor.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.weights import to_official
+    >>> to_official(np.zeros((7, 7, 3, 64)), "conv").shape
+    (64, 3, 7, 7)
+    """
     official, axes = LAYOUTS[layout]
     shape = official(array.shape)
     return np.transpose(array.reshape([shape[axis] for axis in axes]), np.argsort(axes))
 
 
 def model_variables(model: Any) -> dict[str, Any]:
-    """Return a functional model's weights by path, from the top-level layer's name on."""
+    """Return the weights of a functional model by their paths.
+
+    Args:
+        model: keras.Model. A functional or Sequential model.
+
+    Returns:
+        dict. {path: variable}. A path starts with the name of a layer of the model, not with the
+        name of the model itself.
+
+    Example:
+    >>> import keras
+    >>> from keras_paca.weights import model_variables
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="head")])
+    >>> list(model_variables(model))
+    ['head/kernel', 'head/bias']
+    """
     variables = {}
     for layer in model.layers:
         for variable in layer.weights:
@@ -101,18 +178,36 @@ def load_official(
     unused: Collection[str] = (),
     fresh: Collection[str] = (),
 ) -> None:
-    """Assign an official checkpoint to a model, all of it or, on any mismatch, nothing.
+    """Assign all tensors of an official checkpoint to a model.
+
+    If anything doesn't match, no weight of the model is changed.
 
     Args:
-        model: functional model.
-        tensors: the checkpoint, {official key: array}.
-        key_map: {official key: where it belongs}, one entry per weight of the model.
-        source: name of the file, for messages.
-        unused: keys of the checkpoint that are left aside for a reason.
-        fresh: keys whose weights keep their initial values for a reason.
+        model: keras.Model. A functional model, built.
+        tensors: Mapping of str to np.ndarray. The tensors of the checkpoint by their official
+            keys.
+        key_map: Mapping of str to Entry. One entry for each weight of the model, by the official
+            key.
+        source: str. Name of the file, for error messages.
+        unused: Collection of str. Keys that the checkpoint may hold and that aren't loaded.
+        fresh: Collection of str. Keys that aren't loaded because their weights keep their initial
+            values.
 
     Raises:
-        ValueError: if a key is missing, unexpected, of another shape or not floating-point.
+        ValueError: If a key is missing or unexpected, or if an array has another shape or isn't
+            floating-point.
+
+    Example:
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_paca.weights import KeyMap, load_official
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="head")])
+    >>> key_map = KeyMap()
+    >>> key_map.kernel("fc", "head", "linear")
+    >>> tensors = {"fc.weight": np.ones((3, 2)), "fc.bias": np.zeros(3)}
+    >>> load_official(model, tensors, key_map, "example.pth")
+    >>> model.predict(np.ones((1, 2)), verbose=0).tolist()
+    [[2.0, 2.0, 2.0]]
     """
     variables = model_variables(model)
     expected = {
@@ -133,17 +228,32 @@ def load_keras(
     unused: Collection[str] = (),
     fresh: Collection[str] = (),
 ) -> None:
-    """Assign the arrays of a saved Keras model, all of them or, on any mismatch, nothing.
+    """Assign all arrays of a saved Keras model to a model.
+
+    If anything doesn't match, no weight of the model is changed.
 
     Args:
-        model: functional model.
-        arrays: {"layer path/index in the layer": array}, from `read_keras_file`.
-        source: name of the file, for messages.
-        unused: keys of the file that are left aside for a reason.
-        fresh: keys whose weights keep their initial values for a reason.
+        model: keras.Model. A functional model, built.
+        arrays: Mapping of str to np.ndarray. The arrays by the path of the layer and their index
+            in it, such as "stage1_block1/attention/query/0", as `open_checkpoint` reads them.
+        source: str. Name of the file, for error messages.
+        unused: Collection of str. Keys that the file may hold and that aren't loaded.
+        fresh: Collection of str. Keys that aren't loaded because their weights keep their initial
+            values.
 
     Raises:
-        ValueError: if a key is missing, unexpected, of another shape or not floating-point.
+        ValueError: If a key is missing or unexpected, or if an array has another shape or isn't
+            floating-point.
+
+    Example:
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_paca.weights import load_keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="head")])
+    >>> arrays = {"head/0": np.ones((2, 3)), "head/1": np.zeros(3)}
+    >>> load_keras(model, arrays, "example.weights.h5")
+    >>> model.predict(np.ones((1, 2)), verbose=0).tolist()
+    [[2.0, 2.0, 2.0]]
     """
     variables = keras_keys(model)
     shapes = {key: tuple(variable.shape) for key, variable in variables.items()}
@@ -179,7 +289,20 @@ def expected_shapes(
 
 
 def keras_keys(model: Any) -> dict[str, Any]:
-    """Return a model's weights by the keys that `read_keras_file` gives to saved ones."""
+    """Return the weights of a model by the keys under which `read_keras_file` reads them.
+
+    Args:
+        model: keras.Model. A functional or Sequential model.
+
+    Returns:
+        dict. {key: variable}. A key is the path of the layer and the index of the variable in it.
+
+    Example:
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="head")])
+    >>> list(keras_keys(model))
+    ['head/0', 'head/1']
+    """
     counts: dict[str, int] = {}
     variables = {}
     for path, variable in model_variables(model).items():
@@ -190,7 +313,22 @@ def keras_keys(model: Any) -> dict[str, Any]:
 
 
 def warn_fresh(source: str, what: str, why: str) -> None:
-    """Warn that some weights of a model don't come from the file."""
+    """Warn that a part of a model keeps its initial values, because the file has none for it.
+
+    Args:
+        source: str. Name of the file.
+        what: str. The part of the model, in the singular.
+        why: str. The reason, without a full stop.
+
+    Example:
+    >>> import warnings
+    >>> from keras_paca.weights import warn_fresh
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_fresh("model.pth", "the head", "made for 1000 classes, not 10")
+    >>> print(caught[0].message)
+    model.pth: made for 1000 classes, not 10; the head keeps its initial values.
+    """
     warn_user(f"{source}: {why}; {what} keeps its initial values.")
 
 

@@ -1,7 +1,7 @@
-"""The checkpoints that the authors of PaCa-ViT released, as data (`released.csv`).
+"""The checkpoints that the authors of PaCa-ViT released, as listed in `released.csv`.
 
-Source: the tables of the official README, github.com/iVMCL/PaCaViT; the clusters that the
-segmentation files hold are those of the official configurations.
+Source: the tables of the official README, github.com/iVMCL/PaCaViT. The numbers of clusters in the
+segmentation files come from the official configurations.
 """
 
 import csv
@@ -17,47 +17,61 @@ LICENCE = "code MIT; no statement on the weights; the data set's terms apply"
 
 @dataclass(frozen=True)
 class ReleasedFile:
-    """One released checkpoint.
+    """One released checkpoint and what its authors state about it.
 
-    Attributes:
-        file: its name.
-        task: "classification" (ImageNet-1k), "detection" (COCO) or "segmentation" (ADE20K).
-        size: "tiny", "small" or "base".
-        clustering: "conv", "mlp" or "teacher".
-        imagenet_clusters: clusters per stage of the row in the README.
-        clusters: clusters per stage that the file holds.
-        blockwise: whether every block makes its own assignment, else the first of each stage.
-        head: "linear", "mask_rcnn", "upernet" or "paca".
-        params_m: millions of parameters, as stated.
-        gmacs: billions of multiply-accumulates, as stated, for 224 x 224 (classification),
-            1280 x 800 (detection) or 512 x 512 (segmentation).
-        accuracy: as stated, in percent: {"top1": ...}, {"box_ap": ..., "mask_ap": ...} or
-            {"miou": ...}.
-        crop: share of the resized side that the evaluation keeps; `None` outside classification.
-        interpolation: of the evaluation's resize; `None` outside classification.
-        verified: whether the README links this file in this row; else its name was derived.
-        note: what to know of the file, "" for nothing.
-        licence: what is known of the licence.
-        family: the name of the family of backbones.
-        options: the family's options of the model in the file.
-        folder: the address of the folder in which the authors publish the file.
+    `released_files` returns those that come with the library; `register_released_file` adds one.
+
+    Args:
+        file: str. Name of the file.
+        task: str. "classification" (ImageNet-1k), "detection" (COCO) or "segmentation" (ADE20K).
+        size: str. "tiny", "small" or "base".
+        clustering: str. "conv", "mlp" or "teacher".
+        imagenet_clusters: tuple of int. Clusters per stage in this row of the README.
+        clusters: tuple of int. Clusters per stage in the file.
+        blockwise: bool. Whether every block computes its own cluster assignment. Otherwise the
+            first block of each stage computes it for the whole stage.
+        head: str. "linear", "mask_rcnn", "upernet" or "paca".
+        params_m: float. Millions of parameters, as stated by the authors.
+        gmacs: float. Billions of multiply-accumulate operations, as stated by the authors, for
+            224 x 224 pixels (classification), 1280 x 800 (detection) or 512 x 512 (segmentation).
+        accuracy: dict. The accuracy in percent, as stated by the authors: {"top1": ...},
+            {"box_ap": ..., "mask_ap": ...} or {"miou": ...}.
+        crop: float or None. The share of the resized side that the evaluation keeps, in (0, 1];
+            `None` except for classification.
+        interpolation: str or None. The filter with which the evaluation resizes images; `None`
+            except for classification.
+        verified: bool. Whether the README links this file in this row. Otherwise its name was
+            derived from the others.
+        note: str. A remark on the file; empty if there is none.
+        licence: str. What is known about the licence.
+        family: str. Name of the family of backbones.
+        options: dict. The options of the family that the model in the file has.
+        folder: str. URL of the folder in which the authors publish the file.
+
+    Example:
+    >>> from keras_paca.weights import released_files
+    >>> file = released_files()[0]
+    >>> file.task, file.variant
+    ('classification', "tiny, clustering='conv', clusters=(100, 100, 100, 0)")
+    >>> file.accuracy
+    {'top1': 80.9}
     """
 
     file: str
     task: str
     size: str
-    clustering: str
-    imagenet_clusters: tuple[int, ...]
-    clusters: tuple[int, ...]
-    blockwise: bool
-    head: str
-    params_m: float
-    gmacs: float
-    accuracy: dict[str, float]
-    crop: float | None
-    interpolation: str | None
-    verified: bool
-    note: str
+    clustering: str = ""
+    imagenet_clusters: tuple[int, ...] = ()
+    clusters: tuple[int, ...] = ()
+    blockwise: bool = False
+    head: str = "linear"
+    params_m: float | None = None
+    gmacs: float | None = None
+    accuracy: Mapping[str, float] = field(default_factory=dict, hash=False)
+    crop: float | None = None
+    interpolation: str | None = None
+    verified: bool = False
+    note: str = ""
     licence: str = LICENCE
     family: str = "paca_vit"
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -65,19 +79,53 @@ class ReleasedFile:
 
     @property
     def url(self) -> str:
-        """Where the authors publish the file."""
+        """The URL at which the authors publish the file, a str."""
         return self.folder + self.file
 
     @property
     def variant(self) -> str:
-        """What the file holds, in words."""
+        """A description of the model in the file, a str."""
+        if not self.clustering:
+            return ", ".join([self.size, *(f"{k}={v!r}" for k, v in self.options.items())])
         where = ", in every block" if self.blockwise else ""
         return f"{self.size}, clustering={self.clustering!r}, clusters={self.clusters}{where}"
 
 
-@functools.cache
+_registered: dict[str, ReleasedFile] = {}
+
+
+def register_released_file(file: ReleasedFile) -> ReleasedFile:
+    """Add a released file of a family, so that its variants find it.
+
+    Args:
+        file: ReleasedFile. The file. Another one of the same name is replaced.
+
+    Returns:
+        ReleasedFile. The file.
+    """
+    _registered[file.file] = file
+    return file
+
+
 def released_files() -> tuple[ReleasedFile, ...]:
-    """Return the released checkpoints, in the order of the README."""
+    """Return the released checkpoints, in the order of the README, then those registered.
+
+    Returns:
+        tuple of ReleasedFile.
+
+    Example:
+    >>> from keras_paca.weights import released_files
+    >>> detectors = [file for file in released_files() if file.task == "detection"]
+    >>> len(detectors)
+    12
+    >>> max(file.accuracy["box_ap"] for file in detectors)
+    48.3
+    """
+    return (*_files_of_paca_vit(), *_registered.values())
+
+
+@functools.cache
+def _files_of_paca_vit() -> tuple[ReleasedFile, ...]:
     table = resources.files("keras_paca.weights").joinpath("released.csv")
     with table.open(encoding="utf-8", newline="") as lines:
         return tuple(_parse(row) for row in csv.DictReader(lines))

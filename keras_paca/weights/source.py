@@ -1,4 +1,4 @@
-"""Any file of weights as arrays."""
+"""Reading a file of weights, of any supported format, as arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,15 +15,22 @@ INFORMATION = ("class_names", "evaluation_transform")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The arrays of a file.
+    """The arrays of a file of weights.
 
-    Attributes:
-        name: the file, for messages.
-        official: whether the keys and layouts are the official PyTorch ones; else those of
-            `read_keras_file`.
-        tensors: {key: array}.
-        information: what the file says of its model: "class_names" and "evaluation_transform",
-            where it has them.
+    Args:
+        name: str. Path of the file, for error messages.
+        official: bool. Whether the keys and layouts are those of the official PyTorch code.
+            Otherwise they are those of a saved Keras model, as `read_keras_file` describes them.
+        tensors: Mapping of str to np.ndarray. The arrays by their keys.
+        information: Mapping. What the file says about its model: "class_names" and
+            "evaluation_transform", as far as the file has them.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca.weights import Checkpoint
+    >>> checkpoint = Checkpoint("example.pth", True, {"head.bias": np.zeros(3)})
+    >>> checkpoint.tensors["head.bias"].shape
+    (3,)
     """
 
     name: str
@@ -35,12 +42,30 @@ class Checkpoint:
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Read a file of weights.
 
+    Nothing in the file is executed.
+
     Args:
-        path: an official `.pth`, a `.safetensors` with official keys, a `.weights.h5` or `.keras`.
+        path: str or Path. An official `.pth` file, a `.safetensors` file with official keys, a
+            `.weights.h5` file or a `.keras` file.
+
+    Returns:
+        Checkpoint. The arrays, and what the file says about its model.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        CheckpointError: a `ValueError`, if the file is not what its name says, or damaged.
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file is damaged, or of another format than its name says. This is a
+            subclass of `ValueError`.
+
+    Example:
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from keras_paca.weights import open_checkpoint, write_safetensors
+    >>> path = Path(tempfile.mkdtemp()) / "example.safetensors"
+    >>> write_safetensors(path, {"head.bias": np.zeros(3)})
+    >>> checkpoint = open_checkpoint(path)
+    >>> checkpoint.official, list(checkpoint.tensors)
+    (True, ['head.bias'])
     """
     path = Path(path)
     if not path.exists():

@@ -1,10 +1,10 @@
-"""Reads PyTorch checkpoints without PyTorch, and without executing anything they hold.
+"""Reading PyTorch checkpoints without PyTorch, and without executing anything in them.
 
-A checkpoint is a pickle beside the raw bytes of its tensors. Here the pickle runs on a small
-machine that only builds plain containers: a global is remembered by its name and never imported,
-and a call is answered by a function of this file or by a `Placeholder`. Tensors come out as
-`TensorRecord`s, descriptions that cost no memory; `read_tensors` reads the bytes of those that the
-caller wants and of no others.
+A checkpoint consists of a pickle and the raw bytes of its tensors. A small interpreter reads the
+pickle and builds only plain containers. It keeps the name of a class or function and never imports
+it, and it replaces a call by a function of this file or by a `Placeholder`. A tensor becomes a
+`TensorRecord`, a description that takes almost no memory; `read_tensors` then reads the bytes of
+those tensors that the caller needs.
 """
 
 import contextlib
@@ -68,30 +68,58 @@ _STORAGES = {
 
 
 class CheckpointError(ValueError):
-    """A checkpoint can't be read; the message names the file, what was expected and found."""
+    """A checkpoint can't be read.
+
+    The message names the file, what was expected and what was found.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placeholder:
-    """Stands for a class, a function or an object, of which only the name is kept."""
+    """A class, a function or an object of a checkpoint, of which only the name is kept.
 
-    name: str  # module.qualname of the global
-    tensor: bool = False  # whether it stands for a tensor that only running code could rebuild
+    Args:
+        name: str. The module and the qualified name of the class or function, joined by a dot.
+        tensor: bool. Whether it stands for a tensor that can't be rebuilt without running code.
+
+    Example:
+    >>> Placeholder("torch.nn.modules.linear.Linear").tensor
+    False
+    """
+
+    name: str
+    tensor: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Extent:
-    """The bytes of a whole storage in the file."""
+    """The bytes of a whole storage in the file.
+
+    Args:
+        nbytes: int. How many bytes there are.
+        start: int. The position of the first byte in the file. In the legacy format it is unknown,
+            -1, until the pickle has been read.
+        crc: int or None. The CRC-32 of the bytes; the legacy format has none.
+        swap: bool. Whether the byte order differs from this machine's.
+    """
 
     nbytes: int
-    start: int = -1  # in the legacy format unknown until the pickle has been read
-    crc: int | None = None  # the legacy format has none
-    swap: bool = False  # whether the byte order is not this machine's
+    start: int = -1
+    crc: int | None = None
+    swap: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StorageRecord:
-    """A storage as tensors refer to it; in the legacy format it may be a part of an extent."""
+    """A storage to which tensors refer.
+
+    Args:
+        extent: Extent. The bytes in the file. In the legacy format the storage may be a part of
+            them.
+        dtype: str. PyTorch's name of the element type, such as "float32".
+        start: int. The first byte of the storage, counted from the start of the extent.
+        nbytes: int. How many bytes the storage has.
+    """
 
     extent: Extent
     dtype: str
@@ -101,31 +129,41 @@ class StorageRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorRecord:
-    """A tensor's place in the file, counted in elements; `read_tensors` makes an array of it."""
+    """The place of a tensor in the file. `read_tensors` reads it as an array.
+
+    Args:
+        extent: Extent. The bytes of its storage.
+        dtype: str. PyTorch's name of the element type, such as "float32".
+        offset: int. The number of elements in the extent before the first one of the tensor.
+        shape: tuple of int. The shape.
+        strides: tuple of int. The stride of each axis, in elements.
+        conj: bool. Whether the file holds the complex conjugate of the tensor.
+        neg: bool. Whether the file holds the negative of the tensor.
+    """
 
     extent: Extent
     dtype: str
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    conj: bool = False  # whether the file holds the complex conjugate
-    neg: bool = False  # whether the file holds the negative
+    conj: bool = False
+    neg: bool = False
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> object:
-    """Reads the object that `torch.save` wrote, in the zip or the legacy format.
+    """Read the object that `torch.save` wrote, in the zip or the legacy format.
 
     Args:
-        path: The checkpoint.
+        path: str or os.PathLike. The checkpoint.
 
     Returns:
-        The top-level object. Plain containers, strings, bytes, numbers and `None` are themselves,
-        tensors are `TensorRecord`s, bare storages `StorageRecord`s, a `torch.Size` is a tuple, and
-        everything else is a `Placeholder`. A container may hold itself.
+        object. The top-level object. Plain containers, strings, bytes, numbers and `None` are
+        returned as they are. A tensor becomes a `TensorRecord`, a bare storage a `StorageRecord`,
+        a `torch.Size` a tuple, and everything else a `Placeholder`. A container may hold itself.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If it isn't a whole, well-formed PyTorch checkpoint.
+        CheckpointError: If the file is damaged or isn't a PyTorch checkpoint.
     """
     with opened(path) as (file, size):
         kind = torch_kind(file, size)
@@ -137,18 +175,26 @@ def read_torch_file(path: str | os.PathLike[str]) -> object:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
-    """Opens a file for reading; whatever its content sets off then names the file.
+    """Open a file for reading, and name it in every error that its content causes.
 
     Args:
-        path: The file.
+        path: str or os.PathLike. The file.
 
     Yields:
-        The open file and its size, at least one byte.
+        (BinaryIO, int). The open file and its size in bytes, at least 1.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If it is a folder, a device or empty, and in place of every exception of
-            the body but `OSError`.
+        CheckpointError: If the path is a folder, a device or an empty file. It also replaces every
+            exception of the body of the `with` statement except `OSError`.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example"
+    >>> _ = path.write_bytes(b"abc")
+    >>> with opened(path) as (file, size):
+    ...     print(file.read(), size)
+    b'abc' 3
     """
     path = Path(path)
     status = path.stat()
@@ -169,17 +215,23 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def torch_kind(file: BinaryIO, size: int) -> str | None:
-    """Tells PyTorch's formats from what resembles them.
+    """Tell whether a file is a PyTorch checkpoint or a file that resembles one.
 
     Args:
-        file: The file.
-        size: Its size.
+        file: BinaryIO. The open file.
+        size: int. Its size in bytes.
 
     Returns:
-        `PYTORCH`; words for another zip archive or pickle; or `None` for anything else.
+        str or None. `PYTORCH` for a PyTorch checkpoint, a description for any other zip archive or
+        pickle, and `None` for any other file.
 
     Raises:
-        CheckpointError: If it is a zip archive without a whole table of contents.
+        CheckpointError: If the file is a zip archive whose table of contents is missing or
+            damaged.
+
+    Example:
+    >>> torch_kind(io.BytesIO(b"GIF89a"), 6) is None
+    True
     """
     file.seek(0)
     head = file.read(512)
@@ -369,20 +421,25 @@ def _is_size(value: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """Says what an object of a checkpoint is, in a few safe characters.
+    """Describe an object of a checkpoint for an error message, in at most about 100 characters.
 
     Args:
-        value: The object.
+        value: object. The object.
 
     Returns:
-        The text of a string, the name of a placeholder, else the type.
+        str. The text of a string, the name of a placeholder, the digits of a size, and for any
+        other object its type. It is plain ASCII.
+
+    Example:
+    >>> shown("head.weight"), shown([1, 2])
+    ('head.weight', 'an object of type list')
     """
     if isinstance(value, str | Placeholder):
         return ascii(value if isinstance(value, str) else value.name)[1:-1][:100]
     return str(value) if _is_size(value) else f"an object of type {type(value).__name__}"
 
 
-# The pickle machine: it knows the opcodes that torch.save's pickles use, and no class.
+# The interpreter of pickles: it knows the opcodes that torch.save uses, and no class.
 
 _LITERALS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -403,7 +460,7 @@ class _PickleMachine:
         self.encoded_left = size  # each text is turned into bytes once, so into no more than this
 
     def run(self, stream: Any) -> object:
-        """Runs one pickle and leaves the stream behind it; the limits hold for all it runs."""
+        """Read one pickle and stop behind it; the limits are for all pickles read together."""
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stacks below each mark
         self.memo: dict[int, Any] = {}
@@ -648,19 +705,28 @@ def _tensor(
 def read_tensors(
     path: str | os.PathLike[str], records: Mapping[str, TensorRecord]
 ) -> dict[str, np.ndarray]:
-    """Reads the chosen tensors of a file that `read_torch_file` has read.
+    """Read some of the tensors of a file that `read_torch_file` has read.
 
     Args:
-        path: The checkpoint.
-        records: Tensors of that checkpoint, by any names.
+        path: str or os.PathLike. The checkpoint.
+        records: Mapping of str to TensorRecord. Tensors of that checkpoint, under any names.
 
     Returns:
-        Arrays by the same names, in this machine's byte order: complex32 is widened to complex64,
-        bfloat16 and float8 are those of `ml_dtypes`. Tensors of one storage share its memory, and
-        those that aren't contiguous are read-only views, however large their shape.
+        dict. {name: array}, with the same names and in this machine's byte order. complex32 is
+        widened to complex64; bfloat16 and float8 are the types of `ml_dtypes`. Tensors of one
+        storage share its memory. Arrays that aren't contiguous are read-only views, whatever their
+        shape.
 
     Raises:
         CheckpointError: If the bytes are damaged or no longer there.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example"
+    >>> _ = path.write_bytes(np.arange(3, dtype="float32").tobytes())
+    >>> record = TensorRecord(Extent(12, start=0), "float32", offset=1, shape=(2,), strides=(1,))
+    >>> read_tensors(path, {"bias": record})
+    {'bias': array([1., 2.], dtype=float32)}
     """
     with opened(path) as (file, size):
         bytes_left = _MAX_READ * size
