@@ -64,7 +64,7 @@ ARROWS = {
     "weights",
     "detection": "arguments backbones explain extras labels layers preprocessing warn weights",
     "hub": "arguments backbones extras frozen layers naming",
-    "demo": "backbones explain extras",
+    "demo": "backbones deploy explain extras",
     "commands": "backbones confusion detection explain labels layers preprocessing segmentation "
     "train weights",
     "cli": "backbones commands demo deploy preprocessing weights",
