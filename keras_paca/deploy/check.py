@@ -2,7 +2,6 @@
 
 import sys
 import tempfile
-import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from keras_paca.deploy.describe import NORMALISED, input_kind
 from keras_paca.deploy.processes import run
 from keras_paca.deploy.rebuild import precision_of
+from keras_paca.warn import warn_user
 
 # The largest ||out - keras|| / ||keras|| of an output, by precision of the file; all others are of
 # integers.
@@ -136,10 +136,9 @@ def check_copy(model: keras.Model, copy: keras.Model, batches: list[np.ndarray])
         for name, array in wanted.items():
             a, b = array.astype("float64"), found[name].astype("float64")
             if not np.isfinite(a).all():
-                warnings.warn(
+                warn_user(
                     f"The model's outputs hold NaN or infinity in {precision}; the file computes "
-                    "in float32.",
-                    stacklevel=3,
+                    "in float32."
                 )
                 return
             # not of logits, which 16 bits lose where a probability is small

@@ -1,6 +1,5 @@
 """Images that users give to calibrate or to check a file, as arrays that fit its input."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from keras_paca.deploy.describe import NORMALISED, RGB, input_kind
 from keras_paca.deploy.rebuild import in_float32
+from keras_paca.warn import warn_user
 
 SCALED = 3.0  # no absolute value above it: images in 0..1, in -1..1 or of deviation 1
 
@@ -127,9 +127,8 @@ def _check_range(name: str, images: np.ndarray, kind: str | None) -> None:
         )
     whole = images.dtype.kind in "ui" or np.all(images == np.floor(images))
     if kind == NORMALISED and low >= 0 and SCALED < high <= 255 and whole:
-        warnings.warn(
-            f"`{name}` looks like RGB in 0..255; the model takes normalised images. {received}",
-            stacklevel=4,
+        warn_user(
+            f"`{name}` looks like RGB in 0..255; the model takes normalised images. {received}"
         )
 
 
