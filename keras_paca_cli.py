@@ -46,7 +46,7 @@ def _choose_backend() -> str | None:
     """Set KERAS_BACKEND where the user hasn't; return what is wrong with it, `None` for nothing."""
     installed = [name for name in BACKENDS if find_spec(name)]
     if not installed:
-        commands = " or ".join(_of_package("extras", "install_command")(b) for b in BACKENDS)
+        commands = " or ".join(_load_from_module("extras", "install_command")(b) for b in BACKENDS)
         return f"Keras needs a backend: {commands}"
     chosen = os.environ.get("KERAS_BACKEND")
     if chosen is None:
@@ -71,7 +71,7 @@ def _configured_backend() -> str | None:
         return None
 
 
-def _of_package(module: str, name: str) -> Any:
+def _load_from_module(module: str, name: str) -> Any:
     """Return what a module of the package defines, without importing the package."""
     package = Path(find_spec("keras_paca").origin).parent
     return runpy.run_path(str(package / f"{module}.py"))[name]
@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         description="PaCa-ViT for Keras 3: try it, use it, train it, see its clusters.",
         epilog="KERAS_BACKEND=tensorflow, jax or torch chooses the backend.",
     )
-    version = _of_package("_version", "__version__")
+    version = _load_from_module("_version", "__version__")
     parser.add_argument("--version", action="version", version=f"keras-paca {version}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)

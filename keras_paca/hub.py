@@ -25,7 +25,7 @@ from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_
 from keras_paca.layers.composite import quantized_layers, serialize_policy
 
 # What a classifier has and a backbone hasn't; `image_shape` stands for the shape of the input.
-_OF_THE_CLASSIFIER = (
+_CLASSIFIER_ARGUMENTS = (
     "class_names",
     "classes",
     "classifier_activation",
@@ -85,7 +85,7 @@ class PaCaBackbone(keras_hub.models.Backbone):
         thawed: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        refused = sorted(set(options) & {*_OF_THE_CLASSIFIER, "input_tensor"})
+        refused = sorted(set(options) & {*_CLASSIFIER_ARGUMENTS, "input_tensor"})
         if refused:
             raise ValueError(
                 "`PaCaBackbone` takes the arguments of `PaCaViT` that define the network, and "
@@ -118,8 +118,8 @@ class PaCaBackbone(keras_hub.models.Backbone):
         self.image_shape = network.image_shape
         self.stage_names = list(LEVELS)
         self.data_format = "channels_last"
-        of_the_model = ("name", "dtype", "trainable", "frozen", "thawed", "hidden_dims")
-        for key in (*_OF_THE_CLASSIFIER, *of_the_model):
+        own_arguments = ("name", "dtype", "trainable", "frozen", "thawed", "hidden_dims")
+        for key in (*_CLASSIFIER_ARGUMENTS, *own_arguments):
             del config[key]
         self.network_config = config
 
@@ -282,7 +282,7 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         if image_size is None:
             image_size = shape[:2] if None not in shape[:2] else (224, 224)
         state = config.pop("frozen"), config.pop("thawed")
-        options = {key: config[key] for key in config if key not in _OF_THE_CLASSIFIER}
+        options = {key: config[key] for key in config if key not in _CLASSIFIER_ARGUMENTS}
         backbone = PaCaBackbone(
             **{**options, "dtype": model.dtype_policy, "name": f"{model.name}_backbone"},
             image_shape=shape,

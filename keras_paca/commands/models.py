@@ -20,7 +20,7 @@ FACTORIES = {  # task -> end of the names of its functions, weights to start fro
     "detection": ("MaskRCNN", "coco"),
 }
 SIZES = ("tiny", "small", "base")
-OF_NEW_MODELS = ("clustering", "clusters", "blockwise", "weights")  # options
+OPTIONS_FOR_NEW_MODELS = ("clustering", "clusters", "blockwise", "weights")  # options
 
 
 def open_model(
@@ -53,7 +53,7 @@ def is_file(options: argparse.Namespace) -> bool:
     """Return whether `--model` is a file, and refuse options that say how to make a new model."""
     if Path(options.model).suffix != ".keras":
         return False
-    given = [f"--{name}" for name in OF_NEW_MODELS if getattr(options, name)]
+    given = [f"--{name}" for name in OPTIONS_FOR_NEW_MODELS if getattr(options, name)]
     if given:
         raise ValueError(
             f"{', '.join(given)} can't change a saved model, only --model tiny, small or base. "

@@ -20,10 +20,10 @@ BOUNDS = {"float32": 1e-5, "float16": 1e-2}
 # Of a float32 copy from the model of a 16-bit policy; a copy that lost something differs by more.
 COPY_BOUND = 0.1
 # Of integers: the least cosine with Keras's output, and the least share of the same first classes.
-COSINE, TOP1 = 0.95, 0.75
+LEAST_COSINE, LEAST_TOP1 = 0.95, 0.75
 # Of detections: the share without a partner of the same label within these pixels and this score.
-UNMATCHED, PIXELS, SCORE = 0.02, 0.5, 1e-3
-SIZES = ((224, 224), (193, 257))  # of check images for models of any size
+MOST_UNMATCHED, PARTNER_PIXELS, PARTNER_SCORE = 0.02, 0.5, 1e-3
+CHECK_SIZES = ((224, 224), (193, 257))  # of check images for models of any size
 
 
 def check_images(model: keras.Model, shape: tuple) -> list[np.ndarray]:
@@ -48,7 +48,7 @@ def check_images(model: keras.Model, shape: tuple) -> list[np.ndarray]:
         )
     with resources.files("keras_paca.deploy").joinpath("photographs.npz").open("rb") as stored:
         photographs = np.load(stored)["photographs"].astype("float32")
-    sizes = SIZES if None in shape[1:3] else (shape[1:3],)
+    sizes = CHECK_SIZES if None in shape[1:3] else (shape[1:3],)
     sizes = [tuple(a or b for a, b in zip(shape[1:3], size, strict=True)) for size in sizes]
     normalise = _normalise if input_kind(model) == NORMALISED else (lambda images: images)
     batches = []
@@ -184,8 +184,8 @@ def compare(
 
 def exceeded(measures: dict[str, dict[str, float]], precision: str) -> list[str]:
     """Return in words what is over its bound."""
-    most = {"difference": BOUNDS.get(precision, np.inf), "unmatched": UNMATCHED}
-    least = {"cosine": COSINE, "top1": TOP1}
+    most = {"difference": BOUNDS.get(precision, np.inf), "unmatched": MOST_UNMATCHED}
+    least = {"cosine": LEAST_COSINE, "top1": LEAST_TOP1}
     words = []
     for name, values in measures.items():
         for measure, value in values.items():
@@ -230,8 +230,8 @@ def _unmatched(wanted: dict, found: dict) -> float:
             {key: each[key][i][each["labels"][i] >= 0] for key in ("boxes", "scores", "labels")}
             for each in (wanted, found)
         )
-        near = np.abs(a["boxes"][:, None] - b["boxes"]).max(-1) < PIXELS
-        near &= np.abs(a["scores"][:, None] - b["scores"]) < SCORE
+        near = np.abs(a["boxes"][:, None] - b["boxes"]).max(-1) < PARTNER_PIXELS
+        near &= np.abs(a["scores"][:, None] - b["scores"]) < PARTNER_SCORE
         near &= a["labels"][:, None] == b["labels"]
         used: set[int] = set()
         for row in near:

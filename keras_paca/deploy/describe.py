@@ -14,7 +14,7 @@ from keras_paca._version import __version__
 RGB, NORMALISED = "RGB 0..255", "normalised"
 PACKAGE = "keras_paca>"  # before the registered name of every class of this library
 # Layers and operations behind which the last axis holds the same classes.
-KEEP_CLASSES = (
+LAYERS_THAT_KEEP_CLASSES = (
     "Activation",
     "Divide",
     "Dropout",
@@ -31,7 +31,7 @@ KEEP_CLASSES = (
 )
 # Layers behind which RGB in 0..255 is still that, besides Keras's random ones, which do nothing in
 # inference.
-KEEP_RANGE = ("CenterCrop", "EvaluationTransform", "Identity", "Resizing")
+LAYERS_THAT_KEEP_RANGE = ("CenterCrop", "EvaluationTransform", "Identity", "Resizing")
 
 
 def describe(model: keras.Model) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _behind(name: str, layers: dict[str, dict]) -> dict | None:
     if _is_ours(layer) or _layers(layer):
         return _answering(layer)
     before = _inputs(name, layers)
-    if layer.get("class_name") not in KEEP_CLASSES or len(before) != 1:
+    if layer.get("class_name") not in LAYERS_THAT_KEEP_CLASSES or len(before) != 1:
         return None
     return _behind(before[0], layers)
 
@@ -197,7 +197,7 @@ def _readers(name: str | None, layers: dict[str, dict]) -> Iterator[str | None]:
         kind = layer["class_name"]
         if _is_ours(layer) or _layers(layer):
             yield _input_of(layer)
-        elif kind in KEEP_RANGE or kind.startswith("Random"):
+        elif kind in LAYERS_THAT_KEEP_RANGE or kind.startswith("Random"):
             yield from _readers(other, layers)
         else:
             yield None

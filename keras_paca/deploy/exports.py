@@ -19,24 +19,29 @@ from keras_paca.deploy.failures import quiet, sentence
 from keras_paca.deploy.formats import SUFFIXES, check_installed, resolve_format
 from keras_paca.deploy.fuse import fuse as fuse_model
 from keras_paca.deploy.images import given_images, received
-from keras_paca.deploy.metadata import FOLDER, JSON, LABELS, write_metadata
-from keras_paca.deploy.processes import NAMES, modules_of, run_on
+from keras_paca.deploy.metadata import (
+    LABELS_FILE,
+    METADATA_FILE,
+    SAVED_MODEL_FOLDER,
+    write_metadata,
+)
+from keras_paca.deploy.processes import BACKEND_NAMES, modules_of, run_on
 from keras_paca.deploy.rebuild import float32_copy, in_float32, precision_of
 from keras_paca.deploy.write import QUANTIZED, write
 from keras_paca.layers import PaCaBlock
 from keras_paca.layers.composite import quantized_layers
 
 # What stands in the folder of a SavedModel: TensorFlow's and Keras's files, and our metadata.
-SAVED_MODEL = (
+SAVED_MODEL_FILES = (
     "saved_model.pb",
     "fingerprint.pb",
     "keras_metadata.pb",
     "variables",
     "variables/variables.*",
     "assets",
-    FOLDER,
-    f"{FOLDER}/{JSON}",
-    f"{FOLDER}/{LABELS}",
+    SAVED_MODEL_FOLDER,
+    f"{SAVED_MODEL_FOLDER}/{METADATA_FILE}",
+    f"{SAVED_MODEL_FOLDER}/{LABELS_FILE}",
 )
 
 
@@ -225,9 +230,10 @@ def _check_replaced(folder: Path) -> None:
         return
     if not (folder / "saved_model.pb").is_file():
         raise FileExistsError(f"{folder} exists and is no SavedModel, which a new one may replace")
-    found = [file for part in (".", "variables", FOLDER) for file in (folder / part).glob("*")]
+    parts = (".", "variables", SAVED_MODEL_FOLDER)
+    found = [file for part in parts for file in (folder / part).glob("*")]
     names = sorted(file.relative_to(folder).as_posix() for file in found)
-    others = [name for name in names if not any(fnmatchcase(name, own) for own in SAVED_MODEL)]
+    others = [name for name in names if not any(fnmatchcase(name, x) for x in SAVED_MODEL_FILES)]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise FileExistsError(
@@ -343,7 +349,7 @@ def _write(
     """Write a model in this process, or in one of TensorFlow where the backend is another."""
     format, backend = arguments[0], keras.backend.backend()
     if backend != "tensorflow" and verbose:
-        name = NAMES.get(backend, backend)
+        name = BACKEND_NAMES.get(backend, backend)
         print(f"{name} can't write {format} whole: written by TensorFlow")
     try:
         if backend == "tensorflow":

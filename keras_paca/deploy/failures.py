@@ -7,11 +7,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-LONGEST = 250
-STYLES = re.compile(r"\x1b\[[0-9;]*m")
+MAX_LENGTH = 250
+TERMINAL_STYLES = re.compile(r"\x1b\[[0-9;]*m")
 LOCATION = re.compile(r"^.*loc\(.*\)+: ")
 # Lines that say where, not what: locations in a converter's own files, notes, headings.
-UNSAYING = re.compile(
+UNINFORMATIVE_LINE = re.compile(
     r"^(Check '|<unknown>:\d+: note:|Exception encountered when calling|Arguments received by|"
     r"Traceback |File \"|WARNING:|I0000|W0000|E0000)|:$"
 )
@@ -31,23 +31,23 @@ def sentence(text: object) -> str:
     "Model wasn't fully converted."
     """
     found: list[str] = []
-    for line in _of_last_exception(STYLES.sub("", str(text))):
-        if UNSAYING.search(line.strip()):
+    for line in _last_message(TERMINAL_STYLES.sub("", str(text))):
+        if UNINFORMATIVE_LINE.search(line.strip()):
             continue
         line = re.split(r"\berror:[\s:]*", LOCATION.sub("", line))[-1]
         line = " ".join(line.lstrip("- ").split())
         if not line or line in found:
             continue
-        if found and sum(map(len, found)) + len(line) > LONGEST - 50:
+        if found and sum(map(len, found)) + len(line) > MAX_LENGTH - 50:
             break
         found.append(line)
         if len(found) == 2:
             break
     said = " ".join(found) or type(text).__name__
-    return said if len(said) <= LONGEST else f"{said[: LONGEST - 4]} ..."
+    return said if len(said) <= MAX_LENGTH else f"{said[: MAX_LENGTH - 4]} ..."
 
 
-def _of_last_exception(text: str) -> list[str]:
+def _last_message(text: str) -> list[str]:
     """Return the lines of a text; of Python's traceback those of the last exception's message."""
     lines = text.strip().splitlines()
     traces = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]

@@ -27,7 +27,7 @@ EXTRAS = {
     "openvino": "tensorflow,openvino",
 }
 # Folders of SavedModels may be called "model-0.3", but not like files of another kind.
-OTHER_FILES = (".keras", ".h5", ".hdf5", ".pb", ".pt", ".pth", ".safetensors", ".json", ".zip")
+OTHER_SUFFIXES = (".keras", ".h5", ".hdf5", ".pb", ".pt", ".pth", ".safetensors", ".json", ".zip")
 
 
 def resolve_format(path: Path, format: str | None = None) -> str:
@@ -51,7 +51,7 @@ def resolve_format(path: Path, format: str | None = None) -> str:
     """
     name = _by_suffix(path) if format is None else _by_name(format)
     expected, suffix = SUFFIXES[name], path.suffix.lower()
-    others = (*OTHER_FILES, *filter(None, SUFFIXES.values()))
+    others = (*OTHER_SUFFIXES, *filter(None, SUFFIXES.values()))
     if suffix != expected and (expected or suffix in others):
         wanted = (
             f"end in {expected!r}"

@@ -11,7 +11,7 @@ from keras_paca.deploy.describe import NORMALISED, RGB, input_kind
 from keras_paca.deploy.rebuild import in_float32
 from keras_paca.warn import warn_user
 
-SCALED = 3.0  # no absolute value above it: images in 0..1, in -1..1 or of deviation 1
+LARGEST_SCALED = 3.0  # no absolute value above it: images in 0..1, in -1..1 or of deviation 1
 
 
 def given_images(name: str, images: Any, model: keras.Model, shape: tuple) -> np.ndarray:
@@ -121,12 +121,12 @@ def _check_range(name: str, images: np.ndarray, kind: str | None) -> None:
     """Raise an error where images are scaled already, warn where they should have been."""
     low, high = float(images.min()), float(images.max())
     received = f"Received: values from {low:.3g} to {high:.3g}"
-    if kind == RGB and max(-low, high) <= SCALED:
+    if kind == RGB and max(-low, high) <= LARGEST_SCALED:
         raise ValueError(
             f"`{name}` must hold RGB in 0..255, which the model normalises itself. {received}"
         )
     whole = images.dtype.kind in "ui" or np.all(images == np.floor(images))
-    if kind == NORMALISED and low >= 0 and SCALED < high <= 255 and whole:
+    if kind == NORMALISED and low >= 0 and LARGEST_SCALED < high <= 255 and whole:
         warn_user(
             f"`{name}` looks like RGB in 0..255; the model takes normalised images. {received}"
         )

@@ -17,10 +17,10 @@ from keras_paca.deploy.arguments import check_model, input_shape
 from keras_paca.deploy.exports import export
 from keras_paca.deploy.formats import RUNTIMES, SUFFIXES
 from keras_paca.deploy.images import given_images
-from keras_paca.deploy.processes import NAMES, modules_of, run_on
+from keras_paca.deploy.processes import BACKEND_NAMES, modules_of, run_on
 from keras_paca.deploy.rebuild import precision_of
 
-FORMS = (
+EXPORTED_FORMS = (
     ("tf_saved_model", None),
     ("litert", None),
     ("litert", "float16"),
@@ -75,14 +75,14 @@ def benchmark(
         saved = Path(folder) / "model.keras"
         model.save(saved)
         modules = modules_of(model)
-        for backend, name in NAMES.items():
+        for backend, name in BACKEND_NAMES.items():
             if find_spec(backend) is None:
                 continue
             answer = run_on(backend, "keras_paca.deploy.latency", str(saved), str(source), *modules)
             measured = json.loads(answer.splitlines()[-1])
             size_on_disk = saved.stat().st_size
             rows.append(_row(f"Keras on {name}", precision_of(model), size_on_disk, measured))
-        for format, quantize in FORMS:
+        for format, quantize in EXPORTED_FORMS:
             target = Path(folder) / f"model{SUFFIXES[format]}"
             try:
                 exported = export(

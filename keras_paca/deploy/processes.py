@@ -11,7 +11,7 @@ import keras
 
 from keras_paca.deploy.failures import sentence
 
-NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
 def run_on(backend: str, module: str, *arguments: str) -> str:

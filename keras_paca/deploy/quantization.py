@@ -15,7 +15,7 @@ from keras_paca.deploy.check import centred_logits
 from keras_paca.layers import DepthwiseConv2D
 
 DEFAULT_SIDE = 224  # of images, where neither the caller nor the model says
-OF_QUANTIZATION = ("_scale", "_zero", "_history", "g_idx")  # ends of variables that it adds
+QUANTIZATION_SUFFIXES = ("_scale", "_zero", "_history", "g_idx")  # ends of variables that it adds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,10 +247,10 @@ def _walk(owner: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
 def _own_variables(layer: keras.layers.Layer) -> list[Any]:
     """Return what a layer has learned itself."""
     inside = layer._flatten_layers(include_self=False)
-    of_others = {id(variable) for other in inside for variable in other.variables}
-    own = [variable for variable in layer.weights if id(variable) not in of_others]
+    inner = {id(variable) for other in inside for variable in other.variables}
+    own = [variable for variable in layer.weights if id(variable) not in inner]
     if layer.quantization_mode is not None:
-        own = [v for v in own if not v.name.endswith(OF_QUANTIZATION)]
+        own = [v for v in own if not v.name.endswith(QUANTIZATION_SUFFIXES)]
     return own
 
 
@@ -286,35 +286,35 @@ def _bytes(variable: Any) -> int:
 # --- Multiply-accumulates ---------------------------------------------------------------------
 
 
-def _of_dense(layer: Any, inputs: tuple, outputs: tuple) -> int:
+def _dense_macs(layer: Any, inputs: tuple, outputs: tuple) -> int:
     return math.prod(outputs) * inputs[-1]
 
 
-def _of_convolution(layer: Any, inputs: tuple, outputs: tuple) -> int:
+def _convolution_macs(layer: Any, inputs: tuple, outputs: tuple) -> int:
     return math.prod(outputs) * math.prod(layer.kernel.shape[:-1])
 
 
-def _of_depthwise(layer: Any, inputs: tuple, outputs: tuple) -> int:
+def _depthwise_macs(layer: Any, inputs: tuple, outputs: tuple) -> int:
     return math.prod(outputs) * math.prod(layer.kernel.shape[:-2])
 
 
-def _of_transposed(layer: Any, inputs: tuple, outputs: tuple) -> int:
+def _transposed_macs(layer: Any, inputs: tuple, outputs: tuple) -> int:
     return math.prod(inputs) * math.prod(layer.kernel.shape[:-1])
 
 
-RULES = (
-    (keras.layers.Dense, _of_dense),
-    (DepthwiseConv2D, _of_depthwise),
-    ((keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D), _of_depthwise),
-    ((keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose), _of_transposed),
+MAC_RULES = (
+    (keras.layers.Dense, _dense_macs),
+    (DepthwiseConv2D, _depthwise_macs),
+    ((keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D), _depthwise_macs),
+    ((keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose), _transposed_macs),
     ((keras.layers.SeparableConv1D, keras.layers.SeparableConv2D), None),
-    ((keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D), _of_convolution),
+    ((keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D), _convolution_macs),
 )
 
 
 def _rule(layer: keras.layers.Layer) -> Callable[[Any, tuple, tuple], int] | None:
     """Return how a layer's multiply-accumulates follow from its shapes, `None` if unknown."""
-    return next((rule for kinds, rule in RULES if isinstance(layer, kinds)), None)
+    return next((rule for kinds, rule in MAC_RULES if isinstance(layer, kinds)), None)
 
 
 def _count_macs(

@@ -14,8 +14,8 @@ from tests.marks import with_tensorflow
 def test_benchmark_command(small, tmp_path, capsys, monkeypatch):
     model = str(tmp_path / "model.keras")
     small(input_shape=(None, None, 3)).save(model)
-    monkeypatch.setattr(latency, "FORMS", (("litert", None),))
-    monkeypatch.setattr(latency, "NAMES", {keras.backend.backend(): "Keras"})
+    monkeypatch.setattr(latency, "EXPORTED_FORMS", (("litert", None),))
+    monkeypatch.setattr(latency, "BACKEND_NAMES", {keras.backend.backend(): "Keras"})
     assert cli.main(["benchmark", model, "--image-size", "64"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "1 x 64 x 64 x 3" in lines[0]
