@@ -1,4 +1,4 @@
-"""What an exported file says about itself, in the place that its format has for that."""
+"""Metadata of exported files, in the place that each format has for it."""
 
 import json
 import re
@@ -14,15 +14,15 @@ from keras_paca.extras import install_command
 
 METADATA_KEY = "keras_paca"
 METADATA_FILE, LABELS_FILE = "keras_paca.json", "labels.txt"
-SAVED_MODEL_FOLDER = "assets.extra"  # of a SavedModel, for what its runtime doesn't read
+SAVED_MODEL_FOLDER = "assets.extra"  # in a SavedModel, for files that its runtime doesn't read
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_metadata(path: Path, format: str, metadata: dict[str, Any], name: str = "") -> None:
-    """Write into an exported file what it says about itself.
+    """Write metadata into an exported file.
 
-    The whole dictionary is written as JSON under the name "keras_paca", and the class names once
-    more where the format's own tools look for them.
+    All of it is written as JSON under the name "keras_paca", and the class names once more where
+    the format's own tools look for them.
 
     Args:
         path: Path. The file, or the folder of a SavedModel.
@@ -40,10 +40,10 @@ def write_metadata(path: Path, format: str, metadata: dict[str, Any], name: str 
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """Return what a file says about itself: its classes, its transform, its task.
+    """Return the metadata of a model's file: its class names, its transform, its task.
 
-    Neither TensorFlow nor LiteRT nor OpenVINO is needed; an ONNX file needs the package onnx or
-    onnxruntime.
+    It needs neither TensorFlow nor LiteRT nor OpenVINO; for an ONNX file it needs the package onnx
+    or onnxruntime.
 
     Args:
         path: str or Path. A file that `keras_paca.export` wrote (".tflite", ".onnx", ".xml" or the
@@ -54,20 +54,20 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         "task" ("classification", "segmentation", "detection", "features" or `None`), "input"
         ("RGB 0..255", "normalised" or `None`), "num_classes" (int or `None`); for a segmenter
         "ignore_class", for a detector "bounding_box_format"; for an exported file
-        "keras_paca_version". Empty where the file says nothing.
+        "keras_paca_version". It is empty for a file without such metadata.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file.
-        ImportError: If a package is missing for ONNX.
+        FileNotFoundError: If there is no file or folder at `path`.
+        ValueError: If `path` has another suffix, or the file isn't one of that format.
+        ImportError: If neither onnx nor onnxruntime is installed, for an ONNX file.
 
     Example:
     >>> import tempfile
-    >>> from keras_paca import PaCaViT
-    >>> model = PaCaViT((8, 8, 8, 8), depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), classes=2)
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     model.save(f"{folder}/model.keras")
-    ...     found = read_metadata(f"{folder}/model.keras")
+    ...     found = keras_paca.deploy.read_metadata(f"{folder}/model.keras")
     >>> found["task"], found["num_classes"], found["input"]
     ('classification', 2, 'RGB 0..255')
     """
@@ -95,7 +95,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def _encode(metadata: dict[str, Any]) -> str:
-    """Return JSON; half of a surrogate pair, as in names of broken files, is escaped."""
+    """Return JSON; unpaired surrogates, as in names of broken files, are escaped."""
     text = json.dumps(metadata, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode()
 
