@@ -1,6 +1,6 @@
-"""Where the `keras-paca` command begins: its options, before Keras is imported.
+"""The start of the `keras-paca` command: its options, which are read before Keras is imported.
 
-Importing Keras takes seconds and needs its backend, neither of which `--help` should.
+Importing Keras takes seconds and needs a backend, and `--help` shouldn't.
 """
 
 import argparse
@@ -19,7 +19,14 @@ CLUSTERINGS = ("conv", "mlp", "linear", "teacher")
 
 
 def main() -> int:
-    """Read the command line, choose a backend, run the command and return its exit status."""
+    """Read the command line of this process, choose a backend and run the command.
+
+    Returns:
+        int. The exit status: 0, or 1 after an error, 130 after an interruption.
+
+    Raises:
+        SystemExit: If the usage is wrong, with the exit status 2, or help was asked for.
+    """
     _replace_what_the_console_lacks()
     options = parse()
     problem = _choose_backend()
@@ -33,7 +40,7 @@ def main() -> int:
 
 
 def _replace_what_the_console_lacks() -> None:
-    """Have names that the console can't show printed with "?" rather than end the command."""
+    """Print "?" for characters that the console can't show, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -43,10 +50,10 @@ def _replace_what_the_console_lacks() -> None:
 
 
 def _choose_backend() -> str | None:
-    """Set KERAS_BACKEND where the user hasn't; return what is wrong with it, `None` for nothing."""
+    """Set KERAS_BACKEND if the user hasn't; return what is wrong with it, `None` if nothing is."""
     installed = [name for name in BACKENDS if find_spec(name)]
     if not installed:
-        commands = " or ".join(_of_package("extras", "install_command")(b) for b in BACKENDS)
+        commands = " or ".join(_load_from_module("extras", "install_command")(b) for b in BACKENDS)
         return f"Keras needs a backend: {commands}"
     chosen = os.environ.get("KERAS_BACKEND")
     if chosen is None:
@@ -61,7 +68,7 @@ def _choose_backend() -> str | None:
 
 
 def _configured_backend() -> str | None:
-    """Return the backend in Keras's configuration file, `None` without one."""
+    """Return the backend in Keras's configuration file, `None` without such a file."""
     user = os.path.expanduser("~")
     default = os.path.join(user if os.access(user, os.W_OK) else "/tmp", ".keras")
     home = Path(os.environ.get("KERAS_HOME", default))
@@ -71,8 +78,8 @@ def _configured_backend() -> str | None:
         return None
 
 
-def _of_package(module: str, name: str) -> Any:
-    """Return what a module of the package defines, without importing the package."""
+def _load_from_module(module: str, name: str) -> Any:
+    """Return an object that a module of the package defines, without importing the package."""
     package = Path(find_spec("keras_paca").origin).parent
     return runpy.run_path(str(package / f"{module}.py"))[name]
 
@@ -81,12 +88,28 @@ def _of_package(module: str, name: str) -> Any:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the options of a command line, `sys.argv` by default; exits with 2 for wrong usage."""
+    """Parse a command line.
+
+    Args:
+        arguments: sequence of str. The command line without the program's name, by default that of
+            this process.
+
+    Returns:
+        argparse.Namespace. The options. `command` is the name of the command.
+
+    Raises:
+        SystemExit: If the usage is wrong, with the exit status 2, or help was asked for.
+
+    Example:
+    >>> options = parse(["predict", "cat.jpg", "--top", "3"])
+    >>> options.command, options.images, options.top
+    ('predict', ['cat.jpg'], 3)
+    """
     return _parser().parse_args(arguments)
 
 
 def _integer(least: int) -> Callable[[str], int]:
-    """Return the type of an option that takes integers from `least`."""
+    """Return the type of an option that takes integers of `least` or more."""
 
     def integer(text: str) -> int:
         try:
@@ -116,7 +139,7 @@ def _number(words: str, fits: Callable[[float], bool]) -> Callable[[str], float]
 
 
 def _clusters(text: str) -> int | list[int]:
-    """Return the numbers of "100" or "100,100,100,0"."""
+    """Return the integer or the list of integers in "100" or "100,100,100,0"."""
     try:
         numbers = [int(number) for number in text.split(",")]
     except ValueError:
@@ -129,7 +152,7 @@ def _clusters(text: str) -> int | list[int]:
 
 
 def _model_options(weights: str, positional: bool = False) -> argparse.ArgumentParser:
-    """Return the options of the model that a command opens, with the weights it has by default."""
+    """Return the options for the model that a command opens; `weights` is the default."""
     model = argparse.ArgumentParser(add_help=False)
     what = "tiny, small, base or the path of a .keras file"
     if positional:
@@ -167,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         description="PaCa-ViT for Keras 3: try it, use it, train it, see its clusters.",
         epilog="KERAS_BACKEND=tensorflow, jax or torch chooses the backend.",
     )
-    version = _of_package("_version", "__version__")
+    version = _load_from_module("_version", "__version__")
     parser.add_argument("--version", action="version", version=f"keras-paca {version}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)

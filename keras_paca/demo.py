@@ -1,7 +1,6 @@
 """The main job: a small PaCa-ViT learns digits, predicts, explains itself, exports and reloads."""
 
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_paca.backbones import PaCaViT
+from keras_paca.deploy import export
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
 from keras_paca.explain.pictures import new_figure
 from keras_paca.extras import install_command
@@ -29,21 +29,29 @@ SETTINGS = {
 
 
 def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
-    """Train on scikit-learn's handwritten digits and show all that a model can do.
+    """Train a small PaCa-ViT on scikit-learn's handwritten digits and show what it can do.
+
+    The model predicts, draws its clusters, is saved and loaded again, and is exported to LiteRT.
+    Where TensorFlow or LiteRT's runtime is missing, the demo leaves out the LiteRT file and prints
+    how to install what is missing.
 
     Args:
-        output: folder for `digits.keras`, `digits.tflite` and `clusters.png`.
-        verbose: as for `fit`.
+        output: str or Path. Folder for `digits.keras`, `digits.tflite` and `clusters.png`. It is
+            created where it doesn't exist.
+        verbose: str or int. How `fit` reports its progress, "auto", 0, 1 or 2.
 
     Returns:
-        {"accuracy", "seconds" of training, "clusters": what `cluster_statistics` says,
-        "difference": the largest difference after each reload}.
+        dict. "accuracy" on the test images (float), "seconds" of training (float), "clusters" (what
+        `cluster_statistics` returns) and "difference" from the trained model, a dict: "keras" is
+        the largest difference of a probability after loading `digits.keras`, "litert" the
+        relative difference that `keras_paca.export` found, `None` without a LiteRT file.
 
     Raises:
-        ImportError: without scikit-learn or matplotlib (the extra `demo`).
-        ValueError: if `output` is a file.
-        RuntimeError: if the model learned less than it should, its clusters are too much alike,
-            or a reloaded model disagrees.
+        ImportError: If scikit-learn or Matplotlib, which the extra `demo` brings, is missing.
+        ValueError: If `output` is a file, or the LiteRT file doesn't compute what the model
+            computes.
+        RuntimeError: If the model's accuracy is too low, its clusters are too similar, the loaded
+            model predicts something else, or the model can't be converted to LiteRT.
     """
     output = Path(output)
     if output.exists() and not output.is_dir():
@@ -94,7 +102,7 @@ def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
     print(f"cluster maps in {picture}")
 
     difference = {"keras": _reload_keras(model, test_images, scores, output / "digits.keras")}
-    difference["litert"] = _reload_litert(model, test_images, scores, output / "digits.tflite")
+    difference["litert"] = _export_litert(model, test_images[:BATCH], output / "digits.tflite")
     _check(float(accuracy), statistics)
     return {
         "accuracy": float(accuracy),
@@ -105,9 +113,19 @@ def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
 
 
 def load_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return scikit-learn's digits as ((training images, labels), (test images, labels)).
+    """Return scikit-learn's 1,797 handwritten digits, enlarged from 8 x 8 to 64 x 64.
 
-    The images are RGB in 0..255, (n, 64, 64, 3) float32, enlarged from 8 x 8.
+    Returns:
+        tuple. (training images, labels) and (test images, labels). Images are RGB in 0..255, an
+        array (n, 64, 64, 3) of float32; labels are integers from 0 to 9.
+
+    Raises:
+        ImportError: If scikit-learn, which the extra `demo` brings, is missing.
+
+    Example:
+    >>> (images, labels), (test_images, test_labels) = load_digits()
+    >>> images.shape, test_images.shape
+    ((1472, 64, 64, 3), (325, 64, 64, 3))
     """
     try:
         from sklearn.datasets import load_digits as load
@@ -137,46 +155,23 @@ def _reload_keras(model: Any, images: np.ndarray, scores: np.ndarray, path: Path
     """Save, reload, and return the largest difference."""
     model.save(path)
     found = keras.saving.load_model(path).predict(images, batch_size=TEST, verbose=0)
-    return _report(path, found, scores)
-
-
-def _reload_litert(model: Any, images: np.ndarray, scores: np.ndarray, path: Path) -> float | None:
-    """Export to LiteRT, run the file in its own runtime, and return the largest difference.
-
-    Returns `None`, after saying why, where the backend can't write LiteRT.
-    """
-    missing = _missing_for_litert()
-    if missing:
-        print(f"no LiteRT file: {missing}")
-        return None
-    from ai_edge_litert.interpreter import Interpreter
-
-    batch = images[:BATCH]
-    signature = [keras.InputSpec(dtype="float32", shape=(len(batch), SIDE, SIDE, 3))]
-    model.export(path, format="litert", input_signature=signature, verbose=False)
-    interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
-    interpreter.invoke()
-    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return _report(path, found, scores[: len(batch)])
-
-
-def _missing_for_litert() -> str:
-    """Return what keeps this backend from writing and running LiteRT, "" for nothing."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        return "JAX can't write one; TensorFlow can, which keras-paca[tensorflow] installs"
-    if backend == "torch" and find_spec("litert_torch") is None:
-        return "PyTorch needs litert-torch, which keras-paca[litert-torch] installs"
-    if find_spec("ai_edge_litert") is None:
-        return "there is no runtime to check it, which keras-paca[litert] installs"
-    return ""
-
-
-def _report(path: Path, found: np.ndarray, scores: np.ndarray) -> float:
     difference = float(np.abs(found - scores).max())
     if difference > 1e-4:
         raise RuntimeError(f"{path} disagrees with the trained model by {difference:.1e}")
     print(f"{path} agrees with the trained model to {difference:.0e}")
     return difference
+
+
+def _export_litert(model: Any, images: np.ndarray, path: Path) -> float | None:
+    """Export to LiteRT, check the file in its own runtime, and return the relative difference.
+
+    Returns `None`, after saying what is missing, where the file can't be written or run.
+    """
+    try:
+        exported = export(model, path, check_data=images, verbose=False)
+    except ImportError as error:
+        print(f"no LiteRT file: {error}")
+        return None
+    (measures,) = exported.measures.values()
+    print(f"{path} agrees with the trained model to {measures['difference']:.0e}")
+    return measures["difference"]

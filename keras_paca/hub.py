@@ -1,8 +1,6 @@
-"""PaCa-ViT as a model of KerasHub: presets, LoRA, raw images in.
+"""PaCa-ViT as a model of KerasHub: presets, LoRA, preprocessing of raw images.
 
-Import this module before `from_preset` reads a PaCa preset; the classes are found by registration.
-Read from top to bottom: the backbone, what prepares its images, the classifier, the way there from
-a `keras_paca` model.
+Import this module before `from_preset` reads a preset of PaCa-ViT, as it registers the classes.
 """
 
 from collections.abc import Sequence
@@ -24,8 +22,8 @@ from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 from keras_paca.layers.composite import quantized_layers, serialize_policy
 
-# What a classifier has and a backbone hasn't; `image_shape` stands for the shape of the input.
-_OF_THE_CLASSIFIER = (
+# Arguments of `PaCaViT` that a backbone doesn't have; it has `image_shape` for `input_shape`.
+_CLASSIFIER_ARGUMENTS = (
     "class_names",
     "classes",
     "classifier_activation",
@@ -42,34 +40,42 @@ _OFFSET = tuple(-mean / deviation for mean, deviation in zip(MEAN, STD, strict=T
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class PaCaBackbone(keras_hub.models.Backbone):
-    """A `PaCaViT` without top as a KerasHub backbone, on images that are already normalised.
+    """A `PaCaViT` without its top as a KerasHub backbone, for images that are already normalised.
 
     Args:
-        hidden_dims: channels per stage.
-        depths: blocks per stage.
-        num_heads: attention heads per stage.
-        image_shape: (height, width, channels); sides from 32, `None` for any.
-        name: name of the model.
-        dtype: dtype or policy of every layer.
-        trainable: whether the model trains at all.
-        frozen: paths of layers that don't train, as for `PaCaViT`.
-        thawed: paths of layers that train inside frozen ones.
-        **options: other arguments of `keras_paca.PaCaViT` that define the network, such as
+        hidden_dims: int or sequence of int. Channels of each stage.
+        depths: int or sequence of int. Blocks of each stage.
+        num_heads: int or sequence of int. Attention heads of each stage.
+        image_shape: tuple. (height, width, channels) of the images. Height and width are 32 or
+            more, or `None` for any.
+        name: str. Name of the model.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+        trainable: bool. Whether the model's weights are trained at all.
+        frozen: sequence of str. Paths of the layers that aren't trained, as for `PaCaViT`.
+        thawed: sequence of str. Paths of the layers inside frozen ones that are trained.
+        **options: Other arguments of `keras_paca.PaCaViT` that define the network, such as
             `clustering`, `clusters`, `mlp_ratio` or `drop_path_rate`.
 
-    Input shape: (batch, height, width, channels), normalised as `PaCaImageConverter` does.
+    Input shape: (batch, height, width, channels), normalised as by `PaCaImageConverter`.
     Output shape: the map P5, (batch, height / 32, width / 32, channels).
 
     Attributes:
-        pyramid_outputs: {"P2": KerasTensor (batch, height / 4, width / 4, channels), ... "P5"}.
-        pyramid_level_inputs: {"P2": name of the layer that ends the stage, ...}.
-        assignments: {"P2": [KerasTensor (batch, patches, clusters), one per block], ...}, which
-            `keras_paca.cluster_maps` reads.
-        embedding_dims: channels per level.
-        stage_names: the levels.
+        pyramid_outputs: dict. The maps of the levels, {"P2": KerasTensor (batch, height / 4,
+            width / 4, channels), ...} up to "P5" with height / 32.
+        pyramid_level_inputs: dict. The name of the last layer of each level, {"P2": str, ...}.
+        assignments: dict. The clusters of each block, {"P2": [KerasTensor (batch, patches,
+            clusters), ...], ...}, which `keras_paca.cluster_maps` reads.
+        embedding_dims: list of int. Channels of each level.
+        stage_names: list of str. The names of the levels.
 
     Raises:
-        ValueError: if an argument doesn't fit.
+        ValueError: If an argument isn't one of `PaCaViT` that defines the network, or its value
+            doesn't fit.
+
+    Example:
+    >>> backbone = PaCaBackbone((8, 8, 8, 8), depths=1, num_heads=1, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 8)
     """
 
     def __init__(
@@ -85,7 +91,7 @@ class PaCaBackbone(keras_hub.models.Backbone):
         thawed: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        refused = sorted(set(options) & {*_OF_THE_CLASSIFIER, "input_tensor"})
+        refused = sorted(set(options) & {*_CLASSIFIER_ARGUMENTS, "input_tensor"})
         if refused:
             raise ValueError(
                 "`PaCaBackbone` takes the arguments of `PaCaViT` that define the network, and "
@@ -118,14 +124,14 @@ class PaCaBackbone(keras_hub.models.Backbone):
         self.image_shape = network.image_shape
         self.stage_names = list(LEVELS)
         self.data_format = "channels_last"
-        of_the_model = ("name", "dtype", "trainable", "frozen", "thawed", "hidden_dims")
-        for key in (*_OF_THE_CLASSIFIER, *of_the_model):
+        own_arguments = ("name", "dtype", "trainable", "frozen", "thawed", "hidden_dims")
+        for key in (*_CLASSIFIER_ARGUMENTS, *own_arguments):
             del config[key]
         self.network_config = config
 
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""
-        # not from `super()`, which takes the names of a quantized model's policies away
+        # not from `super()`, which removes the names of a quantized model's policies
         return {
             "name": self.name,
             "trainable": self.trainable,
@@ -137,31 +143,40 @@ class PaCaBackbone(keras_hub.models.Backbone):
         }
 
     def get_compile_config(self) -> dict | None:
-        """Return the arguments of `compile`, and which weights the optimizer doesn't decay."""
+        """Return the arguments of `compile`, and the weights that the optimizer doesn't decay."""
         return add_exclusions(self, super().get_compile_config())
 
     def compile_from_config(self, config: dict) -> None:
-        """Compile the model as the one that was saved."""
+        """Compile the model with the arguments of a saved one.
+
+        Args:
+            config: dict. What `get_compile_config` returns.
+        """
         compile_with_exclusions(self, config)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class PaCaImageConverter(keras_hub.layers.ImageConverter):
-    """Resize RGB images in 0..255 and normalise them to ImageNet's mean and deviation.
+    """Resize RGB images in 0..255 and normalise them with ImageNet's mean and standard deviation.
+
+    `output = resized * scale + offset`. The official evaluation resizes to 248 and crops 224 from
+    the centre, which `keras_paca.evaluation_transform` reproduces to the pixel.
 
     Args:
-        image_size: (height, width) to resize to, `None` for the images' own size.
-        scale: factors of the channels, by default 1 / (255 x deviation).
-        offset: what is added to the channels afterwards, by default -mean / deviation.
-        interpolation: how it resizes.
-        antialias: whether it smooths before it makes images smaller.
-        **kwargs: as for `keras_hub.layers.ImageConverter`.
+        image_size: (int, int). Height and width to resize to, `None` for the images' own size.
+        scale: sequence of float. A factor for each channel, by default 1 / (255 × deviation).
+        offset: sequence of float. A summand for each channel, by default -mean / deviation.
+        interpolation: str. How images are resized, as for `keras.layers.Resizing`.
+        antialias: bool. Whether images are smoothed before they are made smaller.
+        **kwargs: Other arguments of `keras_hub.layers.ImageConverter`.
 
-    Input shape: (height, width, 3) or (batch, height, width, 3).
-    Output shape: the same with the new sides.
+    Input shape: (height, width, 3) or (batch, height, width, 3), RGB in 0..255.
+    Output shape: the same with the new height and width, normalised.
 
-    The official evaluation resizes to 248 and crops 224 from the middle;
-    `keras_paca.evaluation_transform` does, to a pixel.
+    Example:
+    >>> converter = PaCaImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
     """
 
     backbone_cls = PaCaBackbone
@@ -187,7 +202,21 @@ class PaCaImageConverter(keras_hub.layers.ImageConverter):
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class PaCaImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
-    """What `PaCaImageClassifier` does to raw images; see `PaCaImageConverter`."""
+    """The preprocessing of `PaCaImageClassifier`: a `PaCaImageConverter` and the labels.
+
+    Args:
+        image_converter: PaCaImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Input shape: images (batch, height, width, 3), RGB in 0..255; labels and sample weights, which
+        are passed on, may come with them.
+    Output shape: (batch, height, width, 3), with the converter's height and width.
+
+    Example:
+    >>> preprocessor = PaCaImageClassifierPreprocessor(PaCaImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
 
     backbone_cls = PaCaBackbone
     image_converter_cls = PaCaImageConverter
@@ -195,13 +224,30 @@ class PaCaImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocess
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class PaCaImageClassifier(keras_hub.models.ImageClassifier):
-    """A PaCa-ViT that classifies raw images, as KerasHub's `ImageClassifier` does.
+    """A PaCa-ViT as KerasHub's `ImageClassifier`, which classifies raw images.
 
-    `from_model` makes one of a `keras_paca` model and its weights; `from_preset(FOLDER)` of what
-    `save_to_preset(FOLDER)` wrote.
+    `from_model` makes a classifier from a `keras_paca` model with its weights, and
+    `from_preset(FOLDER)` loads what `save_to_preset(FOLDER)` saved.
+
+    Args:
+        backbone: PaCaBackbone. The backbone.
+        num_classes: int. Number of classes.
+        preprocessor: PaCaImageClassifierPreprocessor. The preprocessing in `fit`, `evaluate` and
+            `predict`, `None` for images that are already normalised.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifier`, such as `activation`.
+
+    Input shape: (batch, height, width, 3), RGB in 0..255, of any size in `predict`.
+    Output shape: (batch, num_classes), logits or, with `activation="softmax"`, probabilities.
 
     Attributes:
-        class_names: list of str, the name of each class, or `None`; saved with the model.
+        class_names: list of str. The name of each class, or `None`. It is saved with the model.
+
+    Example:
+    >>> backbone = PaCaBackbone((8, 8, 8, 8), depths=1, num_heads=1, image_shape=(64, 64, 3))
+    >>> classifier = PaCaImageClassifier(backbone, num_classes=2)
+    >>> classifier.class_names = ["ant", "bee"]
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
     """
 
     backbone_cls = PaCaBackbone
@@ -209,7 +255,11 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
 
     @property
     def class_names(self) -> list[str] | None:
-        """The name of each class, or `None`."""
+        """The name of each class, or `None`.
+
+        Raises:
+            ValueError: If it is set to anything else than one string for each class, or `None`.
+        """
         names = getattr(self, "_class_names", None)
         return None if names is None else list(names)
 
@@ -218,7 +268,7 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         self._class_names = check_class_names(names, self.num_classes)
 
     def get_config(self) -> dict:
-        """Return the arguments of the constructor, names, what doesn't train, what is quantized."""
+        """Return the arguments of the constructor, class names, frozen and quantized layers."""
         config = {**super().get_config(), **trainable_state(self), "class_names": self.class_names}
         if self.output_dense.quantization_mode is not None:
             config["head_quantization"] = keras.saving.serialize_keras_object(
@@ -228,7 +278,14 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
 
     @classmethod
     def from_config(cls, config: dict) -> "PaCaImageClassifier":
-        """Return the classifier of a configuration."""
+        """Make a classifier from its configuration.
+
+        Args:
+            config: dict. What `get_config` returns.
+
+        Returns:
+            PaCaImageClassifier. A classifier with new weights.
+        """
         config = dict(config)
         quantization = config.pop("head_quantization", None)
         state = config.pop("frozen", ()), config.pop("thawed", ())
@@ -243,29 +300,44 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         return classifier
 
     def get_compile_config(self) -> dict | None:
-        """Return the arguments of `compile`, and which weights the optimizer doesn't decay."""
+        """Return the arguments of `compile`, and the weights that the optimizer doesn't decay."""
         return add_exclusions(self, super().get_compile_config())
 
     def compile_from_config(self, config: dict) -> None:
-        """Compile the model as the one that was saved."""
+        """Compile the model with the arguments of a saved one.
+
+        Args:
+            config: dict. What `get_compile_config` returns.
+        """
         compile_with_exclusions(self, config)
 
     @classmethod
     def from_model(
         cls, model: PaCaViT, image_size: tuple[int, int] | None = None
     ) -> "PaCaImageClassifier":
-        """Make a KerasHub classifier with a model's weights.
+        """Make a KerasHub classifier that computes what a model computes, with its weights.
 
         Args:
-            model: a `PaCaViT` with its top, such as `keras_paca.PaCaSmall()`.
-            image_size: (height, width) that images are resized to; by default the model's own,
-                and (224, 224) where that is any.
+            model: PaCaViT. A model with its top, such as `keras_paca.PaCaSmall()`.
+            image_size: (int, int). Height and width to which images are resized; by default the
+                model's own, and (224, 224) where it takes any.
 
         Returns:
-            A classifier that computes what the model computes, on raw RGB in 0..255 of any size.
+            PaCaImageClassifier. The classifier, for RGB images in 0..255 of any size.
 
         Raises:
-            ValueError: if the model isn't such a classifier, or is quantized; quantize the result.
+            ValueError: If the model has no top or doesn't normalise its images, or is quantized.
+                Quantize the classifier instead.
+
+        Example:
+        >>> import keras_paca
+        >>> import numpy as np
+        >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, class_names=["ant", "bee"])
+        >>> classifier = PaCaImageClassifier.from_model(model, image_size=(64, 64))
+        >>> classifier.predict(np.zeros((1, 48, 96, 3)), verbose=0).shape
+        (1, 2)
+        >>> classifier.class_names
+        ['ant', 'bee']
         """
         config = model.get_config() if isinstance(model, PaCaViT) else {}
         if not (config.get("include_top") and config["include_preprocessing"]):
@@ -282,7 +354,7 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         if image_size is None:
             image_size = shape[:2] if None not in shape[:2] else (224, 224)
         state = config.pop("frozen"), config.pop("thawed")
-        options = {key: config[key] for key in config if key not in _OF_THE_CLASSIFIER}
+        options = {key: config[key] for key in config if key not in _CLASSIFIER_ARGUMENTS}
         backbone = PaCaBackbone(
             **{**options, "dtype": model.dtype_policy, "name": f"{model.name}_backbone"},
             image_shape=shape,

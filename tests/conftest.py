@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_paca import PaCaViT
+from tests.stand_ins import released_tensors, write_released
 
 
 def pytest_runtest_setup(item):
@@ -53,3 +54,11 @@ def images():
         return np.random.default_rng(seed).uniform(0, 255, shape).astype("float32")
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+    """Return the path of a file like the released one of PaCa-Tiny."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
+    write_released(path, released_tensors("tiny"))
+    return str(path)

@@ -11,3 +11,6 @@ slow_but_on_torch = pytest.mark.slow if keras.backend.backend() != "torch" else 
 
 # What TensorFlow does for the other backends.
 slow_but_on_tensorflow = pytest.mark.slow if keras.backend.backend() != "tensorflow" else _NOT_SLOW
+
+# What TensorFlow writes: on it by itself, on the other backends where it is installed beside them.
+with_tensorflow = pytest.mark.together if keras.backend.backend() != "tensorflow" else _NOT_SLOW

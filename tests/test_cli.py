@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 from importlib.util import find_spec
 
-import keras
 import numpy as np
 import pytest
 import skimage.data
@@ -18,22 +17,14 @@ import keras_paca
 import keras_paca_cli
 from keras_paca import PaCaTiny, cli, preprocessing
 from keras_paca.detection import MaskRCNN
-from keras_paca.weights import released_files
+from keras_paca.warn import warn_user
 from tests.marks import slow_but_on_torch
-from tests.stand_ins import released_tensors, write_released
 
 
 @pytest.fixture
 def photograph(tmp_path):
     path = tmp_path / "astronaut.jpg"
     Image.fromarray(skimage.data.astronaut()).save(path)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def tiny_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
-    write_released(path, released_tensors("tiny"))
     return str(path)
 
 
@@ -126,53 +117,6 @@ def test_model_file_with_classes_of_its_own(small, photograph, tmp_path, capsys)
     (tmp_path / "settings.json").write_text('{"somebody": "else"}')
     assert cli.main(["predict", photograph, "--model", str(tmp_path / "own.keras")]) == 0
     assert "bee" in capsys.readouterr().out
-
-
-def test_weights_lists_all(capsys):
-    assert cli.main(["weights"]) == 0
-    output = capsys.readouterr().out
-    for file in released_files():
-        (line,) = [line for line in output.splitlines() if line.endswith(f" {file.file}")]
-        assert f" {file.head} " in line
-    assert "Licence" in output
-
-
-@slow_but_on_torch
-def test_weights_verify(tmp_path, monkeypatch, capsys, tiny_file):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert cli.main(["weights", "--verify"]) == 0
-    assert "no released file" in capsys.readouterr().out
-    folder = tmp_path / "keras_paca"
-    folder.mkdir()
-    name = released_files()[0].file
-    shutil.copy(tiny_file, folder / name)
-    from keras_paca.weights import fetch
-
-    fetch(released_files()[0])
-    assert cli.main(["weights", "--verify"]) == 0
-    assert f"{name}  unchanged  SHA-256 " in capsys.readouterr().out
-    with (folder / name).with_suffix(".safetensors").open("ab") as stream:
-        stream.write(b"x")
-    assert cli.main(["weights", "--verify"]) == 1
-    assert f"{name}  changed" in capsys.readouterr().out
-
-
-@slow_but_on_torch
-def test_convert(tiny_file, tmp_path, capsys):
-    target = str(tmp_path / "tiny.keras")
-    assert cli.main(["convert", tiny_file, target]) == 0
-    assert isinstance(keras.saving.load_model(target), keras.Model)
-
-
-@slow_but_on_torch
-def test_convert_keeps_what_a_model_says_of_itself(tmp_path):
-    said = {"class_names": ["ant", "b\u00e9e"], "evaluation_transform": {"image_size": 96}}
-    PaCaTiny(weights=None, classes=2, **said).save(tmp_path / "a.keras")
-    for source, target in (("a.keras", "b.safetensors"), ("b.safetensors", "c.keras")):
-        assert cli.main(["convert", str(tmp_path / source), str(tmp_path / target)]) == 0
-    model = keras.saving.load_model(tmp_path / "c.keras")
-    assert model.class_names == said["class_names"]
-    assert model.evaluation_transform["image_size"] in (96, [96, 96])
 
 
 @slow_but_on_torch
@@ -336,6 +280,18 @@ def test_evaluate_refuses_other_models(small, tmp_path, capsys):
     ):
         assert cli.main([*command, "--model", str(tmp_path / f"{name}.keras")]) == 1
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_only_warnings_of_this_library_are_shown(monkeypatch, capsys):
+    def run(options):
+        warnings.warn("of another library", UserWarning, stacklevel=1)
+        warn_user("of this\nlibrary")
+        return 0
+
+    monkeypatch.setattr("keras_paca.commands.weights.run", run)
+    assert cli.main(["weights"]) == 0
+    assert capsys.readouterr().err == "keras-paca: warning: of this library\n"
 
 
 def test_wrong_usage(capsys):

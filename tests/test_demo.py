@@ -1,10 +1,14 @@
 """The main job, shortened; `make demo` runs it whole."""
 
+from importlib.util import find_spec
+
 import keras
 import matplotlib.image
 import pytest
 
 from keras_paca import demo
+from keras_paca.deploy import read_metadata
+from keras_paca.extras import install_command
 from tests.marks import slow_but_on_torch
 
 
@@ -23,11 +27,19 @@ def test_demo(tmp_path, monkeypatch, capsys):
     assert keras.saving.load_model(tmp_path / "digits.keras").name == "paca_digits"
     output = capsys.readouterr().out
     assert "test accuracy" in output
-    if keras.backend.backend() == "tensorflow":
-        assert result["difference"]["litert"] < 1e-5
-    else:
+    missing = [name for name in ("tensorflow", "ai_edge_litert") if find_spec(name) is None]
+    file = tmp_path / "digits.tflite"
+    if missing:
         assert result["difference"]["litert"] is None
-        assert output.count("no LiteRT file: ") == 1
+        assert not file.exists()
+        (line,) = [line for line in output.splitlines() if line.startswith("no LiteRT file: ")]
+        assert line.endswith(f"{', '.join(missing)}: {install_command('tensorflow,litert')}")
+    else:
+        assert result["difference"]["litert"] < 1e-5
+        assert read_metadata(file)["num_classes"] == 10
+        assert f"{file} agrees with the trained model" in output
+        assert "no LiteRT file" not in output
+    assert "can't write" not in output
 
 
 def test_demo_fails_where_the_model_learned_too_little():

@@ -58,16 +58,16 @@ ARROWS = {
     "preprocessing": "arguments extras labels",
     "backbones": "arguments frozen labels layers naming weights",
     "explain": "arguments extras",
-    "deploy": "_version arguments extras layers",
+    "deploy": "_version arguments extras layers warn",
     "train": "arguments confusion frozen preprocessing",
     "segmentation": "arguments backbones confusion explain labels layers preprocessing warn "
     "weights",
     "detection": "arguments backbones explain extras labels layers preprocessing warn weights",
     "hub": "arguments backbones extras frozen layers naming",
-    "demo": "backbones explain extras",
-    "commands": "backbones confusion detection explain labels layers preprocessing segmentation "
-    "train weights",
-    "cli": "backbones commands demo deploy preprocessing weights",
+    "demo": "backbones deploy explain extras",
+    "commands": "backbones confusion demo deploy detection explain labels layers preprocessing "
+    "segmentation train weights",
+    "cli": "commands warn",
 }
 
 

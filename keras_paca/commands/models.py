@@ -20,7 +20,7 @@ FACTORIES = {  # task -> suffix of the functions that make its models, default w
     "detection": ("MaskRCNN", "coco"),
 }
 SIZES = ("tiny", "small", "base")
-OF_NEW_MODELS = ("clustering", "clusters", "blockwise", "weights")  # options for new models only
+OPTIONS_FOR_NEW_MODELS = ("clustering", "clusters", "blockwise", "weights")  # options
 
 
 def open_model(
@@ -72,7 +72,7 @@ def is_file(options: argparse.Namespace) -> bool:
     """
     if Path(options.model).suffix != ".keras":
         return False
-    given = [f"--{name}" for name in OF_NEW_MODELS if getattr(options, name)]
+    given = [f"--{name}" for name in OPTIONS_FOR_NEW_MODELS if getattr(options, name)]
     if given:
         raise ValueError(
             f"{', '.join(given)} can't change a saved model, only --model tiny, small or base. "

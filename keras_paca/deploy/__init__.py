@@ -1,4 +1,4 @@
-"""Leaving Python: checked exports and their metadata, quantization, latency."""
+"""Deployment: checked exports and their metadata, quantization, latency."""
 
 from keras_paca.deploy.exports import Exported, export
 from keras_paca.deploy.latency import benchmark

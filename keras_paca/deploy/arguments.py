@@ -1,4 +1,4 @@
-"""Checks of what `export`, `benchmark` and `quantization_report` are asked for."""
+"""Checks of the arguments of `export`, `benchmark` and `quantization_report`."""
 
 import os
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from keras_paca.arguments import check_positive
 
 
 def check_model(model: Any) -> None:
-    """Raise an error unless a model is built and takes one batch of images.
+    """Raise an error unless a model is built and has one input, a batch of images.
 
     Args:
         model: Any. What the user gave as `model`.
 
     Raises:
-        ValueError: If it isn't such a model.
+        ValueError: If `model` isn't such a model.
     """
     if not isinstance(model, keras.Model):
         load = ", such as keras.saving.load_model(path) returns"
@@ -51,16 +51,16 @@ def check_model(model: Any) -> None:
 
 
 def image_sides(image_size: Any) -> tuple[int, int]:
-    """Return a height and a width, which may be given as one integer.
+    """Return the height and the width of an image size, which may be given as one integer.
 
     Args:
-        image_size: int or sequence of two ints. What the user gave.
+        image_size: int or sequence of two ints. What the user gave as `image_size`.
 
     Returns:
         tuple of int. (height, width).
 
     Raises:
-        ValueError: If it is anything else.
+        ValueError: If `image_size` is anything else, or isn't positive.
 
     Example:
     >>> image_sides(224)
@@ -80,7 +80,7 @@ def _is_positive_integer(value: Any) -> bool:
 
 
 def input_shape(model: keras.Model, image_size: Any = None, batch_size: Any = None) -> tuple:
-    """Return the shape of a model's input where the user chooses what the model leaves open.
+    """Return the shape of a model's input, with sizes from the user where the model takes any.
 
     Args:
         model: keras.Model. A model that `check_model` accepts.
@@ -88,10 +88,16 @@ def input_shape(model: keras.Model, image_size: Any = None, batch_size: Any = No
         batch_size: int. Images at a time; by default the model's.
 
     Returns:
-        tuple. (batch, height, width, channels), `None` where nobody has chosen.
+        tuple. (batch, height, width, channels), with `None` for what neither fixes.
 
     Raises:
-        ValueError: If a size isn't one, or the model has another.
+        ValueError: If `image_size` or `batch_size` isn't positive, or isn't the model's own.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, input_shape=(None, None, 3))
+    >>> input_shape(model, image_size=(64, 96))
+    (None, 64, 96, 3)
     """
     batch, height, width, channels = model.inputs[0].shape
     if image_size is not None:
@@ -114,16 +120,20 @@ def input_shape(model: keras.Model, image_size: Any = None, batch_size: Any = No
 
 
 def named_path(path: Any) -> Path:
-    """Return what a user gave as the name of a file or folder to write.
+    """Return the path of a file or folder to write.
 
     Args:
-        path: str or Path. What the user gave.
+        path: str or Path. What the user gave as `path`.
 
     Returns:
         Path. The same path.
 
     Raises:
-        ValueError: If it names nothing.
+        ValueError: If `path` isn't a path, or doesn't end in a name.
+
+    Example:
+    >>> named_path("exports/model.onnx").name
+    'model.onnx'
     """
     if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
         raise ValueError(f"`path` must be the name of a file or folder. Received: path={path!r}")
@@ -134,13 +144,13 @@ def check_folder(path: Path, suffixes: Sequence[str] = ()) -> None:
     """Raise an error unless files can be written at a path.
 
     Args:
-        path: Path. The file, or the folder, that is to be written.
-        suffixes: sequence of str. Suffixes of the files that are written under that name.
+        path: Path. The file or folder to write.
+        suffixes: sequence of str. The suffixes of all files that are written under that name.
 
     Raises:
-        FileNotFoundError: If its folder doesn't exist.
-        PermissionError: If its folder can't be written to.
-        IsADirectoryError: If a folder has the name of one of the files.
+        FileNotFoundError: If the folder that contains it doesn't exist.
+        PermissionError: If the folder that contains it can't be written to.
+        IsADirectoryError: If there is a folder with the name of one of the files.
     """
     for file in (path.with_suffix(suffix) for suffix in suffixes):
         if file.is_dir():

@@ -2,7 +2,6 @@
 
 import sys
 import tempfile
-import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,33 +12,44 @@ import numpy as np
 from keras_paca.deploy.describe import NORMALISED, input_kind
 from keras_paca.deploy.processes import run
 from keras_paca.deploy.float32 import precision_of
+from keras_paca.warn import warn_user
 
-# The largest ||out - keras|| / ||keras|| of an output, by precision of the file; all others are of
-# integers.
+# The largest ||out - keras|| / ||keras|| of an output, by precision of the file; the other
+# precisions are of integers.
 BOUNDS = {"float32": 1e-5, "float16": 1e-2}
-# Of a float32 copy from the model of a 16-bit policy; a copy that lost something differs by more.
+# The largest difference between a model of a 16-bit policy and its float32 copy; a copy that lost
+# something differs by more.
 COPY_BOUND = 0.1
-# Of integers: the least cosine with Keras's output, and the least share of the same first classes.
-COSINE, TOP1 = 0.95, 0.75
-# Of detections: the share without a partner of the same label within these pixels and this score.
-UNMATCHED, PIXELS, SCORE = 0.02, 0.5, 1e-3
-SIZES = ((224, 224), (193, 257))  # of check images for models of any size
+# For files in integers, the least cosine with Keras's output and the least share of images with the
+# same first class.
+LEAST_COSINE, LEAST_TOP1 = 0.95, 0.75
+# The largest share of detections without a partner: one of the same label, whose box and score
+# differ by no more than this many pixels and this score.
+MOST_UNMATCHED, PARTNER_PIXELS, PARTNER_SCORE = 0.02, 0.5, 1e-3
+CHECK_SIZES = ((224, 224), (193, 257))  # of check images for models of any size
 
 
 def check_images(model: keras.Model, shape: tuple) -> list[np.ndarray]:
     """Return four photographs and an image of noise for a model, once for each size that it takes.
 
     Args:
-        model: the model; where it takes normalised images (`include_preprocessing=False`), they are
-            normalised.
-        shape: of the file's input, (batch, height, width, channels), `None` where any. A fixed
-            batch is filled up with more noise.
+        model: keras.Model. The model. Where it takes normalised images
+            (`include_preprocessing=False`), the images are normalised.
+        shape: tuple. The shape of the file's input, (batch, height, width, channels), with `None`
+            for any. A fixed batch is filled up with more noise.
 
     Returns:
-        Arrays (batch, height, width, channels), float32, RGB in 0..255 or normalised.
+        list of numpy.ndarray. Images (batch, height, width, channels) in float32, RGB in 0..255 or
+        normalised.
 
     Raises:
-        ValueError: if the input isn't an RGB image.
+        ValueError: If the input isn't an RGB image.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
+    >>> [images.shape for images in check_images(model, (None, None, None, 3))]
+    [(5, 224, 224, 3), (5, 193, 257, 3)]
     """
     if len(shape) != 4 or shape[3] != 3:
         raise ValueError(
@@ -48,7 +58,7 @@ def check_images(model: keras.Model, shape: tuple) -> list[np.ndarray]:
         )
     with resources.files("keras_paca.deploy").joinpath("photographs.npz").open("rb") as stored:
         photographs = np.load(stored)["photographs"].astype("float32")
-    sizes = SIZES if None in shape[1:3] else (shape[1:3],)
+    sizes = CHECK_SIZES if None in shape[1:3] else (shape[1:3],)
     sizes = [tuple(a or b for a, b in zip(shape[1:3], size, strict=True)) for size in sizes]
     normalise = _normalise if input_kind(model) == NORMALISED else (lambda images: images)
     batches = []
@@ -67,7 +77,16 @@ def _normalise(images: np.ndarray) -> np.ndarray:
 
 
 def keras_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return {name: output} of a model; one without names is "output_0", "output_1", ..."""
+    """Return the outputs of a model by name.
+
+    Args:
+        model: keras.Model. The model.
+        images: numpy.ndarray. Images (batch, height, width, channels).
+
+    Returns:
+        dict of str to numpy.ndarray. The outputs. Those without names are called "output_0",
+        "output_1" and so on.
+    """
     outputs = model.predict(images, batch_size=model.inputs[0].shape[0] or 1, verbose=0)
     if isinstance(outputs, dict):
         return {name: np.asarray(array) for name, array in outputs.items()}
@@ -77,7 +96,21 @@ def keras_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
 def run_file(
     path: Path, format: str, batches: list[np.ndarray], batch_size: int | None
 ) -> tuple[list[dict[str, np.ndarray]], list[str]]:
-    """Run a file in a process without Keras; return {name: output} by batch, and its operators."""
+    """Run an exported file in its runtime, in a process without Keras.
+
+    Args:
+        path: Path. The file, or the folder of a SavedModel.
+        format: str. "tf_saved_model", "litert", "onnx" or "openvino".
+        batches: list of numpy.ndarray. Images (n, height, width, channels).
+        batch_size: int. Images at a time, `None` for a whole array at a time.
+
+    Returns:
+        tuple. For each array of images a dict of the outputs by name, and a list of the names of
+        the operators in the file.
+
+    Raises:
+        RuntimeError: If the file doesn't run.
+    """
     parts = [
         (number, batch[start : start + (batch_size or len(batch))])
         for number, batch in enumerate(batches)
@@ -105,7 +138,20 @@ def run_file(
 
 
 def call_runtime(format: str, path: Path, images: Path, target: Any) -> str:
-    """Call `runtime.py` in a process of its own and return what it printed."""
+    """Call `runtime.py` in a process of its own.
+
+    Args:
+        format: str. "tf_saved_model", "litert", "onnx" or "openvino".
+        path: Path. The file, or the folder of a SavedModel.
+        images: Path. A file ".npz" of arrays of images.
+        target: Path or str. The file ".npz" for the outputs, or "measure".
+
+    Returns:
+        str. What it printed.
+
+    Raises:
+        RuntimeError: If the file doesn't run.
+    """
     script = resources.files("keras_paca.deploy").joinpath("runtime.py")
     try:
         return run([sys.executable, str(script), format, str(path), str(images), str(target)])
@@ -123,7 +169,7 @@ def check_copy(model: keras.Model, copy: keras.Model, batches: list[np.ndarray])
     Args:
         model: keras.Model. A model of a 16-bit policy.
         copy: keras.Model. Its float32 copy.
-        batches: list of arrays. Images.
+        batches: list of numpy.ndarray. Images (n, height, width, channels).
 
     Raises:
         ValueError: If the copy computes something else.
@@ -136,10 +182,9 @@ def check_copy(model: keras.Model, copy: keras.Model, batches: list[np.ndarray])
         for name, array in wanted.items():
             a, b = array.astype("float64"), found[name].astype("float64")
             if not np.isfinite(a).all():
-                warnings.warn(
+                warn_user(
                     f"The model's outputs hold NaN or infinity in {precision}; the file computes "
-                    "in float32.",
-                    stacklevel=3,
+                    "in float32."
                 )
                 return
             # not of logits, which 16 bits lose where a probability is small
@@ -156,18 +201,28 @@ def check_copy(model: keras.Model, copy: keras.Model, batches: list[np.ndarray])
 def compare(
     wanted: dict[str, np.ndarray], found: dict[str, np.ndarray], precision: str
 ) -> dict[str, dict[str, float]]:
-    """Return by output how far a file's is from Keras's.
+    """Return how far each output of a file is from Keras's.
 
     Args:
-        wanted: Keras's outputs.
-        found: the file's, under the same names or in the same order.
-        precision: "float32", "float16", "dynamic" or "int8", or the mode in which Keras has
+        wanted: dict of str to numpy.ndarray. Keras's outputs.
+        found: dict of str to numpy.ndarray. The file's outputs, under the same names or in the
+            same order.
+        precision: str. "float32", "float16", "dynamic" or "int8", or the mode in which Keras has
             quantized the model.
 
     Returns:
-        {output: {measure: value}}: "difference" is ||out - keras|| / ||keras||, for probabilities
-        of their logarithms, which are the logits up to a constant; of integers "cosine" and "top1"
-        besides; of detections "unmatched".
+        dict of str to dict. For each output its measures: "difference" is ‖out - keras‖ / ‖keras‖,
+        for probabilities that of their logarithms, which are the logits up to a constant. Outputs
+        of files in integers have "cosine" and "top1" too. For a detector "detections" has
+        "unmatched", the share of detections without a partner.
+
+    Raises:
+        ValueError: If the file has another number of outputs.
+
+    Example:
+    >>> wanted = {"maps": np.array([[3.0, 4.0]])}
+    >>> compare(wanted, {"maps": np.array([[3.0, 4.5]])}, "float32")
+    {'maps': {'difference': 0.1}}
     """
     found = _same_names(wanted, found)
     if {"boxes", "scores", "labels"} <= set(wanted):
@@ -184,9 +239,21 @@ def compare(
 
 
 def exceeded(measures: dict[str, dict[str, float]], precision: str) -> list[str]:
-    """Return in words what is over its bound."""
-    most = {"difference": BOUNDS.get(precision, np.inf), "unmatched": UNMATCHED}
-    least = {"cosine": COSINE, "top1": TOP1}
+    """Return what lies outside its bound.
+
+    Args:
+        measures: dict of str to dict. What `compare` returns.
+        precision: str. The file's precision, as for `compare`.
+
+    Returns:
+        list of str. A sentence part for each measure outside its bound, for an error message.
+
+    Example:
+    >>> exceeded({"maps": {"difference": 0.1}}, "float32")
+    ["difference of 'maps' is 0.1, the bound 1e-05"]
+    """
+    most = {"difference": BOUNDS.get(precision, np.inf), "unmatched": MOST_UNMATCHED}
+    least = {"cosine": LEAST_COSINE, "top1": LEAST_TOP1}
     words = []
     for name, values in measures.items():
         for measure, value in values.items():
@@ -218,7 +285,18 @@ def _before_softmax(array: np.ndarray, wanted: np.ndarray, precision: str) -> np
 
 
 def centred_logits(probabilities: np.ndarray) -> np.ndarray:
-    """Return the logits whose mean is 0: a softmax leaves nothing else of them."""
+    """Return the logits of probabilities, up to a constant that a softmax removes.
+
+    Args:
+        probabilities: numpy.ndarray. Numbers in 0..1 whose last axis sums to 1.
+
+    Returns:
+        numpy.ndarray. Their logarithms less the mean over the last axis, in float64.
+
+    Example:
+    >>> centred_logits(np.array([0.5, 0.5]))
+    array([0., 0.])
+    """
     logits = np.log(np.maximum(probabilities.astype("float64"), np.finfo("float32").tiny))
     return logits - logits.mean(axis=-1, keepdims=True)
 
@@ -231,8 +309,8 @@ def _unmatched(wanted: dict, found: dict) -> float:
             {key: each[key][i][each["labels"][i] >= 0] for key in ("boxes", "scores", "labels")}
             for each in (wanted, found)
         )
-        near = np.abs(a["boxes"][:, None] - b["boxes"]).max(-1) < PIXELS
-        near &= np.abs(a["scores"][:, None] - b["scores"]) < SCORE
+        near = np.abs(a["boxes"][:, None] - b["boxes"]).max(-1) < PARTNER_PIXELS
+        near &= np.abs(a["scores"][:, None] - b["scores"]) < PARTNER_SCORE
         near &= a["labels"][:, None] == b["labels"]
         used: set[int] = set()
         for row in near:

@@ -1,6 +1,6 @@
-"""What a model says about itself: classes, transform, task and what it takes as input.
+"""What a model says about itself: its classes, transform, task and kind of input.
 
-All is read from a model's configuration, so that a saved model needn't be built.
+All of it is read from the model's configuration, so that a saved model needn't be built.
 """
 
 import json
@@ -13,8 +13,8 @@ from keras_paca._version import __version__
 
 RGB, NORMALISED = "RGB 0..255", "normalised"
 PACKAGE = "keras_paca>"  # before the registered name of every class of this library
-# Layers and operations behind which the last axis holds the same classes.
-KEEP_CLASSES = (
+# Layers and operations that leave the classes on the last axis where they are.
+LAYERS_THAT_KEEP_CLASSES = (
     "Activation",
     "Divide",
     "Dropout",
@@ -29,9 +29,9 @@ KEEP_CLASSES = (
     "TrueDivide",
     "UpSampling2D",
 )
-# Layers behind which RGB in 0..255 is still that, besides Keras's random ones, which do nothing in
+# Layers that leave RGB in 0..255 in that range, besides Keras's random layers, which do nothing in
 # inference.
-KEEP_RANGE = ("CenterCrop", "EvaluationTransform", "Identity", "Resizing")
+LAYERS_THAT_KEEP_RANGE = ("CenterCrop", "EvaluationTransform", "Identity", "Resizing")
 
 
 def describe(model: keras.Model) -> dict[str, Any]:
@@ -49,7 +49,15 @@ def describe(model: keras.Model) -> dict[str, Any]:
         "bounding_box_format".
 
     Raises:
-        ValueError: If the model's `class_names` aren't one string for each class.
+        ValueError: If the model's `class_names` aren't one string for each class, or its
+            `evaluation_transform` can't be written as JSON.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, class_names=["ant", "bee"])
+    >>> found = describe(model)
+    >>> found["task"], found["class_names"], found["input"]
+    ('classification', ['ant', 'bee'], 'RGB 0..255')
     """
     found = describe_config(_serialized(model))
     found = {**_nothing(), **found, "keras_paca_version": __version__}
@@ -70,7 +78,20 @@ def describe(model: keras.Model) -> dict[str, Any]:
 
 
 def input_kind(model: keras.Model) -> str | None:
-    """Return `RGB`, `NORMALISED`, or `None` where a model doesn't say what it takes."""
+    """Return what kind of images a model takes.
+
+    Args:
+        model: keras.Model. The model.
+
+    Returns:
+        str. `RGB` for RGB in 0..255, `NORMALISED` for images that are already normalised, or
+        `None` where the model doesn't say.
+
+    Example:
+    >>> import keras_paca
+    >>> input_kind(keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_preprocessing=False))
+    'normalised'
+    """
     return _input_of(_serialized(model))
 
 
@@ -106,7 +127,16 @@ def _names(names: Any, count: int | None, model: keras.Model) -> list[str]:
 
 
 def describe_config(model: dict) -> dict[str, Any]:
-    """Return what a serialized model says about itself; nothing where none of ours answers."""
+    """Return what a serialized model says about itself.
+
+    Args:
+        model: dict. What `keras.saving.serialize_keras_object` returns for a model, or
+            "config.json" in a ".keras" file.
+
+    Returns:
+        dict. As for `describe`, without the version. It is empty where the model's outputs don't
+        come from one model of this library.
+    """
     ours = _answering(model)
     if ours is None:
         return {}
@@ -127,7 +157,7 @@ def describe_config(model: dict) -> dict[str, Any]:
 
 
 def _task(config: dict) -> str:
-    """Return the task of a model of ours."""
+    """Return the task of a model of this library."""
     if "bounding_box_format" in config:
         return "detection"
     if "ignore_class" in config:
@@ -151,7 +181,7 @@ def _layers(model: dict) -> dict[str, dict]:
 
 
 def _answering(model: dict) -> dict | None:
-    """Return the model of ours, inside another or that model itself, whose outputs it returns."""
+    """Return the model of this library, that model or one inside it, that makes its outputs."""
     if _is_ours(model):
         return model
     layers = _layers(model)
@@ -164,18 +194,18 @@ def _answering(model: dict) -> dict | None:
 
 
 def _behind(name: str, layers: dict[str, dict]) -> dict | None:
-    """Return the model of ours whose output a layer passes on, class by class."""
+    """Return the model of this library whose output a layer passes on, class by class."""
     layer = layers.get(name, {})
     if _is_ours(layer) or _layers(layer):
         return _answering(layer)
     before = _inputs(name, layers)
-    if layer.get("class_name") not in KEEP_CLASSES or len(before) != 1:
+    if layer.get("class_name") not in LAYERS_THAT_KEEP_CLASSES or len(before) != 1:
         return None
     return _behind(before[0], layers)
 
 
 def _input_of(model: dict) -> str | None:
-    """Return what a serialized model takes, where all that reads its input agrees."""
+    """Return the kind of images that a serialized model takes; `None` if its layers disagree."""
     config = model.get("config") or {}
     if _is_ours(model):
         if "include_preprocessing" in config:
@@ -190,14 +220,14 @@ def _input_of(model: dict) -> str | None:
 
 
 def _readers(name: str | None, layers: dict[str, dict]) -> Iterator[str | None]:
-    """Yield what each layer takes that reads what `name` puts out."""
+    """Yield the kind of images that each layer takes which reads the output of layer `name`."""
     for other, layer in layers.items():
         if name not in _inputs(other, layers):
             continue
         kind = layer["class_name"]
         if _is_ours(layer) or _layers(layer):
             yield _input_of(layer)
-        elif kind in KEEP_RANGE or kind.startswith("Random"):
+        elif kind in LAYERS_THAT_KEEP_RANGE or kind.startswith("Random"):
             yield from _readers(other, layers)
         else:
             yield None

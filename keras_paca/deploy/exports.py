@@ -18,43 +18,56 @@ from keras_paca.deploy.describe import PACKAGE, describe
 from keras_paca.deploy.failures import quiet, sentence
 from keras_paca.deploy.formats import SUFFIXES, check_installed, resolve_format
 from keras_paca.deploy.images import given_images, received
-from keras_paca.deploy.metadata import FOLDER, JSON, LABELS, write_metadata
-from keras_paca.deploy.processes import NAMES, modules_of, run_on
+from keras_paca.deploy.metadata import (
+    LABELS_FILE,
+    METADATA_FILE,
+    SAVED_MODEL_FOLDER,
+    write_metadata,
+)
+from keras_paca.deploy.processes import BACKEND_NAMES, modules_of, run_on
 from keras_paca.deploy.float32 import float32_copy, in_float32, precision_of
 from keras_paca.deploy.write import QUANTIZED, write
 from keras_paca.inference import can_fuse
 from keras_paca.inference import fuse as fuse_model
 from keras_paca.layers.policies import quantized_layers
 
-# What stands in the folder of a SavedModel: TensorFlow's and Keras's files, and our metadata.
-SAVED_MODEL = (
+# The files in the folder of a SavedModel: TensorFlow's, Keras's, and this library's metadata.
+SAVED_MODEL_FILES = (
     "saved_model.pb",
     "fingerprint.pb",
     "keras_metadata.pb",
     "variables",
     "variables/variables.*",
     "assets",
-    FOLDER,
-    f"{FOLDER}/{JSON}",
-    f"{FOLDER}/{LABELS}",
+    SAVED_MODEL_FOLDER,
+    f"{SAVED_MODEL_FOLDER}/{METADATA_FILE}",
+    f"{SAVED_MODEL_FOLDER}/{LABELS_FILE}",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What `export` wrote.
+    """A file that `export` wrote; `print` shows it in a line.
 
     Attributes:
-        path: the file, or the folder of a SavedModel.
-        format: its format, under Keras's name.
-        precision: "float32", "float16", "dynamic" or "int8"; of a model that Keras has quantized
-            the mode, such as "int8" or "int4".
-        input_shape: (batch, height, width, channels), `None` where any.
-        size: its bytes on the disk, OpenVINO's weights included.
-        operators: the operators in it, sorted; empty for unchecked files, and for ONNX without the
-            package onnx.
-        measures: {output: {"difference": ||out - keras|| / ||keras||, ...}}, the worst over the
-            check's images; empty for unchecked files. See `keras_paca.deploy.check.compare`.
+        path: Path. The file, or the folder of a SavedModel.
+        format: str. The file's format, "tf_saved_model", "litert", "onnx" or "openvino".
+        precision: str. "float32", "float16", "dynamic" or "int8"; for a model that Keras has
+            quantized its mode, such as "int8" or "int4".
+        input_shape: tuple. (batch, height, width, channels), with `None` for any.
+        size: int. Bytes on the disk, including OpenVINO's file of weights.
+        operators: tuple of str. Names of the operators in the file, sorted. It is empty for
+            unchecked files, and for ONNX without the package onnx.
+        measures: dict of str to dict. For each output {"difference": ‖out - keras‖ / ‖keras‖, ...},
+            the worst over the check's images; see `keras_paca.deploy.check.compare`. It is empty
+            for unchecked files.
+
+    Example:
+    >>> measures = {"output_0": {"difference": 2e-7}}
+    >>> shape = (1, 224, 224, 3)
+    >>> exported = Exported(Path("a.onnx"), "onnx", "float32", shape, 49_500_000, (), measures)
+    >>> print(exported)
+    a.onnx (onnx, float32, 49.5 MB): output_0: difference 2e-07
     """
 
     path: Path
@@ -88,25 +101,26 @@ def export(
     fuse: bool = True,
     verbose: bool = True,
 ) -> Exported:
-    """Write a model's inference to a file for another runtime, and check that file there.
+    """Export a model for inference in another runtime, and check the file in that runtime.
 
-    The file is written by `Model.export` of the fused model. TensorFlow writes all four formats;
-    from another backend the model goes through a process of its own with TensorFlow as backend.
-    A model with a policy such as "mixed_float16" is exported as a copy of the same weights that
+    The file is written by `Model.export` of the fused model. TensorFlow writes all four formats; on
+    another backend a process with TensorFlow as its backend loads the model and writes the file.
+    A model with a policy such as "mixed_float16" is exported as a copy with the same weights that
     computes in float32: 16-bit policies are for training, and few runtimes have their operators.
 
-    The file says what it holds: class names, the evaluation transform and the task stand where
-    each format has a place for them, and `keras_paca.deploy.read_metadata` reads them again.
+    The class names, the evaluation transform and the task are written into the file, where its
+    format has a place for them. `keras_paca.deploy.read_metadata` reads them.
 
     Then the file runs in its runtime, in a process without Keras, on four photographs and noise,
-    and is compared with Keras on the current backend, which computes in float32 too. A file that
-    is worse than its bound is kept as NAME.rejected beside the path, where nothing changes.
+    and its outputs are compared with those of Keras on the current backend in float32. If they
+    differ by more than the bound, the file is kept as NAME.rejected beside `path`, and what is at
+    `path` stays as it is.
 
     | precision | bound |
     | --- | --- |
     | float32 | 1e-5, of ‖out - keras‖ / ‖keras‖ per output, for probabilities of their logits |
     | float16 | 1e-2 |
-    | dynamic, int8, models that Keras has quantized | cosine 0.95, same first class for 3 of 4 |
+    | dynamic, int8, models that Keras has quantized | cosine 0.95, same first class in 3 of 4 |
     | Mask R-CNN | 98 % of the detections have a partner within half a pixel and 0.001 of score |
 
     Args:
@@ -125,30 +139,37 @@ def export(
         quantize: str. For LiteRT "float16" (half the size), "dynamic" (weights in int8) or "int8"
             (inputs of convolutions and projections too, by the ranges seen in
             `representative_data`; softmax, attention's products, norms and sums stay in float).
-        representative_data: array. For "int8", images as the model takes them, (n, height, width,
-            channels), about a hundred, of the file's size.
+        representative_data: array. For "int8" about a hundred images (n, height, width, channels)
+            as the model takes them, of the file's size.
         check: bool. Whether to check the file.
         check_data: array. Images (n, height, width, channels) to check with in place of the
             photographs.
         fuse: bool. Whether to fold what can be folded first; see `keras_paca.fuse`. Models without
             layers of this library, and quantized ones, are exported as they are.
-        verbose: bool. Whether to print a line.
+        verbose: bool. Whether to print the result in a line.
 
     Returns:
-        Exported. What was written.
+        Exported. The file and what the check found.
 
     Raises:
         ValueError: If an argument doesn't fit, the format can't hold the model, or the file
             differs by more than its bound.
-        ImportError: If what writes or runs the format is missing; it names the extra.
+        ImportError: If a package that writes or runs the format is missing. The message has the
+            command that installs it.
         FileNotFoundError: If the path's folder doesn't exist.
-        OSError: If the path can't be written, or is a folder with something else in it; nothing
-            is left under its name.
-        RuntimeError: If the format's converter fails, with a sentence of what it says; the whole
-            is its `__cause__`.
+        OSError: If the path can't be written, or is a folder that holds other files than those of
+            a SavedModel.
+        RuntimeError: If the format's converter or its runtime fails. The message is a sentence of
+            what it says; all of it is in `__cause__`.
 
     Example:
-    >>> exported = keras_paca.export(model, "model.tflite", image_size=224)  # doctest: +SKIP
+    >>> import tempfile
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, input_shape=(32, 32, 3))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     exported = keras_paca.export(model, f"{folder}/model.tflite", verbose=False)
+    >>> exported.format, exported.input_shape, exported.precision
+    ('litert', (1, 32, 32, 3), 'float32')
     """
     check_model(model)
     path, format = check_target(path, format)
@@ -193,18 +214,18 @@ def export(
     return exported
 
 
-# --- What is asked for ------------------------------------------------------------------------
+# --- Arguments --------------------------------------------------------------------------------
 
 
 def check_target(path: Any, format: str | None) -> tuple[Path, str]:
-    """Return the path and the format's name, where a file of that format can be written there.
+    """Return the path and the name of the format, if such a file can be written there.
 
     Args:
         path: str or Path. What the user gave as `path`.
         format: str. What the user gave as `format`.
 
     Returns:
-        tuple. The path, and a key of `SUFFIXES`.
+        tuple. The path as a `Path`, and a key of `SUFFIXES`.
 
     Raises:
         ValueError: If there is no such format, or the path has another suffix.
@@ -220,14 +241,15 @@ def check_target(path: Any, format: str | None) -> tuple[Path, str]:
 
 
 def _check_replaced(folder: Path) -> None:
-    """Raise an error where a SavedModel would replace more than an empty folder or another one."""
+    """Raise an error if a SavedModel would replace other files than those of a SavedModel."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / "saved_model.pb").is_file():
         raise FileExistsError(f"{folder} exists and is no SavedModel, which a new one may replace")
-    found = [file for part in (".", "variables", FOLDER) for file in (folder / part).glob("*")]
+    parts = (".", "variables", SAVED_MODEL_FOLDER)
+    found = [file for part in parts for file in (folder / part).glob("*")]
     names = sorted(file.relative_to(folder).as_posix() for file in found)
-    others = [name for name in names if not any(fnmatchcase(name, own) for own in SAVED_MODEL)]
+    others = [name for name in names if not any(fnmatchcase(name, x) for x in SAVED_MODEL_FILES)]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise FileExistsError(
@@ -237,7 +259,7 @@ def _check_replaced(folder: Path) -> None:
 
 
 def check_quantization(format: str, quantize: Any, representative_data: Any) -> None:
-    """Raise an error unless a format has a precision, and its images come with it.
+    """Raise an error unless a format has a precision, and images are given with "int8" alone.
 
     Args:
         format: str. A key of `SUFFIXES`.
@@ -245,7 +267,8 @@ def check_quantization(format: str, quantize: Any, representative_data: Any) -> 
         representative_data: Any. What the user gave as `representative_data`.
 
     Raises:
-        ValueError: If they don't go together.
+        ValueError: If the format doesn't have that precision, or `representative_data` is given
+            without "int8" or missing for it.
     """
     if quantize not in (None, *QUANTIZED) or (quantize is not None and format != "litert"):
         raise ValueError(
@@ -260,7 +283,7 @@ def check_quantization(format: str, quantize: Any, representative_data: Any) -> 
 
 
 def _check_format_of_model(model: keras.Model, format: str, quantize: str | None) -> None:
-    """Raise an error where a format or its precision can't hold such a model."""
+    """Raise an error if a model can't be written in a format or in that precision."""
     if _detects(model) and format == "openvino":
         raise ValueError(
             "A Mask R-CNN can be exported as tf_saved_model, litert or onnx. Received: openvino"
@@ -279,7 +302,7 @@ def _check_format_of_model(model: keras.Model, format: str, quantize: str | None
 
 
 def _detects(model: keras.Model) -> bool:
-    """Return whether a model is or holds a detector of this library."""
+    """Return whether a model is a detector of this library or contains one."""
     return any(
         keras.saving.get_registered_name(type(layer)).startswith(PACKAGE)
         and hasattr(layer, "bounding_box_format")
@@ -299,7 +322,7 @@ def _file_shape(model: keras.Model, format: str, image_size: Any, batch_size: An
 
 
 def _batches(model: keras.Model, shape: tuple, check_data: Any) -> list[np.ndarray]:
-    """Return the check's images, by size."""
+    """Return the images for the check, an array for each size."""
     if check_data is None:
         dtype = in_float32(model.inputs[0].dtype, of_dtype=True)
         return [images.astype(dtype) for images in checks.check_images(model, shape)]
@@ -312,7 +335,7 @@ def _batches(model: keras.Model, shape: tuple, check_data: Any) -> list[np.ndarr
     return [images]
 
 
-# --- The way there ----------------------------------------------------------------------------
+# --- Writing and checking ---------------------------------------------------------------------
 
 
 def _write(
@@ -321,7 +344,7 @@ def _write(
     """Write a model in this process, or in one of TensorFlow where the backend is another."""
     format, backend = arguments[0], keras.backend.backend()
     if backend != "tensorflow" and verbose:
-        name = NAMES.get(backend, backend)
+        name = BACKEND_NAMES.get(backend, backend)
         print(f"{name} can't write {format} whole: written by TensorFlow")
     try:
         if backend == "tensorflow":
@@ -394,7 +417,7 @@ def _measure(
 
 
 def _move(source: Path, target: Path) -> None:
-    """Put what is whole where it belongs, in place of what is there."""
+    """Move a complete file or folder to its place and replace what is there."""
     if source.is_dir():
         _check_replaced(target)  # again: the work took a while, and a rejected one goes elsewhere
         old = source.with_name(f"{source.name}.old")
@@ -409,7 +432,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of what was written."""
+    """Return the size in bytes of the file, with OpenVINO's weights, or of the folder."""
     files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file()]

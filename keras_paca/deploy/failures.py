@@ -1,4 +1,4 @@
-"""What converters and runtimes say when they fail, in a sentence."""
+"""The errors of converters and runtimes, shortened to a sentence."""
 
 import contextlib
 import os
@@ -7,48 +7,48 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-LONGEST = 250
-STYLES = re.compile(r"\x1b\[[0-9;]*m")
+MAX_LENGTH = 250
+TERMINAL_STYLES = re.compile(r"\x1b\[[0-9;]*m")
 LOCATION = re.compile(r"^.*loc\(.*\)+: ")
-# Lines that say where, not what: locations in a converter's own files, notes, headings.
-UNSAYING = re.compile(
+# Lines that don't say what is wrong: locations in a converter's own files, notes, headings.
+UNINFORMATIVE_LINE = re.compile(
     r"^(Check '|<unknown>:\d+: note:|Exception encountered when calling|Arguments received by|"
     r"Traceback |File \"|WARNING:|I0000|W0000|E0000)|:$"
 )
 
 
 def sentence(text: object) -> str:
-    r"""Return what an error says in one line of at most 250 characters.
+    r"""Return the message of an error in one line of at most 250 characters.
 
     Args:
         text: object. An exception, or what a process wrote to its standard error.
 
     Returns:
-        str. The first line that says something, and the next where there is room for it.
+        str. The first informative line, and the next one where there is room for it.
 
     Example:
     >>> sentence("Check 'false' failed at src/report.cpp:151:\nModel wasn't fully converted.")
     "Model wasn't fully converted."
     """
     found: list[str] = []
-    for line in _of_last_exception(STYLES.sub("", str(text))):
-        if UNSAYING.search(line.strip()):
+    for line in _last_message(TERMINAL_STYLES.sub("", str(text))):
+        if UNINFORMATIVE_LINE.search(line.strip()):
             continue
         line = re.split(r"\berror:[\s:]*", LOCATION.sub("", line))[-1]
         line = " ".join(line.lstrip("- ").split())
         if not line or line in found:
             continue
-        if found and sum(map(len, found)) + len(line) > LONGEST - 50:
+        if found and sum(map(len, found)) + len(line) > MAX_LENGTH - 50:
             break
         found.append(line)
         if len(found) == 2:
             break
     said = " ".join(found) or type(text).__name__
-    return said if len(said) <= LONGEST else f"{said[: LONGEST - 4]} ..."
+    return said if len(said) <= MAX_LENGTH else f"{said[: MAX_LENGTH - 4]} ..."
 
 
-def _of_last_exception(text: str) -> list[str]:
-    """Return the lines of a text; of Python's traceback those of the last exception's message."""
+def _last_message(text: str) -> list[str]:
+    """Return the lines of a text, or those of the last exception's message in a traceback."""
     lines = text.strip().splitlines()
     traces = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
     if not traces:
@@ -61,9 +61,14 @@ def _of_last_exception(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what libraries write to the process's standard error from the user's console.
+    """Hide what libraries write to the process's standard error, inside a `with` statement.
 
-    TensorFlow's converter is written in C++ and writes its dump there before it raises an error.
+    TensorFlow's converter is written in C++ and writes a dump there before it raises an error.
+
+    Example:
+    >>> import os
+    >>> with quiet():
+    ...     _ = os.write(2, b"A dump of the whole model")
     """
     try:
         sys.stderr.flush()

@@ -7,7 +7,7 @@ from keras_paca.extras import install_command
 
 SUFFIXES = {"tf_saved_model": "", "litert": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
 ALIASES = {"saved_model": "tf_saved_model", "tflite": "litert"}
-# What writes a format beside Keras, and what runs it.
+# The packages that write a format, besides Keras, and the one that runs it.
 WRITERS = {
     "tf_saved_model": ("tensorflow",),
     "litert": ("tensorflow",),
@@ -26,16 +26,17 @@ EXTRAS = {
     "onnx": "tensorflow,onnx",
     "openvino": "tensorflow,openvino",
 }
-# Folders of SavedModels may be called "model-0.3", but not like files of another kind.
-OTHER_FILES = (".keras", ".h5", ".hdf5", ".pb", ".pt", ".pth", ".safetensors", ".json", ".zip")
+# The folder of a SavedModel may be called "model-0.3", but must not look like another kind of file.
+OTHER_SUFFIXES = (".keras", ".h5", ".hdf5", ".pb", ".pt", ".pth", ".safetensors", ".json", ".zip")
 
 
 def resolve_format(path: Path, format: str | None = None) -> str:
-    """Return the name of the format that a file is to have.
+    """Return the name of the format in which a file is to be written.
 
     Args:
         path: Path. The file, whose suffix may be in capitals, or the folder of a SavedModel.
-        format: str. A format's name or alias in any spelling; by default the path's suffix decides.
+        format: str. A format's name or alias, with any capitals, hyphens and underscores; by
+            default the path's suffix decides.
 
     Returns:
         str. A key of `SUFFIXES`.
@@ -51,7 +52,7 @@ def resolve_format(path: Path, format: str | None = None) -> str:
     """
     name = _by_suffix(path) if format is None else _by_name(format)
     expected, suffix = SUFFIXES[name], path.suffix.lower()
-    others = (*OTHER_FILES, *filter(None, SUFFIXES.values()))
+    others = (*OTHER_SUFFIXES, *filter(None, SUFFIXES.values()))
     if suffix != expected and (expected or suffix in others):
         wanted = (
             f"end in {expected!r}"
@@ -93,16 +94,16 @@ def _plain(name: str) -> str:
 
 
 def check_installed(format: str, check: bool) -> None:
-    """Raise an error if a package that writes or checks a format is missing.
+    """Raise an error if a package that writes or runs a format is missing.
 
-    Without it a converter would fail later, with a message that doesn't name the package.
+    Otherwise the converter would fail later, with a message that doesn't name the package.
 
     Args:
         format: str. A key of `SUFFIXES`.
-        check: bool. Whether the file is to run as well.
+        check: bool. Whether the file's runtime is needed too.
 
     Raises:
-        ImportError: If a package is missing; the message has the command that installs it.
+        ImportError: If a package is missing. The message has the command that installs it.
     """
     needed = [*WRITERS[format], *([RUNTIMES[format]] if check else [])]
     missing = [name for name in dict.fromkeys(needed) if find_spec(name) is None]

@@ -1,6 +1,5 @@
 """Images that users give to calibrate or to check a file, as arrays that fit its input."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,26 +9,35 @@ import numpy as np
 
 from keras_paca.deploy.describe import NORMALISED, RGB, input_kind
 from keras_paca.deploy.float32 import in_float32
+from keras_paca.warn import warn_user
 
-SCALED = 3.0  # no absolute value above it: images in 0..1, in -1..1 or of deviation 1
+LARGEST_SCALED = 3.0  # the largest absolute value of images in 0..1, in -1..1 or of deviation 1
 
 
 def given_images(name: str, images: Any, model: keras.Model, shape: tuple) -> np.ndarray:
     """Return images as an array for a file's input.
 
     Args:
-        name: str. The argument's name, for errors.
+        name: str. The name of the argument, for messages.
         images: Any. What the user gave: an array or tensor (n, height, width, channels), a list
-            of n images, or one of them in a list or in a dict, as for `Model.predict`.
-        model: keras.Model. The model that takes them.
-        shape: tuple. (batch, height, width, channels) of the file's input, `None` where any.
+            of n images, or such an array in a list or in a dict, as for `Model.predict`.
+        model: keras.Model. The model that takes the images.
+        shape: tuple. (batch, height, width, channels) of the file's input, with `None` for any.
 
     Returns:
-        numpy.ndarray. The images, of the dtype of the file's input.
+        numpy.ndarray. The images (n, height, width, channels), in the dtype of the file's input.
 
     Raises:
-        ValueError: If there are no images, they don't fit, are constant, aren't finite, or are
-            scaled to 0..1 for a model that takes RGB in 0..255.
+        ValueError: If there are no images, or they don't fit the shape, are constant, aren't
+            finite, or are scaled to 0..1 for a model that takes RGB in 0..255.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
+    >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3))
+    >>> array = given_images("check_data", images, model, (None, 32, 32, 3))
+    >>> array.shape, array.dtype.name
+    ((4, 32, 32, 3), 'float32')
     """
     array = _as_array(name, _unwrap(images))
     fits = array.ndim == 4 and all(
@@ -47,13 +55,13 @@ def given_images(name: str, images: Any, model: keras.Model, shape: tuple) -> np
 
 
 def received(images: Any) -> str:
-    """Return in words what a user gave as images, in less than a line.
+    """Return a short description of what a user gave as images, for messages.
 
     Args:
-        images: Any. What was given.
+        images: Any. What the user gave.
 
     Returns:
-        str. Its kind, and its shape where it has one.
+        str. The kind of object, and its shape if it has one.
 
     Example:
     >>> received(np.zeros((4, 32, 32, 3)))
@@ -97,7 +105,7 @@ def _as_array(name: str, images: Any) -> np.ndarray:
 
 
 def _advice(images: Any) -> str:
-    """Return how to make an array of what isn't one."""
+    """Return how to make an array of what the user gave instead of one, for messages."""
     if isinstance(images, (str, Path)):
         return "; load the files first, such as with `load_image`"
     is_iterable = hasattr(images, "__iter__") or hasattr(images, "__getitem__")
@@ -107,7 +115,7 @@ def _advice(images: Any) -> str:
 
 
 def _check_values(name: str, images: np.ndarray) -> None:
-    """Raise an error where images show nothing."""
+    """Raise an error if images aren't finite or are constant."""
     if not np.isfinite(images.astype("float32")).all():
         raise ValueError(f"`{name}` must hold finite numbers. Received: NaN or infinity in it")
     if np.all(images == images[:, :1, :1]):
@@ -118,23 +126,22 @@ def _check_values(name: str, images: np.ndarray) -> None:
 
 
 def _check_range(name: str, images: np.ndarray, kind: str | None) -> None:
-    """Raise an error where images are scaled already, warn where they should have been."""
+    """Raise an error if images are scaled already, and warn if they should be but aren't."""
     low, high = float(images.min()), float(images.max())
     received = f"Received: values from {low:.3g} to {high:.3g}"
-    if kind == RGB and max(-low, high) <= SCALED:
+    if kind == RGB and max(-low, high) <= LARGEST_SCALED:
         raise ValueError(
             f"`{name}` must hold RGB in 0..255, which the model normalises itself. {received}"
         )
     whole = images.dtype.kind in "ui" or np.all(images == np.floor(images))
-    if kind == NORMALISED and low >= 0 and SCALED < high <= 255 and whole:
-        warnings.warn(
-            f"`{name}` looks like RGB in 0..255; the model takes normalised images. {received}",
-            stacklevel=4,
+    if kind == NORMALISED and low >= 0 and LARGEST_SCALED < high <= 255 and whole:
+        warn_user(
+            f"`{name}` looks like RGB in 0..255; the model takes normalised images. {received}"
         )
 
 
 def _cast(name: str, images: np.ndarray, dtype: str) -> np.ndarray:
-    """Return images in the dtype of the file's input, where it can hold them."""
+    """Return images in the dtype of the file's input; raise an error if it can't hold them."""
     cast = images.astype(dtype)
     if cast.dtype.kind in "ui" and not np.array_equal(cast, images):
         raise ValueError(

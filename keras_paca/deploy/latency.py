@@ -1,4 +1,4 @@
-"""Latency, memory and size of a model in Keras and in the runtimes that it can be exported to."""
+"""Latency, memory and size of a model in Keras and in the runtimes of its exported files."""
 
 import json
 import sys
@@ -17,10 +17,10 @@ from keras_paca.deploy.arguments import check_model, input_shape
 from keras_paca.deploy.exports import export
 from keras_paca.deploy.formats import RUNTIMES, SUFFIXES
 from keras_paca.deploy.images import given_images
-from keras_paca.deploy.processes import NAMES, modules_of, run_on
+from keras_paca.deploy.processes import BACKEND_NAMES, modules_of, run_on
 from keras_paca.deploy.float32 import precision_of
 
-FORMS = (
+EXPORTED_FORMS = (
     ("tf_saved_model", None),
     ("litert", None),
     ("litert", "float16"),
@@ -38,27 +38,37 @@ def benchmark(
     representative_data: Any = None,
     verbose: bool = True,
 ) -> list[dict[str, Any]]:
-    """Measure a model on each backend that is installed and in each runtime, one after the other.
+    """Measure a model on each installed backend and in each runtime, one after the other.
 
-    Each runs alone, in a process of its own, on photographs: the first call, which compiles, then
-    the median of at least five. Formats whose packages are missing, or that can't hold the model,
-    are left out, and a line says why.
+    Each runs alone, in a process of its own, on photographs: the first call, which compiles, and
+    the median of at least five more. Formats whose packages are missing, or in which the model
+    can't be written, are left out, and a line on standard error says why.
 
     Args:
         model: keras.Model. A model of RGB images.
-        image_size: int or (int, int). Height and width, an integer for a square; by default the
+        image_size: int or (int, int). Height and width, one integer for a square; by default the
             model's, or 224.
         batch_size: int. Images at a time; by default the model's, or 1.
-        representative_data: array. For LiteRT in int8; see `export`. By default the check's
-            photographs, which are enough to measure the speed.
-        verbose: bool. Whether to print the table.
+        representative_data: array. Images for LiteRT in int8; see `export`. The default is the
+            check's photographs, which are enough to measure the speed.
+        verbose: bool. Whether to print a table, and why formats are left out.
 
     Returns:
-        list of dict. Rows {"runtime", "precision", "megabytes" of the file, "first_ms", "ms" per
-        batch, "peak_megabytes" of the process (on Linux), "difference": ‖out - keras‖ / ‖keras‖}.
+        list of dict. A row for each backend and each file: "runtime" and "precision" (str),
+        "megabytes" of the file, "first_ms" and "ms" of the first and of later batches,
+        "peak_megabytes" of the process (`None` where the system doesn't count it) and "difference"
+        from Keras, ‖out - keras‖ / ‖keras‖ (`None` for Keras itself).
 
     Raises:
-        ValueError: If an argument doesn't fit.
+        ValueError: If the model doesn't take RGB images, or an argument doesn't fit it.
+        RuntimeError: If the model or a file doesn't run.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, input_shape=(32, 32, 3))
+    >>> rows = keras_paca.deploy.benchmark(model, verbose=False)
+    >>> [rows[0][key] > 0 for key in ("megabytes", "first_ms", "ms")]
+    [True, True, True]
     """
     check_model(model)
     batch_size, *size, channels = input_shape(model, image_size, batch_size)
@@ -75,14 +85,14 @@ def benchmark(
         saved = Path(folder) / "model.keras"
         model.save(saved)
         modules = modules_of(model)
-        for backend, name in NAMES.items():
+        for backend, name in BACKEND_NAMES.items():
             if find_spec(backend) is None:
                 continue
             answer = run_on(backend, "keras_paca.deploy.latency", str(saved), str(source), *modules)
             measured = json.loads(answer.splitlines()[-1])
             size_on_disk = saved.stat().st_size
             rows.append(_row(f"Keras on {name}", precision_of(model), size_on_disk, measured))
-        for format, quantize in FORMS:
+        for format, quantize in EXPORTED_FORMS:
             target = Path(folder) / f"model{SUFFIXES[format]}"
             try:
                 exported = export(
@@ -135,7 +145,11 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> str:
 
 
 def main() -> None:
-    """Measure a saved model on the backend of this process, and print it as JSON."""
+    """Measure a saved model on the backend of this process and print the result as JSON.
+
+    The command line is the path of the model, a file ".npz" with the array "images", and the
+    modules to import before the model is loaded.
+    """
     import importlib
 
     saved, source, *modules = sys.argv[1:]

@@ -22,23 +22,30 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of files in a zip archive that has non
 
 
 def is_litert(path: Path) -> bool:
-    """Return whether a file begins as a LiteRT file does."""
+    """Return whether a file begins like a LiteRT file.
+
+    Args:
+        path: Path. The file.
+
+    Returns:
+        bool. Whether the identifier of LiteRT files is in its place.
+    """
     with open(path, "rb") as file:
         return file.read(8)[4:] == IDENTIFIER
 
 
 def add_entries(model: bytes, entries: Mapping[str, bytes]) -> bytes:
-    """Return a LiteRT file with further metadata.
+    """Return a LiteRT file with metadata added to it.
 
     Args:
-        model: bytes. The file.
-        entries: mapping of str to bytes. The metadata's names and contents.
+        model: bytes. The content of the file.
+        entries: mapping of str to bytes. The names and contents of the metadata.
 
     Returns:
-        bytes. The new file.
+        bytes. The content of the new file.
 
     Raises:
-        ValueError: If it is no LiteRT file of the known schema.
+        ValueError: If `model` isn't a LiteRT file, or has fields that this code doesn't know.
     """
     fields = _root_fields(model)
     buffers, metadata = (_references(model, fields.get(key)) for key in (BUFFERS, METADATA))
@@ -74,13 +81,13 @@ def read_entries(model: bytes) -> dict[str, bytes]:
     """Return the metadata of a LiteRT file by name.
 
     Args:
-        model: bytes. The file.
+        model: bytes. The content of the file.
 
     Returns:
-        dict of str to bytes.
+        dict of str to bytes. The names and contents of the metadata.
 
     Raises:
-        ValueError: If it is no LiteRT file of the known schema.
+        ValueError: If `model` isn't a LiteRT file, or has fields that this code doesn't know.
     """
     fields = _root_fields(model)
     buffers = _references(model, fields.get(BUFFERS))
@@ -98,8 +105,8 @@ def append_files(path: Path, files: Mapping[str, bytes]) -> None:
     """Append files to a LiteRT file as an uncompressed zip archive.
 
     Args:
-        path: Path. The LiteRT file.
-        files: mapping of str to bytes. The files' names and contents.
+        path: Path. The LiteRT file, which is changed.
+        files: mapping of str to bytes. The names and contents of the files to append.
     """
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
@@ -114,7 +121,7 @@ def _uint(data: bytes, place: int) -> int:
 
 
 def _follow(data: bytes, place: int) -> int:
-    """Return where the reference that stands at a place leads."""
+    """Return the target of the reference at a place."""
     return place + _uint(data, place)
 
 
@@ -124,7 +131,7 @@ def _bytes(data: bytes, place: int) -> bytes:
 
 
 def _fields(data: bytes, table: int) -> dict[int, int]:
-    """Return where the fields of the table at a place stand, by their numbers."""
+    """Return the places of a table's fields, by their numbers."""
     start = table - struct.unpack_from("<i", data, table)[0]
     size = struct.unpack_from("<H", data, start)[0]
     offsets = struct.unpack_from(f"<{size // 2 - 2}H", data, start + 4)
@@ -141,7 +148,7 @@ def _root_fields(model: bytes) -> dict[int, int]:
 
 
 def _references(data: bytes, place: int | None) -> list[int]:
-    """Return where the references lead in the vector to which the field at a place leads."""
+    """Return the targets of the references in the vector that the field at a place refers to."""
     if place is None:
         return []
     vector = _follow(data, place)
@@ -152,7 +159,7 @@ def _references(data: bytes, place: int | None) -> list[int]:
 
 
 class _Table:
-    """A table in `_Front`: where it starts, and where its fields stand by number."""
+    """A table in `_Front`: its start, and the places of its fields by number."""
 
     def __init__(self, start: int, at: dict[int, int]) -> None:
         self.start, self.at = start, at
@@ -201,11 +208,11 @@ IMAGE, NORMALIZATION, AXIS_LABELS, RGB = 2, 1, 2, 1  # of the unions and enumera
 
 
 def tools_metadata(name: str, labels: str | None) -> bytes:
-    """Return the entry "TFLITE_METADATA" of a model from one RGB image to scores by class.
+    """Return the entry "TFLITE_METADATA" of a model from one RGB image to scores of classes.
 
     Args:
         name: str. The model's name.
-        labels: str. Name of the appended file that holds the classes, `None` for no file.
+        labels: str. Name of the appended file with the names of the classes, `None` for no file.
 
     Returns:
         bytes. A flatbuffer of the schema `metadata_schema.fbs`.

@@ -1,4 +1,4 @@
-"""What an exported file says about itself, in the place that its format has for that."""
+"""Metadata of exported files, in the place that each format has for it."""
 
 import json
 import re
@@ -12,17 +12,17 @@ from keras_paca.deploy import litert_file
 from keras_paca.deploy.describe import RGB, describe_config
 from keras_paca.extras import install_command
 
-KEY = "keras_paca"
-JSON, LABELS = "keras_paca.json", "labels.txt"
-FOLDER = "assets.extra"  # of a SavedModel, for what its runtime doesn't read
+METADATA_KEY = "keras_paca"
+METADATA_FILE, LABELS_FILE = "keras_paca.json", "labels.txt"
+SAVED_MODEL_FOLDER = "assets.extra"  # in a SavedModel, for files that its runtime doesn't read
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_metadata(path: Path, format: str, metadata: dict[str, Any], name: str = "") -> None:
-    """Write into an exported file what it says about itself.
+    """Write metadata into an exported file.
 
-    The whole dictionary is written as JSON under the name "keras_paca", and the class names once
-    more where the format's own tools look for them.
+    All of it is written as JSON under the name "keras_paca", and the class names once more where
+    the format's own tools look for them.
 
     Args:
         path: Path. The file, or the folder of a SavedModel.
@@ -40,10 +40,10 @@ def write_metadata(path: Path, format: str, metadata: dict[str, Any], name: str 
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """Return what a file says about itself: its classes, its transform, its task.
+    """Return the metadata of a model's file: its class names, its transform, its task.
 
-    Neither TensorFlow nor LiteRT nor OpenVINO is needed; an ONNX file needs the package onnx or
-    onnxruntime.
+    It needs neither TensorFlow nor LiteRT nor OpenVINO; for an ONNX file it needs the package onnx
+    or onnxruntime.
 
     Args:
         path: str or Path. A file that `keras_paca.export` wrote (".tflite", ".onnx", ".xml" or the
@@ -54,20 +54,20 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         "task" ("classification", "segmentation", "detection", "features" or `None`), "input"
         ("RGB 0..255", "normalised" or `None`), "num_classes" (int or `None`); for a segmenter
         "ignore_class", for a detector "bounding_box_format"; for an exported file
-        "keras_paca_version". Empty where the file says nothing.
+        "keras_paca_version". It is empty for a file without such metadata.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file.
-        ImportError: If a package is missing for ONNX.
+        FileNotFoundError: If there is no file or folder at `path`.
+        ValueError: If `path` has another suffix, or the file isn't one of that format.
+        ImportError: If neither onnx nor onnxruntime is installed, for an ONNX file.
 
     Example:
     >>> import tempfile
-    >>> from keras_paca import PaCaViT
-    >>> model = PaCaViT((8, 8, 8, 8), depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), classes=2)
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     model.save(f"{folder}/model.keras")
-    ...     found = read_metadata(f"{folder}/model.keras")
+    ...     found = keras_paca.deploy.read_metadata(f"{folder}/model.keras")
     >>> found["task"], found["num_classes"], found["input"]
     ('classification', 2, 'RGB 0..255')
     """
@@ -95,7 +95,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def _encode(metadata: dict[str, Any]) -> str:
-    """Return JSON; half of a surrogate pair, as in names of broken files, is escaped."""
+    """Return JSON; unpaired surrogates, as in names of broken files, are escaped."""
     text = json.dumps(metadata, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -111,7 +111,7 @@ def _labels(metadata: dict[str, Any]) -> str | None:
 
 def _files(metadata: dict[str, Any]) -> dict[str, bytes]:
     """Return the files that hold metadata, by name."""
-    texts = {JSON: _encode(metadata), LABELS: _labels(metadata)}
+    texts = {METADATA_FILE: _encode(metadata), LABELS_FILE: _labels(metadata)}
     return {name: text.encode() for name, text in texts.items() if text is not None}
 
 
@@ -119,13 +119,13 @@ def _files(metadata: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _write_saved_model(path: Path, metadata: dict, name: str) -> None:
-    (path / FOLDER).mkdir(exist_ok=True)
+    (path / SAVED_MODEL_FOLDER).mkdir(exist_ok=True)
     for file, content in _files(metadata).items():
-        (path / FOLDER / file).write_bytes(content)
+        (path / SAVED_MODEL_FOLDER / file).write_bytes(content)
 
 
 def _read_saved_model(path: Path) -> dict:
-    file = path / FOLDER / JSON
+    file = path / SAVED_MODEL_FOLDER / METADATA_FILE
     return json.loads(file.read_bytes()) if file.exists() else {}
 
 
@@ -134,9 +134,9 @@ def _read_saved_model(path: Path) -> dict:
 
 def _write_litert(path: Path, metadata: dict, name: str) -> None:
     files = _files(metadata)
-    entries = {KEY: files[JSON]}
+    entries = {METADATA_KEY: files[METADATA_FILE]}
     if metadata["input"] == RGB and metadata["task"] in ("classification", "segmentation"):
-        labels = LABELS if LABELS in files else None
+        labels = LABELS_FILE if LABELS_FILE in files else None
         entries["TFLITE_METADATA"] = litert_file.tools_metadata(name, labels)
     path.write_bytes(litert_file.add_entries(path.read_bytes(), entries))
     litert_file.append_files(path, files)
@@ -148,7 +148,8 @@ def _read_litert(path: Path) -> dict:
     if not zipfile.is_zipfile(path):
         return {}
     with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read(JSON)) if JSON in archive.namelist() else {}
+        found = METADATA_FILE in archive.namelist()
+        return json.loads(archive.read(METADATA_FILE)) if found else {}
 
 
 # --- ONNX -------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def _read_litert(path: Path) -> dict:
 def _write_onnx(path: Path, metadata: dict, name: str) -> None:
     import onnx
 
-    properties = {KEY: _encode(metadata)}
+    properties = {METADATA_KEY: _encode(metadata)}
     if metadata["class_names"] is not None:
         names = dict(enumerate(metadata["class_names"]))
         properties["names"] = str(names)  # which Ultralytics and others read by `literal_eval`
@@ -181,7 +182,7 @@ def _read_onnx(path: Path) -> dict:
         properties = session.get_modelmeta().custom_metadata_map
     else:
         raise ImportError(f"Reading ONNX needs onnx or onnxruntime: {install_command('onnx')}")
-    return json.loads(properties.get(KEY, "{}"))
+    return json.loads(properties.get(METADATA_KEY, "{}"))
 
 
 # --- OpenVINO ---------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ def _write_openvino(path: Path, metadata: dict, name: str) -> None:
     info = tree.getroot().find("rt_info")
     if info is None:
         info = ElementTree.SubElement(tree.getroot(), "rt_info")
-    ElementTree.SubElement(info, KEY, value=_for_xml(_encode(metadata)))
+    ElementTree.SubElement(info, METADATA_KEY, value=_for_xml(_encode(metadata)))
     known = {}
     if metadata["task"] == "classification":
         known["model_type"] = "Classification"
@@ -212,7 +213,7 @@ def _for_xml(text: str) -> str:
 
 
 def _read_openvino(path: Path) -> dict:
-    entry = ElementTree.parse(path).getroot().find(f"rt_info/{KEY}")
+    entry = ElementTree.parse(path).getroot().find(f"rt_info/{METADATA_KEY}")
     return {} if entry is None else json.loads(entry.get("value", "{}"))
 
 

@@ -1,4 +1,4 @@
-"""Running one of our modules in a process of its own, with a backend of its own."""
+"""Processes of their own, for modules of this library on another backend and for other commands."""
 
 import contextlib
 import os
@@ -11,22 +11,23 @@ import keras
 
 from keras_paca.deploy.failures import sentence
 
-NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
 def run_on(backend: str, module: str, *arguments: str) -> str:
-    """Run one of our modules in a process with a backend, and return what it prints.
+    """Run a module of this library in a process with another backend.
 
     Args:
         backend: str. "tensorflow", "jax" or "torch".
-        module: str. The module, which has a `main`.
+        module: str. Name of the module, which runs its `main` as a script.
         *arguments: str. Its command line.
 
     Returns:
-        str. What it prints.
+        str. What it writes to its standard output.
 
     Raises:
-        RuntimeError: If it fails, with a sentence of what it says; the whole is its cause.
+        RuntimeError: If it fails. The message is a sentence of what it wrote to its standard
+            error; all of that is in `__cause__`.
     """
     environment = {
         **os.environ,
@@ -38,17 +39,22 @@ def run_on(backend: str, module: str, *arguments: str) -> str:
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> str:
-    """Run a command and return what it prints.
+    """Run a command in a process of its own.
 
     Args:
-        command: list of str. The command.
+        command: list of str. The command and its arguments.
         environment: dict of str to str. Its environment variables, by default this process's.
 
     Returns:
-        str. What it prints.
+        str. What it writes to its standard output.
 
     Raises:
-        RuntimeError: If it fails, with a sentence of what it says; the whole is its cause.
+        RuntimeError: If it fails. The message is a sentence of what it wrote to its standard
+            error; all of that is in `__cause__`.
+
+    Example:
+    >>> run([sys.executable, "-c", "print(6 * 7)"]).strip()
+    '42'
     """
     answer = subprocess.run(command, env=environment, capture_output=True, text=True)
     if answer.returncode < 0:
@@ -61,16 +67,20 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> str:
 
 
 def modules_of(model: keras.Model) -> list[str]:
-    """Return the modules whose classes another process needs to load a model.
+    """Return the modules that another process must import to load a model.
 
     Args:
         model: keras.Model. The model.
 
     Returns:
-        list of str. Their names.
+        list of str. The modules of all classes and functions in it that aren't Keras's, sorted.
 
     Raises:
-        ValueError: If another process can't import one of them.
+        ValueError: If the model can't be saved, or another process can't import one of them.
+
+    Example:
+    >>> modules_of(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]))
+    []
     """
     modules: dict[str, set[str]] = {}
 

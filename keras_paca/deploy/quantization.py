@@ -1,4 +1,4 @@
-"""What `Model.quantize` did to a model: how much of it, layer by layer, and to its outputs."""
+"""A report of what `Model.quantize` changed: the layers of a model, and its outputs."""
 
 import contextlib
 import dataclasses
@@ -14,23 +14,31 @@ from keras_paca.deploy.arguments import image_sides, input_shape
 from keras_paca.deploy.check import centred_logits
 from keras_paca.layers import DepthwiseConv2D
 
-DEFAULT_SIDE = 224  # of images, where neither the caller nor the model says
-OF_QUANTIZATION = ("_scale", "_zero", "_history", "g_idx")  # ends of variables that it adds
+DEFAULT_SIDE = 224  # of images, where neither the caller nor the model fixes it
+# The ends of the names of variables that quantization adds.
+QUANTIZATION_SUFFIXES = ("_scale", "_zero", "_history", "g_idx")
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerCost:
-    """The weights and the multiply-accumulates of one layer, without those of layers inside it.
+    """The weights and multiply-accumulates of one layer, without those of the layers inside it.
 
     Attributes:
-        path: the names of the layers around it and its own.
-        kind: name of its class.
-        mode: "int8", "int4", ... or `None` where it isn't quantized.
-        quantized_inputs: whether its inputs are quantized too; else its weights alone are.
-        weights: numbers that it has learned, packed or not.
-        quantized_weights: those of them that are held as integers.
-        macs: multiply-accumulates for one image; `None` where they weren't counted, though it has
-            a kernel.
+        path: str. The names of the layers around it and its own, separated by "/".
+        kind: str. Name of its class.
+        mode: str. "int8", "int4" and so on, or `None` where it isn't quantized.
+        quantized_inputs: bool. Whether its inputs are quantized too, not its weights alone.
+        weights: int. Number of its weights, however they are stored.
+        quantized_weights: int. Number of those stored as integers.
+        macs: int. Multiply-accumulates for one image, or `None` where the layer has a kernel and
+            they can't be counted.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, input_shape=(32, 32, 3))
+    >>> layer = keras_paca.quantization_report(model).layers[0]
+    >>> layer.path, layer.kind, layer.weights, layer.macs
+    ('stem/conv1', 'Conv2D', 112, 27648)
     """
 
     path: str
@@ -44,14 +52,22 @@ class LayerCost:
 
 @dataclasses.dataclass(frozen=True)
 class OutputChange:
-    """How far outputs lie from those of the float model.
+    """The change of an output x from the float model's output y.
 
     Attributes:
-        relative_error: |x - y| / |y|, y the float model's, over all images; before the softmax
-            where the model ends in one.
-        cosine: of x and y, image by image, the mean.
-        top1_agreement: share of the places at which the largest number of the last axis, such as
-            the class, is the same one.
+        relative_error: float. ‖x - y‖ / ‖y‖ over all images; that of the logits where the model
+            ends in a softmax.
+        cosine: float. The cosine of x and y of an image, averaged over the images.
+        top1_agreement: float. The share of images (of pixels, for maps) for which the largest
+            number on the last axis, such as the class, is at the same index, in 0..1.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, input_shape=(32, 32, 3))
+    >>> images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
+    >>> report = keras_paca.quantization_report(model, images, reference=model)
+    >>> report.changes["outputs"].relative_error  # nothing is quantized yet
+    0.0
     """
 
     relative_error: float
@@ -64,11 +80,20 @@ class QuantizationReport:
     """What is quantized in a model; `print` shows it as a table.
 
     Attributes:
-        model: name of the model.
-        image_size: (height, width) for which multiply-accumulates are counted.
-        layers: those that have weights or multiply, in the model's order.
-        bytes: what its weights take, with what quantization adds.
-        changes: {name of the output: change}, empty without images and a reference.
+        model: str. Name of the model.
+        image_size: tuple of int. (height, width) for which multiply-accumulates are counted.
+        layers: list of LayerCost. The layers that have weights or multiply, in the model's order.
+        bytes: int. The size of its weights, including what quantization adds.
+        changes: dict of str to OutputChange. The changes of the outputs by name. It is empty
+            without images and a reference.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, input_shape=(32, 32, 3))
+    >>> model.get_layer("predictions").quantize("int8")
+    >>> report = keras_paca.quantization_report(model)
+    >>> print(str(report).splitlines()[-1])
+    quantized: 0.1% of the weights, 0.0% of the multiply-accumulates
     """
 
     model: str
@@ -79,12 +104,12 @@ class QuantizationReport:
 
     @property
     def weights(self) -> int:
-        """Numbers that the model has learned."""
+        """Number of the model's weights."""
         return sum(layer.weights for layer in self.layers)
 
     @property
     def quantized_weights(self) -> int:
-        """Those of them that are held as integers."""
+        """Number of its weights that are stored as integers."""
         return sum(layer.quantized_weights for layer in self.layers)
 
     @property
@@ -99,7 +124,7 @@ class QuantizationReport:
 
     @property
     def quantized_macs(self) -> int:
-        """Those of them in quantized layers."""
+        """Multiply-accumulates for one image in quantized layers."""
         return sum(layer.macs or 0 for layer in self.layers if layer.mode is not None)
 
     @property
@@ -109,7 +134,7 @@ class QuantizationReport:
 
     @property
     def uncounted(self) -> list[str]:
-        """Paths of layers that have a kernel and whose multiply-accumulates weren't counted."""
+        """Paths of the layers that have a kernel but whose `macs` can't be counted."""
         return [layer.path for layer in self.layers if layer.macs is None]
 
     def __str__(self) -> str:
@@ -161,25 +186,37 @@ def quantization_report(
     reference: Any = None,
     image_size: int | Sequence[int] | None = None,
 ) -> QuantizationReport:
-    """Report what is quantized in a model, and what that does to its outputs.
+    """Report what is quantized in a model, and how its outputs change.
 
-    Multiply-accumulates are those of dense layers, of convolutions and of attention's products,
-    counted from the shapes that one run meets; not those of norms, activations, pooling and
+    Multiply-accumulates are counted for dense layers, convolutions and the matrix products of
+    attention, from the shapes in one run, and not for norms, activations, pooling and
     interpolation. A layer counts as quantized if its weights are.
 
     Args:
-        model: a built model of one input, (batch, height, width, channels), quantized or not.
-        images: what the model takes, to compare outputs on.
-        reference: the float model, or its outputs for `images`.
-        image_size: int or (height, width) for which multiply-accumulates are counted; by default
-            that of the images, or the model's own, and 224 where that is any.
+        model: keras.Model. A built model of one input (batch, height, width, channels), quantized
+            or not.
+        images: array. Images (n, height, width, channels) as the model takes them, on which
+            outputs are compared.
+        reference: keras.Model or array. The float model, or its outputs for `images`.
+        image_size: int or (int, int). Height and width for which multiply-accumulates are counted;
+            by default those of the images, or the model's own, and 224 where the model takes any.
 
     Returns:
-        A `QuantizationReport`.
+        QuantizationReport. The costs of the layers and the changes of the outputs.
 
     Raises:
-        ValueError: if only one of `images` and `reference` is given, outputs don't fit one
-            another, or the model has another input.
+        ValueError: If only one of `images` and `reference` is given, their outputs have other
+            names or shapes, or the model takes something else than images.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, input_shape=(32, 32, 3))
+    >>> images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
+    >>> scores = model.predict(images, verbose=0)
+    >>> model.get_layer("predictions").quantize("int8")
+    >>> report = keras_paca.quantization_report(model, images, reference=scores)
+    >>> report.quantized_weights, report.changes["outputs"].cosine > 0.9
+    (16, True)
     """
     if (images is None) != (reference is None):
         raise ValueError(
@@ -225,7 +262,7 @@ def _input_shape(model: keras.Model, images: Any, image_size: Any) -> tuple[int,
 
 
 def _walk(owner: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
-    """Return all layers inside, each once, by the names on the way to them."""
+    """Return all layers inside a layer, each once, by their paths."""
     found: dict[str, keras.layers.Layer] = {}
     seen: set[int] = set()
 
@@ -245,12 +282,12 @@ def _walk(owner: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
 
 
 def _own_variables(layer: keras.layers.Layer) -> list[Any]:
-    """Return what a layer has learned itself."""
+    """Return the variables of a layer without those of the layers inside it."""
     inside = layer._flatten_layers(include_self=False)
-    of_others = {id(variable) for other in inside for variable in other.variables}
-    own = [variable for variable in layer.weights if id(variable) not in of_others]
+    inner = {id(variable) for other in inside for variable in other.variables}
+    own = [variable for variable in layer.weights if id(variable) not in inner]
     if layer.quantization_mode is not None:
-        own = [v for v in own if not v.name.endswith(OF_QUANTIZATION)]
+        own = [v for v in own if not v.name.endswith(QUANTIZATION_SUFFIXES)]
     return own
 
 
@@ -286,35 +323,35 @@ def _bytes(variable: Any) -> int:
 # --- Multiply-accumulates ---------------------------------------------------------------------
 
 
-def _of_dense(layer: Any, inputs: tuple, outputs: tuple) -> int:
+def _dense_macs(layer: Any, inputs: tuple, outputs: tuple) -> int:
     return math.prod(outputs) * inputs[-1]
 
 
-def _of_convolution(layer: Any, inputs: tuple, outputs: tuple) -> int:
+def _convolution_macs(layer: Any, inputs: tuple, outputs: tuple) -> int:
     return math.prod(outputs) * math.prod(layer.kernel.shape[:-1])
 
 
-def _of_depthwise(layer: Any, inputs: tuple, outputs: tuple) -> int:
+def _depthwise_macs(layer: Any, inputs: tuple, outputs: tuple) -> int:
     return math.prod(outputs) * math.prod(layer.kernel.shape[:-2])
 
 
-def _of_transposed(layer: Any, inputs: tuple, outputs: tuple) -> int:
+def _transposed_macs(layer: Any, inputs: tuple, outputs: tuple) -> int:
     return math.prod(inputs) * math.prod(layer.kernel.shape[:-1])
 
 
-RULES = (
-    (keras.layers.Dense, _of_dense),
-    (DepthwiseConv2D, _of_depthwise),
-    ((keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D), _of_depthwise),
-    ((keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose), _of_transposed),
+MAC_RULES = (
+    (keras.layers.Dense, _dense_macs),
+    (DepthwiseConv2D, _depthwise_macs),
+    ((keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D), _depthwise_macs),
+    ((keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose), _transposed_macs),
     ((keras.layers.SeparableConv1D, keras.layers.SeparableConv2D), None),
-    ((keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D), _of_convolution),
+    ((keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D), _convolution_macs),
 )
 
 
 def _rule(layer: keras.layers.Layer) -> Callable[[Any, tuple, tuple], int] | None:
-    """Return how a layer's multiply-accumulates follow from its shapes, `None` if unknown."""
-    return next((rule for kinds, rule in RULES if isinstance(layer, kinds)), None)
+    """Return the function that counts a layer's multiply-accumulates, `None` if unknown."""
+    return next((rule for kinds, rule in MAC_RULES if isinstance(layer, kinds)), None)
 
 
 def _count_macs(
@@ -345,7 +382,7 @@ def _counter(
 
 
 def _shapes(value: Any) -> Any:
-    """Return nested tensors' shapes; in a dict those that there are."""
+    """Return the shapes of nested tensors; entries of a dict that aren't tensors are left out."""
     if isinstance(value, dict):
         shapes = {key: _shapes(inside) for key, inside in value.items()}
         return {key: shape for key, shape in shapes.items() if shape is not None}
@@ -356,7 +393,7 @@ def _shapes(value: Any) -> Any:
 
 @contextlib.contextmanager
 def _watch(layer: keras.layers.Layer, count: Callable[..., None]) -> Iterator[None]:
-    """Have `count(outputs, *args, **kwargs)` told of each call of a layer."""
+    """Call `count(outputs, *args, **kwargs)` at each call of a layer, inside a `with` statement."""
     name = "call" if layer.quantization_mode is None else "quantized_call"
     original = getattr(layer, name)
 
@@ -439,7 +476,7 @@ def _ends_in_softmax(model: keras.Model) -> bool:
 
 
 def _change(x: np.ndarray, y: np.ndarray, softmax: bool) -> OutputChange:
-    """Return how far outputs `x` lie from `y`."""
+    """Return the change of outputs `x` from `y`."""
     agreement = float(np.mean(np.argmax(x, axis=-1) == np.argmax(y, axis=-1)))
     if softmax:
         x, y = centred_logits(x), centred_logits(y)

@@ -273,6 +273,16 @@ def test_the_legacy_format_is_refused_at_once(kind, suffix, make, data, tmp_path
 
 
 @slow_but_on_torch
+@pytest.mark.parametrize("name", ["m.H5", "m.HDF5", "m.weights.h5"])
+def test_whole_models_go_into_no_hdf5_file(name, small, tmp_path, monkeypatch):
+    """Keras would speak of `.h5`, and can't load what it saves as `.weights.h5`."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"ends in \.keras.*Received: '{name}'"):
+        small().save(name)
+    assert not list(tmp_path.iterdir())
+
+
+@slow_but_on_torch
 @each_kind
 def test_clone_model_says_how_to_copy(kind, make):
     model = make(kind)

@@ -15,13 +15,13 @@ from keras_paca.deploy import check as checks
 from keras_paca.deploy import exports, formats
 from keras_paca.deploy.runtime import OPENERS
 from keras_paca.detection.boxes import suppress
-from tests.marks import slow_but_on_tensorflow
+from keras_paca.warn import KerasPaCaWarning
+from tests.marks import slow_but_on_tensorflow, with_tensorflow
 
 BACKEND = keras.backend.backend()
 SUFFIXES = formats.SUFFIXES
 
-# On TensorFlow by itself; from the other backends where TensorFlow is installed beside them.
-pytestmark = [] if BACKEND == "tensorflow" else [pytest.mark.together]
+pytestmark = with_tensorflow
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,7 @@ def _their_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", module="keras_paca")
+        warnings.filterwarnings("error", category=KerasPaCaWarning)
         yield
 
 
@@ -395,7 +396,7 @@ def test_a_model_that_overflows_in_float16(tmp_path):
     first, last = (keras.layers.Rescaling(scale, dtype="float16") for scale in (1e3, 1e-3))
     between = keras.layers.ReLU(dtype="float16")  # or TensorFlow would multiply the scales
     model = keras.Sequential([keras.Input((32, 32, 3)), first, between, last])
-    with pytest.warns(UserWarning, match="NaN or infinity in float16"):
+    with pytest.warns(KerasPaCaWarning, match="NaN or infinity in float16"):
         exported = keras_paca.export(model, tmp_path / "model.tflite")
     assert exported.measures["output_0"]["difference"] < 1e-5
 
@@ -755,65 +756,3 @@ def test_classes_that_the_other_process_needs(tmp_path):
     assert not (tmp_path / "model.onnx").exists()
     (tmp_path / "layers_of_mine.py").write_text(CLASS)
     assert "difference" in run("import keras\nfrom layers_of_mine import Twice\n" + SCRIPT)
-
-
-# --- On the command line ----------------------------------------------------------------------
-
-
-@slow_but_on_tensorflow
-def test_export_command(classifier, tmp_path, capsys):
-    from keras_paca.cli import main
-
-    classifier.save(tmp_path / "model.keras")
-    model, target = str(tmp_path / "model.keras"), tmp_path / "model.tflite"
-    assert main(["export", model, str(target), "--image-size", "64", "48"]) == 0
-    assert "difference" in capsys.readouterr().out
-    assert target.exists()
-    assert main(["export", model, str(target)]) == 1
-    message = capsys.readouterr().err
-    assert "pass --image-size, such as --image-size 224. Received: no --image-size" in message
-
-
-@slow_but_on_tensorflow
-def test_command_takes_the_size_that_the_model_says(small, tmp_path, capsys, monkeypatch):
-    from keras_paca import deploy
-    from keras_paca.cli import main
-
-    transform = {"image_size": [64, 48], "crop": 1.0}
-    small(input_shape=(None, None, 3), evaluation_transform=transform).save(tmp_path / "m.keras")
-    given = []
-    monkeypatch.setattr(deploy, "export", lambda *arguments, **options: given.append(options))
-    monkeypatch.setattr(deploy, "benchmark", lambda *arguments, **options: given.append(options))
-    model = str(tmp_path / "m.keras")
-    for command in (
-        ["export", model, "m.TFLITE"],
-        ["export", model, "m.onnx"],
-        ["benchmark", model],
-    ):
-        assert main(command) == 0
-        assert main([*command, "--image-size", "32"]) == 0
-    sizes = [options["image_size"] for options in given]
-    # ONNX holds a model of any size
-    assert sizes == [[64, 48], (32, 32), None, (32, 32), [64, 48], (32, 32)]
-    capsys.readouterr()
-    small(input_shape=(64, 64, 3), evaluation_transform=transform).save(tmp_path / "m.keras")
-    monkeypatch.undo()
-    for command in (["export", model, str(tmp_path / "m.onnx")], ["benchmark", model]):
-        assert main([*command, "--image-size", "32"]) == 1
-        assert "--image-size must be the model's own, (64, 64)" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_benchmark_command(classifier, tmp_path, capsys, monkeypatch):
-    from keras_paca.cli import main
-    from keras_paca.deploy import latency
-
-    model = str(tmp_path / "model.keras")
-    classifier.save(model)
-    monkeypatch.setattr(latency, "FORMS", (("litert", None),))
-    monkeypatch.setattr(latency, "NAMES", {BACKEND: BACKEND})
-    assert main(["benchmark", model, "--image-size", "64"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "1 x 64 x 64 x 3" in lines[0]
-    assert [line.split()[0] for line in lines[2:]] == ["Keras", "ai_edge_litert"]
-    assert all(float(number) > 0 for line in lines[2:] for number in line.split()[-4:-1])

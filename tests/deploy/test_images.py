@@ -8,6 +8,7 @@ import pytest
 
 from keras_paca.deploy import images as module
 from keras_paca.deploy.images import given_images
+from keras_paca.warn import KerasPaCaWarning
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
@@ -96,7 +97,7 @@ def test_normalised_images(small, data):
     model = small(include_preprocessing=False)
     given_images("check_data", data / 255, model, SHAPE)
     for scaled in (data.astype("uint8"), np.round(data)):
-        with pytest.warns(UserWarning, match=r"looks like RGB in 0\.\.255"):
+        with pytest.warns(KerasPaCaWarning, match=r"looks like RGB in 0\.\.255"):
             given_images("check_data", scaled, model, SHAPE)
     given_images("check_data", data, model, SHAPE)  # another scale, such as of a sensor
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_paca.warn import KerasPaCaWarning
 from tests.marks import slow_but_on_torch
 
 SHAPES = {"fixed": (64, 64, 3), "not_square": (64, 96, 3), "unknown": (None, None, 3)}
@@ -16,6 +17,7 @@ def _their_warnings(recwarn):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", module="keras_paca")
+        warnings.filterwarnings("error", category=KerasPaCaWarning)
         yield
 
 

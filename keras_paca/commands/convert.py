@@ -1,0 +1,12 @@
+"""`keras-paca convert`: convert a file of weights."""
+
+import argparse
+
+from keras_paca.backbones.paca_vit import convert
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert the file."""
+    convert(options.source, options.target)
+    print(f"{options.source} -> {options.target}")
+    return 0
