@@ -4,6 +4,7 @@ from keras_paca import (
     deploy,
     detection,
     explain,
+    inference,
     labels,
     layers,
     preprocessing,
@@ -13,8 +14,9 @@ from keras_paca import (
 )
 from keras_paca._version import __version__
 from keras_paca.backbones import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
-from keras_paca.deploy import export, fuse, quantization_report
+from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+from keras_paca.inference import fuse
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "explain",
     "export",
     "fuse",
+    "inference",
     "labels",
     "layers",
     "plot_cluster_maps",

@@ -17,10 +17,12 @@ except ImportError as error:
     raise ImportError(f"`keras_paca.hub` needs KerasHub: {install_command('hub')}") from error
 
 from keras_paca.arguments import check_class_names
-from keras_paca.backbones.base import add_exclusions, compile_with_exclusions
-from keras_paca.backbones.paca_vit import LEVELS, MEAN, STD, PaCaViT
+from keras_paca.backbones.base import MEAN, STD
+from keras_paca.backbones.model import add_exclusions, compile_with_exclusions
+from keras_paca.backbones.paca_vit import PaCaViT
+from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
-from keras_paca.layers.composite import quantized_layers, serialize_policy
+from keras_paca.layers.policies import quantized_layers, serialize_policy
 
 # Arguments of `PaCaViT` that a backbone doesn't have; it has `image_shape` for `input_shape`.
 _CLASSIFIER_ARGUMENTS = (

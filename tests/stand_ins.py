@@ -5,7 +5,6 @@ import functools
 import numpy as np
 
 from keras_paca import PaCaBase, PaCaSmall, PaCaTiny
-from keras_paca.backbones import paca_vit
 from keras_paca.weights.loader import LAYOUTS, model_variables
 from tests.parity import recipe
 from tests.torch_writer import save_zip
@@ -17,7 +16,7 @@ def official_checkpoint(model, seed=0):
     """Return the tensors of an official checkpoint for a model."""
     variables = model_variables(model)
     tensors = {}
-    for key, entry in paca_vit.checkpoint_map(model.get_config()).items():
+    for key, entry in model.checkpoint_map(model.get_config()).items():
         shape = LAYOUTS[entry.layout].official(tuple(variables[entry.path].shape))
         tensors[key] = recipe.fill(key, shape, seed)
     if model.get_config()["clustering"] == "teacher":

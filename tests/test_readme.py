@@ -13,8 +13,8 @@ from PIL import Image
 
 import keras_paca
 from keras_paca import train
-from keras_paca.backbones import paca_vit
-from keras_paca.backbones.paca_vit import official_tensors
+from keras_paca.backbones import PaCaViT
+from keras_paca.backbones.convert import official_tensors
 from keras_paca.weights import released_files
 from keras_paca_cli import parse
 from tests.marks import slow_but_on_tensorflow, slow_but_on_torch
@@ -63,7 +63,8 @@ def stand_ins(tmp_path, monkeypatch):
     """Make the released models small and serve them; leave the README's pictures in the folder."""
     monkeypatch.chdir(tmp_path)
     for size in ("tiny", "small"):
-        monkeypatch.setitem(paca_vit.VARIANTS, size, SMALL)
+        variant = PaCaViT.variants[f"paca_{size}"]
+        monkeypatch.setattr(variant, "config", SMALL)
     (tmp_path / "mirror").mkdir()
     for file in released_files():
         if file.file in FILES:

@@ -33,13 +33,11 @@ def convert(source: str | Path, target: str | Path) -> None:
     source, target = Path(source), Path(target)
     if target.suffix not in (".safetensors", ".keras") and not target.name.endswith(".weights.h5"):
         raise ValueError(
-            "The target must be a .safetensors, .weights.h5 or .keras. "
-            f"Received: {str(target)!r}"
+            f"The target must be a .safetensors, .weights.h5 or .keras. Received: {str(target)!r}"
         )
     if not target.absolute().parent.is_dir() or target.is_dir():
         raise FileNotFoundError(
-            "The target must be a file in a directory that exists. "
-            f"Received: {str(target)!r}"
+            f"The target must be a file in a directory that exists. Received: {str(target)!r}"
         )
     checkpoint = weights.open_checkpoint(source)
     if target.suffix == ".safetensors" and checkpoint.official:
@@ -116,7 +114,9 @@ def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any]
     shown = family.identify(checkpoint)
     names = family.option_names()
     chosen = {
-        name: value for name, value in shown.items() if name in names and name not in variant.changed
+        name: value
+        for name, value in shown.items()
+        if name in names and name not in variant.changed
     }
     options = variant.complete({**dict.fromkeys(variant.changed), **chosen})
     if any(options[name] != shown[name] for name in shown if name in variant.changed):

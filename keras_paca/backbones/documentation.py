@@ -36,6 +36,7 @@ def write_args(descriptions: Mapping[str, str]) -> str:
 
     Example:
     >>> print(write_args({"x": "int. A number."}))
+
     Args:
         x: int. A number.
     """
@@ -60,9 +61,11 @@ def join_parameters(*groups: Iterable[inspect.Parameter]) -> list[inspect.Parame
     Args:
         *groups: Iterables of parameters. The first of those with the same name counts.
     """
-    found = {each.name: each for group in reversed(groups) for each in reversed(list(group))}
-    ordered = [each for group in groups for each in group if found.get(each.name) is each]
-    return sorted(ordered, key=lambda each: each.kind)
+    found: dict[str, inspect.Parameter] = {}
+    for group in groups:
+        for parameter in group:
+            found.setdefault(parameter.name, parameter)
+    return sorted(found.values(), key=lambda each: each.kind)
 
 
 def make_function(

@@ -82,9 +82,7 @@ def choose_file(
         if (file.family, file.task) == (family.family, task.name)
     ]
     ranks = [
-        family.fits(file, options)
-        if file.size == size and head in (None, file.head)
-        else None
+        family.fits(file, options) if file.size == size and head in (None, file.head) else None
         for file in files
     ]
     fitting = [(rank, i) for i, rank in enumerate(ranks) if rank is not None]
@@ -94,7 +92,8 @@ def choose_file(
     wanted = "".join(f", {name}={value!r}" for name, value in wanted.items())
     heads = {file.head for file in files}
     listed = "".join(
-        f"\n  {file.variant}" + (f", head={file.head!r}" if len(heads) > 1 else "") for file in files
+        f"\n  {file.variant}" + (f", head={file.head!r}" if len(heads) > 1 else "")
+        for file in files
     )
     raise ValueError(
         f"Nobody released {task.data_set} weights for {size}{wanted}. Pass `weights=None`"
@@ -125,7 +124,8 @@ def obtain(
             "The released weights take 3 channels; pass `weights=None` for others. "
             f"Received: input_shape={backbone.image_shape}"
         )
-    config = {**backbone.get_config(), **file.options, "include_top": True}
+    implied = {name: file.options[name] for name in type(backbone).options_of_file({})}
+    config = {**backbone.get_config(), **implied, "include_top": True}
     key_map = backbone.checkpoint_map(config) if model is backbone else task.checkpoint_map(model)
     variables = weights.model_variables(model)
 

@@ -88,7 +88,7 @@ class PaCaViT(Backbone):
 
     family = "paca_vit"
     source = (
-        "Source: Grainger et al., \"PaCa-ViT: Learning Patch-to-Cluster Attention in Vision\n"
+        'Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision\n'
         'Transformers", CVPR 2023.\n'
     )
     variant_prefix = "PaCa"
@@ -274,7 +274,10 @@ class PaCaViT(Backbone):
             }
         numbers = range(1, STAGES + 1)
         blocks, clustered = (
-            [{int(m[1]) - first for k in tensors if (m := re.match(each.format(i), k))} for i in numbers]
+            [
+                {int(m[1]) - first for k in tensors if (m := re.match(each.format(i), k))}
+                for i in numbers
+            ]
             for each in (block, own)
         )
         norms = [tensors[norm.format(i)].size for i in numbers if norm.format(i) in tensors]
@@ -515,7 +518,9 @@ def _last_projections(tensors: Mapping[str, np.ndarray]) -> list[tuple[str, int,
     for key in tensors:
         if match := _CLUSTERING_KEY.fullmatch(key):
             prefix, stage, layer = match.groups()
-            if layer == max((n for n in "0123456789" if f"{prefix}{n}.weight" in tensors), default=""):
+            if layer == max(
+                (n for n in "0123456789" if f"{prefix}{n}.weight" in tensors), default=""
+            ):
                 found.append((key, int(stage) - 1, 0))
         elif match := _TEACHER_KEY.fullmatch(key):
             found.append((key, int(match[1]) - 1, 0))

@@ -66,7 +66,11 @@ def task_variant(
     own = parameters_of(model.parameters, name=name)
     parameters = join_parameters(
         [each for each in own if each.name in ("head", "weights", "num_classes")],
-        [each for each in own if each.kind is not inspect.Parameter.KEYWORD_ONLY and each.name != "name"],
+        [
+            each
+            for each in own
+            if each.kind is not inspect.Parameter.KEYWORD_ONLY and each.name != "name"
+        ],
         [each for each in parameters_of(shared_parameters) if each.name in OF_INPUT],
         [each for each in own if each.name == "name"],
         option_parameters(family, variant.changed),
@@ -105,6 +109,4 @@ def task_variant(
     backbone = f"{family.variant_prefix}-{variant.size.title()}"
     text = model.docstring.format(name=function, backbone=backbone, source=family.source)
     text = with_args(text, {each.name: descriptions[each.name] for each in parameters})
-    return make_function(
-        function, parameters, text, model.make.__module__, build, model.make
-    )
+    return make_function(function, parameters, text, model.make.__module__, build, model.make)

@@ -315,4 +315,3 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
         source=f"{family.source}\n" if family.source else "",
     )
     return with_args(text, {each.name: descriptions[each.name] for each in parameters})
-

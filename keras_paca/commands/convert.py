@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_paca.backbones.paca_vit import convert
+from keras_paca.backbones.convert import convert
 
 
 def run(options: argparse.Namespace) -> int:

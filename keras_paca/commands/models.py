@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import keras_paca
-from keras_paca.backbones.paca_vit import normalise_rgb
+from keras_paca.backbones.base import normalise_rgb
 from keras_paca.labels import imagenet_classes
 
 FRESH = r"(?s).*keeps? its initial values"  # matches a warning of the strict loader

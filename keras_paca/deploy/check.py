@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from keras_paca.deploy.describe import NORMALISED, input_kind
-from keras_paca.deploy.processes import run
 from keras_paca.deploy.float32 import precision_of
+from keras_paca.deploy.processes import run
 from keras_paca.warn import warn_user
 
 # The largest ||out - keras|| / ||keras|| of an output, by precision of the file; the other

@@ -16,6 +16,7 @@ from keras_paca.deploy import check as checks
 from keras_paca.deploy.arguments import check_folder, check_model, input_shape, named_path
 from keras_paca.deploy.describe import PACKAGE, describe
 from keras_paca.deploy.failures import quiet, sentence
+from keras_paca.deploy.float32 import float32_copy, in_float32, precision_of
 from keras_paca.deploy.formats import SUFFIXES, check_installed, resolve_format
 from keras_paca.deploy.images import given_images, received
 from keras_paca.deploy.metadata import (
@@ -25,7 +26,6 @@ from keras_paca.deploy.metadata import (
     write_metadata,
 )
 from keras_paca.deploy.processes import BACKEND_NAMES, modules_of, run_on
-from keras_paca.deploy.float32 import float32_copy, in_float32, precision_of
 from keras_paca.deploy.write import QUANTIZED, write
 from keras_paca.inference import can_fuse
 from keras_paca.inference import fuse as fuse_model

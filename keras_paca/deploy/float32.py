@@ -13,7 +13,6 @@ from keras_paca.inference.rebuild import rebuild
 HALF = re.compile(r"(mixed_)?b?float16")  # in names of dtypes and policies
 
 
-
 def precision_of(model: keras.Model) -> str:
     """Return the precision of what a model computes: that of its least precise layer.
 

@@ -15,10 +15,10 @@ from keras_paca.deploy import check as checks
 from keras_paca.deploy import runtime
 from keras_paca.deploy.arguments import check_model, input_shape
 from keras_paca.deploy.exports import export
+from keras_paca.deploy.float32 import precision_of
 from keras_paca.deploy.formats import RUNTIMES, SUFFIXES
 from keras_paca.deploy.images import given_images
 from keras_paca.deploy.processes import BACKEND_NAMES, modules_of, run_on
-from keras_paca.deploy.float32 import precision_of
 
 EXPORTED_FORMS = (
     ("tf_saved_model", None),

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.inference.mean_free import center_projections, mean_free_blocks, subtract_mean
+from keras_paca.inference.mean_free import center_weights, mean_free_blocks, subtract_mean
 
 MEAN_FREE = ("tf_saved_model", "openvino", "litert")
 
@@ -31,7 +31,7 @@ def norms_of_format(model: keras.Model, format: str, fused: bool) -> Iterator[No
     """Have a model's layer norms traced in the form of a format.
 
     Args:
-        model: keras.Model. The model. Where it is fused, the projections of some of its blocks are
+        model: keras.Model. The model. Where it is fused, the weights of some of its blocks are
             changed for good.
         format: str. "tf_saved_model", "litert", "onnx" or "openvino".
         fused: bool. Whether the model is a copy made by `keras_paca.fuse`.
@@ -43,7 +43,7 @@ def norms_of_format(model: keras.Model, format: str, fused: bool) -> Iterator[No
     (2, 4)
     """
     blocks = mean_free_blocks(model) if fused and format in MEAN_FREE else {}
-    center_projections(blocks)
+    center_weights(blocks)
     without_mean = {id(x) for block in blocks for x in (block.norm1_before, block.norm2_before)}
     with contextlib.ExitStack() as stack:
         for block, may_have_mean in blocks.items():

@@ -6,12 +6,12 @@ from keras_paca.detection.evaluation import evaluate_coco
 from keras_paca.detection.feature_pyramid import FeaturePyramid
 from keras_paca.detection.heads import BoxHead, MaskHead
 from keras_paca.detection.mask_rcnn import MaskRCNN
-from keras_paca.detection.variants import PaCaBaseMaskRCNN, PaCaSmallMaskRCNN, PaCaTinyMaskRCNN
 from keras_paca.detection.paste import paste_masks
 from keras_paca.detection.pictures import plot_detections
 from keras_paca.detection.predict import detect
 from keras_paca.detection.proposals import RegionProposalNetwork
 from keras_paca.detection.roi_align import roi_align
+from keras_paca.detection.variants import PaCaBaseMaskRCNN, PaCaSmallMaskRCNN, PaCaTinyMaskRCNN
 from keras_paca.labels import coco_classes
 
 __all__ = [

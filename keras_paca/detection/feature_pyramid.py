@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_paca.layers.nested import NestedLayer
+from keras_paca.layers.base import BaseLayer
 
 
 def resize_nearest(inputs: Any, like: Any) -> Any:
@@ -34,7 +34,7 @@ def resize_nearest(inputs: Any, like: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class FeaturePyramid(NestedLayer):
+class FeaturePyramid(BaseLayer):
     """Combine the levels of a backbone top-down, and add one coarser level.
 
     With the levels P2 to P5,
@@ -65,14 +65,14 @@ class FeaturePyramid(NestedLayer):
         self.channels = channels
 
     def _conv(self, name: str, kernel_size: int) -> keras.layers.Conv2D:
-        return keras.layers.Conv2D(
+        return self.make(
+            keras.layers.Conv2D,
+            name,
             self.channels,
             kernel_size,
             padding="same",
             data_format="channels_last",
             kernel_initializer="glorot_uniform",
-            dtype=self.dtype_policy,
-            name=name,
         )
 
     def build(self, input_shape: Sequence[tuple]) -> None:
@@ -116,7 +116,3 @@ class FeaturePyramid(NestedLayer):
         batch, height, width, _ = shapes[-1]
         halves = (None if side is None else -(-side // 2) for side in (height, width))
         return [*shapes, (batch, *halves, self.channels)]
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "channels": self.channels}

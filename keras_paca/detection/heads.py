@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_paca.layers.composite import Composite
+from keras_paca.layers.base import BaseLayer
 
 
 def _normal(stddev: float) -> keras.initializers.Initializer:
@@ -14,7 +14,7 @@ def _normal(stddev: float) -> keras.initializers.Initializer:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class BoxHead(Composite):
+class BoxHead(BaseLayer):
     """Predict class logits and, for each class, box deltas from the features of regions.
 
     With x the flattened features of a region,
@@ -43,14 +43,22 @@ class BoxHead(Composite):
     def __init__(self, num_classes: int, units: int = 1024, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes, self.units = num_classes, units
-        self.hidden1 = keras.layers.Dense(units, activation="relu", **self.inner("hidden1"))
-        self.hidden2 = keras.layers.Dense(units, activation="relu", **self.inner("hidden2"))
+        self.hidden1 = self.make(keras.layers.Dense, "hidden1", units, activation="relu")
+        self.hidden2 = self.make(keras.layers.Dense, "hidden2", units, activation="relu")
         exact = self.dtype_policy.variable_dtype
-        self.classify = keras.layers.Dense(
-            num_classes + 1, kernel_initializer=_normal(0.01), **self.inner("classify", exact)
+        self.classify = self.make(
+            keras.layers.Dense,
+            "classify",
+            num_classes + 1,
+            kernel_initializer=_normal(0.01),
+            dtype=exact,
         )
-        self.deltas = keras.layers.Dense(
-            4 * num_classes, kernel_initializer=_normal(0.001), **self.inner("deltas", exact)
+        self.deltas = self.make(
+            keras.layers.Dense,
+            "deltas",
+            4 * num_classes,
+            kernel_initializer=_normal(0.001),
+            dtype=exact,
         )
 
     def build(self, input_shape: tuple) -> None:
@@ -100,13 +108,9 @@ class BoxHead(Composite):
         shapes = self.compute_output_shape(inputs.shape)
         return tuple(keras.KerasTensor(shape, self.variable_dtype) for shape in shapes)
 
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "num_classes": self.num_classes, "units": self.units}
-
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class MaskHead(Composite):
+class MaskHead(BaseLayer):
     """Predict one mask per class from the features of regions.
 
     The layers are `depth` 3 x 3 convolutions with ReLU, a transposed convolution with ReLU that
@@ -138,30 +142,32 @@ class MaskHead(Composite):
         self.num_classes, self.channels, self.depth = num_classes, channels, depth
         common = {"data_format": "channels_last", "kernel_initializer": "he_normal"}
         self.convs = [
-            keras.layers.Conv2D(
+            self.make(
+                keras.layers.Conv2D,
+                f"conv{i + 1}",
                 channels,
                 3,
                 padding="same",
                 activation="relu",
-                dtype=self.dtype_policy,
-                name=f"conv{i + 1}",
                 **common,
             )
             for i in range(depth)
         ]
-        self.upsample = keras.layers.Conv2DTranspose(
+        self.upsample = self.make(
+            keras.layers.Conv2DTranspose,
+            "upsample",
             channels,
             2,
             strides=2,
             activation="relu",
-            dtype=self.dtype_policy,
-            name="upsample",
             **common,
         )
-        self.classify = keras.layers.Dense(
+        self.classify = self.make(
+            keras.layers.Dense,
+            "classify",
             num_classes,
             kernel_initializer="he_normal",
-            **self.inner("classify", self.dtype_policy.variable_dtype),
+            dtype=self.dtype_policy.variable_dtype,
         )
 
     def build(self, input_shape: tuple) -> None:
@@ -209,12 +215,3 @@ class MaskHead(Composite):
             inputs: KerasTensor of shape (batch, regions, bins, bins, channels).
         """
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), self.variable_dtype)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "channels": self.channels,
-            "depth": self.depth,
-        }

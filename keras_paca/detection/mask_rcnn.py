@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 
 from keras_paca.arguments import as_numpy, check_boolean, check_positive
-from keras_paca.backbones.base import BaseModel, GraphPart
 from keras_paca.backbones.data import has_rank, only_image
+from keras_paca.backbones.model import BaseModel, GraphPart
 from keras_paca.backbones.pyramid import LEVELS, as_pyramid, pyramid_levels
 from keras_paca.detection.box_formats import check_box_format
 from keras_paca.detection.boxes import clip_boxes, encode_boxes
@@ -29,7 +29,8 @@ from keras_paca.detection.stages import (
     anchors_of,
 )
 from keras_paca.detection.targets import assign, crop_masks, sample
-from keras_paca.layers.composite import default_policy, inner, serialize_policy
+from keras_paca.layers.base import LayerMaker
+from keras_paca.layers.policies import serialize_policy
 from keras_paca.warn import warn_user
 
 BOX_BINS, MASK_BINS = 7, 14
@@ -137,8 +138,8 @@ class MaskRCNN(BaseModel):
         bounding_box_format = check_box_format(bounding_box_format)
         channels = check_positive("channels", channels)
         max_detections = check_positive("max_detections", max_detections)
-        for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
-            check_fraction(name, value)
+        check_fraction("score_threshold", score_threshold)
+        check_fraction("iou_threshold", iou_threshold)
         score_threshold, iou_threshold = float(score_threshold), float(iou_threshold)
         proposals = check_positive("proposals", proposals)
         candidates = check_positive("candidates", candidates)
@@ -152,29 +153,28 @@ class MaskRCNN(BaseModel):
                 f"most `proposals` x `num_classes`. Received: candidates={candidates}, proposals="
                 f"{proposals}, max_detections={max_detections}, num_classes={num_classes}"
             )
-        given = keras.dtype_policies.get(dtype or backbone.dtype_policy)
-        policy = default_policy(given)
-        common = {"dtype": policy}
-        (images,) = backbone.inputs
-        neck = FeaturePyramid(channels, name="neck", **common)
-        rpn = RegionProposalNetwork(channels, name="rpn", **common)
-        box_pooling = RegionPooling(BOX_BINS, name="box_regions", **common)
-        mask_pooling = RegionPooling(MASK_BINS, name="mask_regions", **common)
-        box_head = BoxHead(num_classes, 4 * channels, **inner(given, "box_head"))
-        mask_head = MaskHead(num_classes, channels, **inner(given, "mask_head"))
+        make = LayerMaker(keras.dtype_policies.get(dtype or backbone.dtype_policy))
+        policy = make.policy
         exact = {"dtype": policy.variable_dtype}
+        (images,) = backbone.inputs
+        neck = make(FeaturePyramid, "neck", channels)
+        rpn = make(RegionProposalNetwork, "rpn", channels)
+        box_pooling = make(RegionPooling, "box_regions", BOX_BINS)
+        mask_pooling = make(RegionPooling, "mask_regions", MASK_BINS)
+        box_head = make(BoxHead, "box_head", num_classes, 4 * channels)
+        mask_head = make(MaskHead, "mask_head", num_classes, channels)
 
         levels = neck(pyramid)
         objectness, deltas = rpn(levels)
-        found = Proposals(proposals, candidates=candidates, name="proposals", **exact)(
-            images, levels, objectness, deltas
+        propose = make(Proposals, "proposals", proposals, candidates=candidates, **exact)
+        found = propose(images, levels, objectness, deltas)
+        logits, box_deltas = box_head(box_pooling(levels, found))
+        detect = make(
+            Detections, "detections", max_detections, score_threshold, iou_threshold, **exact
         )
-        logits, moves = box_head(box_pooling(levels, found))
-        boxes, scores, labels = Detections(
-            max_detections, score_threshold, iou_threshold, name="detections", **exact
-        )(images, logits, moves, found)
+        boxes, scores, labels = detect(images, logits, box_deltas, found)
         mask_logits = mask_head(mask_pooling(levels, boxes))
-        masks, count = MasksOfLabels(name="masks", **exact)(mask_logits, labels)
+        masks, count = make(MasksOfLabels, "masks", **exact)(mask_logits, labels)
         outputs = {
             "boxes": boxes,
             "scores": scores,

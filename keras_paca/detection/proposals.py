@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops
 
 from keras_paca.detection.boxes import decode_boxes, suppress
-from keras_paca.layers.maps import count_patches
-from keras_paca.layers.nested import NestedLayer
-from keras_paca.layers.softmax import logits_policy
+from keras_paca.layers.base import BaseLayer
+from keras_paca.layers.policies import logits_policy
+from keras_paca.ops import count_patches
 
 STRIDES = (4, 8, 16, 32, 64)
 RATIOS = (0.5, 1.0, 2.0)  # height over width
@@ -50,7 +50,7 @@ def level_anchors(height: Any, width: Any, stride: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class RegionProposalNetwork(NestedLayer):
+class RegionProposalNetwork(BaseLayer):
     """Predict an objectness logit and box deltas for every anchor.
 
         h = ReLU(conv3x3(x)), objectness = conv1x1(h), deltas = conv1x1(h)
@@ -87,14 +87,15 @@ class RegionProposalNetwork(NestedLayer):
         self.deltas = self._conv(4 * len(RATIOS), 1, "deltas", dtype=exact)
 
     def _conv(self, filters: int, size: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:
-        return keras.layers.Conv2D(
+        return self.make(
+            keras.layers.Conv2D,
+            name,
             filters,
             size,
             padding="same",
             data_format="channels_last",
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            name=name,
-            **{"dtype": self.dtype_policy, **kwargs},
+            **kwargs,
         )
 
     def build(self, input_shape: Sequence[tuple]) -> None:
@@ -150,10 +151,6 @@ class RegionProposalNetwork(NestedLayer):
         return tuple(
             [keras.KerasTensor(shape, self.variable_dtype) for shape in group] for group in shapes
         )
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "channels": self.channels}
 
 
 def make_proposals(

@@ -35,6 +35,7 @@ def _parameters(
             outputs start fresh.
         bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
             "rel_xywh".
+        name: str. Name of the model.
         input_tensor: KerasTensor. A `keras.Input` to build on.
         clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
             file, or (100, 100, 100, 0), with a teacher 100 in each stage.

@@ -27,7 +27,9 @@ class TwinGraphMaker(TwinMaker, GraphMaker):
     def first(self, make: type, path: str, images: Any, *args: Any, **kwargs: Any) -> Any:
         """Normalise the images, and apply the only layer that reads them; see `GraphMaker`."""
         takes = getattr(twin_of(make), "takes_normalisation", False)
-        if not (takes and self.normalises and self.policy.compute_dtype == exact_dtype(self.policy)):
+        if not (
+            takes and self.normalises and self.policy.compute_dtype == exact_dtype(self.policy)
+        ):
             return super().first(make, path, images, *args, **kwargs)
         self.is_normalised = True
         normalisation = {"mean": self.mean, "deviation": self.deviation}

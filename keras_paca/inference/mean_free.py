@@ -53,23 +53,25 @@ def mean_free_blocks(model: keras.Model) -> dict[PaCaBlock, bool]:
                 read.add(block)
                 continue
             inputs = node.input_tensors[0]
-            may_have = block.position_embedding is not None or not _is_in(inputs, free)
-            found[block] = found.get(block, False) or may_have
+            found[block] = found.get(block, False) or not _is_in(inputs, free)
             free.append(outputs)
     return {block: may_have for block, may_have in found.items() if block not in read}
 
 
-def center_projections(blocks: Iterable[PaCaBlock]) -> None:
-    """Change the projections of blocks so that they add no mean over the channels.
+def center_weights(blocks: Iterable[PaCaBlock]) -> None:
+    """Change what blocks add to their maps so that it has no mean over the channels.
 
     Args:
         blocks: Iterable of blocks that `mean_free_blocks` found.
     """
     for block in blocks:
-        for dense in (block.attention.output_dense, block.mlp.project_dense):
-            for weight in (dense.kernel, dense.bias):
-                values = to_float64(weight)
-                weight.assign(values - values.mean(axis=-1, keepdims=True))
+        projections = (block.attention.output_dense, block.mlp.project_dense)
+        weights = [weight for dense in projections for weight in (dense.kernel, dense.bias)]
+        if block.position_embedding is not None:
+            weights.append(block.position_embedding)
+        for weight in weights:
+            values = to_float64(weight)
+            weight.assign(values - values.mean(axis=-1, keepdims=True))
 
 
 def subtract_mean(inputs: Any) -> Any:

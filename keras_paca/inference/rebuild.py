@@ -4,6 +4,7 @@ import keras
 
 from keras_paca.inference.folding import copy_weights
 
+
 def rebuild(model: keras.Model, config: dict) -> keras.Model:
     """Return a model of a changed configuration with the weights of the model it is from.
 

@@ -112,7 +112,9 @@ class BaseLayer(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         given = keras.dtype_policies.get(dtype)
-        super().__init__(name=name or default_name(type(self)), dtype=default_policy(given), **kwargs)
+        super().__init__(
+            name=name or default_name(type(self)), dtype=default_policy(given), **kwargs
+        )
         self.make = self.maker(given)
         self._given_state = {"frozen": list(frozen), "thawed": list(thawed)}
 

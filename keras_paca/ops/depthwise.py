@@ -135,5 +135,3 @@ def _shifted_sum_for_jax() -> Callable[[Any, Any], Any]:
 
 def _add_each(left: Sequence[Any], right: Sequence[Any]) -> list:
     return [a + b for a, b in zip(left, right, strict=True)]
-
-

@@ -10,11 +10,6 @@ from keras_paca.segmentation.heads import (
     UPerHead,
 )
 from keras_paca.segmentation.metrics import MeanIoU
-from keras_paca.segmentation.variants import (
-    PaCaBaseSegmenter,
-    PaCaSmallSegmenter,
-    PaCaTinySegmenter,
-)
 from keras_paca.segmentation.pictures import (
     head_cluster_maps,
     plot_head_clusters,
@@ -22,6 +17,11 @@ from keras_paca.segmentation.pictures import (
 )
 from keras_paca.segmentation.predict import segment
 from keras_paca.segmentation.segmenter import Segmenter
+from keras_paca.segmentation.variants import (
+    PaCaBaseSegmenter,
+    PaCaSmallSegmenter,
+    PaCaTinySegmenter,
+)
 
 __all__ = [
     "FCNHead",

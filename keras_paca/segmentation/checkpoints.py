@@ -80,8 +80,7 @@ SEGMENTATION = Task(
     weights="ade20k",
     data_set="ADE20K",
     class_outputs=lambda segmenter: {
-        key: (layer, segmenter.num_classes)
-        for key, layer in CLASS_KEYS.items()
+        key: (layer, segmenter.num_classes) for key, layer in CLASS_KEYS.items()
     },
     fresh="the class and cluster logits",
     checkpoint_map=checkpoint_map,
@@ -90,7 +89,5 @@ SEGMENTATION = Task(
         "evaluation_transform": {"short_side": 512, "long_side": 2048},
     },
     marker="decode_head.",
-    use_elsewhere=(
-        "Give a backbone made from it to `Segmenter` for fresh heads on other weights."
-    ),
+    use_elsewhere=("Give a backbone made from it to `Segmenter` for fresh heads on other weights."),
 )

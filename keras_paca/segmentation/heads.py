@@ -8,11 +8,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_paca.layers.composite import Composite
-from keras_paca.layers.folding import affine_of, fold_projection, take_weights
-from keras_paca.layers.maps import average_pool_to, flatten_map, resize_like, unflatten_patches
-from keras_paca.layers.nested import NestedLayer
-from keras_paca.layers.softmax import attention_scores, stable_softmax
+from keras_paca.layers.base import BaseLayer
+from keras_paca.ops import (
+    average_pool_to,
+    flatten_map,
+    resize_like,
+    stable_softmax,
+    unflatten_patches,
+)
+from keras_paca.ops.attention import attention_scores
 
 
 def head_initializer() -> keras.initializers.Initializer:
@@ -46,7 +50,7 @@ def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class ConvNormReLU(NestedLayer):
+class ConvNormReLU(BaseLayer):
     """A convolution, a batch normalisation and a ReLU.
 
         y = ReLU(BatchNorm(Conv(x))), where the convolution has no bias
@@ -55,8 +59,6 @@ class ConvNormReLU(NestedLayer):
         filters: int. Channels of the output.
         kernel_size: int. Side of the convolution kernel, odd. The padding keeps the size of the
             map.
-        fused: bool. Whether the batch norm is part of the convolution's weights, which then include
-            a bias, as in the models that `keras_paca.fuse` returns.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: (batch, height, width, channels).
@@ -67,22 +69,20 @@ class ConvNormReLU(NestedLayer):
     (1, 8, 6, 4)
     """
 
-    def __init__(
-        self, filters: int, kernel_size: int = 1, fused: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, filters: int, kernel_size: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters, self.kernel_size, self.fused = filters, kernel_size, fused
-        self.conv = keras.layers.Conv2D(
+        self.filters, self.kernel_size = filters, kernel_size
+        self.conv = self.make(
+            keras.layers.Conv2D,
+            "conv",
             filters,
             kernel_size,
             padding="same",
-            use_bias=fused,
+            use_bias=False,
             data_format="channels_last",
             kernel_initializer="he_normal",
-            dtype=self.dtype_policy,
-            name="conv",
         )
-        self.norm = None if fused else batch_norm(dtype=self.dtype_policy, name="norm")
+        self.norm = self.make(batch_norm, "norm")
 
     def build(self, input_shape: tuple) -> None:
         """Build the convolution and the norm.
@@ -107,14 +107,6 @@ class ConvNormReLU(NestedLayer):
         x = self.conv(inputs)
         return ops.relu(x if self.norm is None else self.norm(x, training=training))
 
-    def fold(self, source: "ConvNormReLU") -> None:
-        """Copy the weights of an unfused layer and fold its norm into the convolution.
-
-        Args:
-            source: ConvNormReLU. A built layer with `fused=False`. It doesn't change.
-        """
-        fold_projection(self.conv, source.conv, after=affine_of(source.norm))
-
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the output.
 
@@ -123,17 +115,8 @@ class ConvNormReLU(NestedLayer):
         """
         return (*input_shape[:3], self.filters)
 
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "fused": self.fused,
-        }
 
-
-class SegmentationHead(Composite):
+class SegmentationHead(BaseLayer):
     """Base class of the segmentation heads: their arguments, the dropout, the last projection.
 
     Subclasses turn the levels of a backbone into a map with `channels` channels, and end with a
@@ -143,8 +126,6 @@ class SegmentationHead(Composite):
         num_classes: int. Number of classes.
         channels: int. Channels inside the head.
         dropout: float. Rate of the dropout before the last projection, in [0, 1).
-        fused: bool. Whether the batch norms are part of the convolutions' weights, as in the models
-            that `keras_paca.fuse` returns.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -166,7 +147,6 @@ class SegmentationHead(Composite):
         num_classes: int,
         channels: int,
         dropout: float = 0.1,
-        fused: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -176,23 +156,22 @@ class SegmentationHead(Composite):
                 f"Received: num_classes={num_classes}, channels={channels}"
             )
         self.num_classes, self.channels, self.dropout = num_classes, channels, dropout
-        self.fused = fused
-        self.dropout_layer = keras.layers.SpatialDropout2D(
-            dropout, data_format="channels_last", dtype=self.dtype_policy, name="dropout"
+        self.dropout_layer = self.make(
+            keras.layers.SpatialDropout2D, "dropout", dropout, data_format="channels_last"
         )
         self.classify = self._projection(num_classes, "classify")
 
     def _conv(self, name: str, kernel_size: int = 1) -> ConvNormReLU:
-        return ConvNormReLU(
-            self.channels, kernel_size, self.fused, dtype=self.dtype_policy, name=name
-        )
+        return self.make(ConvNormReLU, name, self.channels, kernel_size)
 
     def _projection(self, units: int, name: str) -> keras.layers.Dense:
         """Return a 1 x 1 convolution to logits, which are float32 at least."""
-        return keras.layers.Dense(
+        return self.make(
+            keras.layers.Dense,
+            name,
             units,
             kernel_initializer=head_initializer(),
-            **self.inner(name, dtype=self.dtype_policy.variable_dtype),
+            dtype=self.dtype_policy.variable_dtype,
         )
 
     def _classify(self, x: Any, training: bool | None) -> Any:
@@ -204,16 +183,6 @@ class SegmentationHead(Composite):
                 f"{type(self).__name__} must be called on a list of {count} maps, the finest "
                 f"first. Received: shapes={shapes}"
             )
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "channels": self.channels,
-            "dropout": self.dropout,
-            "fused": self.fused,
-        }
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -233,8 +202,6 @@ class PaCaSegmentationHead(SegmentationHead):
         num_classes: int. Number of classes, which is also the number of clusters.
         channels: int. Channels inside the head.
         dropout: float. Rate of the dropout before the last projection, in [0, 1).
-        fused: bool. Whether the batch norms are part of the convolutions' weights, as in the models
-            that `keras_paca.fuse` returns.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of four maps (batch, height, width, any), the finest first.
@@ -259,23 +226,18 @@ class PaCaSegmentationHead(SegmentationHead):
         num_classes: int,
         channels: int = 256,
         dropout: float = 0.1,
-        fused: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, channels, dropout, fused, **kwargs)
+        super().__init__(num_classes, channels, dropout, **kwargs)
         self.laterals = [self._conv(f"lateral{i + 1}") for i in range(self.levels)]
         self.query_conv = self._conv("query")
         self.cluster_conv = self._conv("cluster_conv")
         self.cluster_projection = self._projection(num_classes, "clusters")
-        self.key_dense, self.key_norm = self._cluster_projection("key")
-        self.value_dense, self.value_norm = self._cluster_projection("value")
+        self.key_dense = self.make(keras.layers.Dense, "key", channels)
+        self.key_norm = self.make(batch_norm, "key_norm")
+        self.value_dense = self.make(keras.layers.Dense, "value", channels)
+        self.value_norm = self.make(batch_norm, "value_norm")
         self.output_conv = self._conv("attention_output")
-
-    def _cluster_projection(self, name: str) -> tuple[keras.layers.Layer, Any]:
-        dense = keras.layers.Dense(self.channels, **self.inner(name))
-        if self.fused:
-            return dense, None
-        return dense, batch_norm(dtype=self.dtype_policy, name=f"{name}_norm")
 
     def build(self, input_shape: Sequence[tuple]) -> None:
         """Build the projections.
@@ -321,32 +283,13 @@ class PaCaSegmentationHead(SegmentationHead):
         patches = flatten_map(joined)  # (b, n, 4c)
         clusters = ops.matmul(ops.transpose(assignment, (0, 2, 1)), patches)  # (b, m, 4c)
         key, value = self.key_dense(clusters), self.value_dense(clusters)  # (b, m, c)
-        if not self.fused:
-            key = self.key_norm(key, training=training)
-            value = self.value_norm(value, training=training)
+        key = key if self.key_norm is None else self.key_norm(key, training=training)
+        value = value if self.value_norm is None else self.value_norm(value, training=training)
         key, value = ops.relu(key), ops.relu(value)
         scores = attention_scores(query, key)  # (b, n, m)
         attended = ops.matmul(ops.cast(stable_softmax(scores, axis=-1), self.compute_dtype), value)
         x = self.output_conv(unflatten_patches(attended, like=joined), training=training)
         return self._classify(x, training), cluster_logits
-
-    def fold(self, source: "PaCaSegmentationHead") -> None:
-        """Copy the weights of an unfused head and fold its norms into the projections.
-
-        Args:
-            source: PaCaSegmentationHead. A built head with `fused=False`. It doesn't change.
-        """
-        mine, theirs = (
-            [
-                *(*head.laterals, head.query_conv, head.cluster_conv, head.output_conv),
-                *(head.cluster_projection, head.classify),
-            ]
-            for head in (self, source)
-        )
-        for layer, source_layer in zip(mine, theirs, strict=True):
-            take_weights(layer, source_layer)
-        fold_projection(self.key_dense, source.key_dense, after=affine_of(source.key_norm))
-        fold_projection(self.value_dense, source.value_dense, after=affine_of(source.value_norm))
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple[tuple, tuple]:
         """Return the shapes of the logits and the cluster logits.
@@ -383,8 +326,6 @@ class UPerHead(SegmentationHead):
         channels: int. Channels inside the head.
         dropout: float. Rate of the dropout before the last projection, in [0, 1).
         pool_scales: Sequence of int. Number of bins per side of each pooling.
-        fused: bool. Whether the batch norms are part of the convolutions' weights, as in the models
-            that `keras_paca.fuse` returns.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of four maps (batch, height, width, any), the finest first.
@@ -408,10 +349,9 @@ class UPerHead(SegmentationHead):
         channels: int = 512,
         dropout: float = 0.1,
         pool_scales: Sequence[int] = (1, 2, 3, 6),
-        fused: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, channels, dropout, fused, **kwargs)
+        super().__init__(num_classes, channels, dropout, **kwargs)
         self.pool_scales = tuple(pool_scales)
         self.pooled = [self._conv(f"pool{scale}") for scale in self.pool_scales]
         self.bottleneck = self._conv("bottleneck", 3)
@@ -469,10 +409,6 @@ class UPerHead(SegmentationHead):
         """
         return (*input_shape[0][:3], self.num_classes)
 
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "pool_scales": self.pool_scales}
-
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class SemanticFPNHead(SegmentationHead):
@@ -486,8 +422,6 @@ class SemanticFPNHead(SegmentationHead):
         channels: int. Channels of the convolutions after the feature pyramid.
         dropout: float. Rate of the dropout before the last projection, in [0, 1).
         pyramid_channels: int. Channels of the feature pyramid.
-        fused: bool. Whether the batch norms are part of the convolutions' weights, as in the models
-            that `keras_paca.fuse` returns.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of maps (batch, height, width, any), the finest first.
@@ -510,20 +444,19 @@ class SemanticFPNHead(SegmentationHead):
         channels: int = 128,
         dropout: float = 0.1,
         pyramid_channels: int = 256,
-        fused: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, channels, dropout, fused, **kwargs)
+        super().__init__(num_classes, channels, dropout, **kwargs)
         self.pyramid_channels = pyramid_channels
 
     def _pyramid_conv(self, name: str, kernel_size: int) -> keras.layers.Conv2D:
-        return keras.layers.Conv2D(
+        return self.make(
+            keras.layers.Conv2D,
+            name,
             self.pyramid_channels,
             kernel_size,
             padding="same",
             data_format="channels_last",
-            dtype=self.dtype_policy,
-            name=name,
         )
 
     def _paths(self) -> list[list[ConvNormReLU]]:
@@ -587,10 +520,6 @@ class SemanticFPNHead(SegmentationHead):
         """
         return (*input_shape[0][:3], self.num_classes)
 
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "pyramid_channels": self.pyramid_channels}
-
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class FCNHead(SegmentationHead):
@@ -603,8 +532,6 @@ class FCNHead(SegmentationHead):
         channels: int. Channels of the convolution.
         dropout: float. Rate of the dropout before the last projection, in [0, 1).
         level: int. Index of the level that the head uses, where 0 is the finest.
-        fused: bool. Whether the batch norm is part of the convolution's weights, as in the models
-            that `keras_paca.fuse` returns.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape: list of maps (batch, height, width, any), the finest first.
@@ -626,10 +553,9 @@ class FCNHead(SegmentationHead):
         channels: int = 256,
         dropout: float = 0.1,
         level: int = 2,
-        fused: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, channels, dropout, fused, **kwargs)
+        super().__init__(num_classes, channels, dropout, **kwargs)
         self.level = level
         self.conv = self._conv("conv", 3)
 
@@ -661,7 +587,3 @@ class FCNHead(SegmentationHead):
             input_shape: list of tuple. Shapes (batch, height, width, any), the finest level first.
         """
         return (*input_shape[self.level][:3], self.num_classes)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "level": self.level}

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 
 from keras_paca.arguments import as_numpy, check_boolean, check_factor, check_positive
-from keras_paca.backbones.base import BaseModel, GraphPart
 from keras_paca.backbones.data import only, only_image
+from keras_paca.backbones.model import BaseModel, GraphPart
 from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels
-from keras_paca.layers.maps import resize_like
+from keras_paca.layers.base import LayerMaker
+from keras_paca.ops import resize_like
 from keras_paca.segmentation.heads import (
     FCNHead,
     PaCaSegmentationHead,
@@ -169,10 +170,11 @@ class Segmenter(BaseModel):
         auxiliary_weight = check_factor("auxiliary_weight", auxiliary_weight)
         backbone = as_pyramid(backbone)
         levels = pyramid_levels(backbone)
-        policy = keras.dtype_policies.get(dtype or backbone.dtype_policy)
+        make = LayerMaker(keras.dtype_policies.get(dtype or backbone.dtype_policy))
+        policy = make.policy
         if head == "upernet" and auxiliary_head is None:
-            auxiliary_head = FCNHead(num_classes, dtype=policy, name="auxiliary_head")
-        decode_head = _head(head, num_classes, policy)
+            auxiliary_head = make(FCNHead, "auxiliary_head", num_classes)
+        decode_head = _head(head, num_classes, make)
         for part in (decode_head, auxiliary_head):
             if part is not None and part.num_classes != num_classes:
                 raise ValueError(
@@ -195,7 +197,7 @@ class Segmenter(BaseModel):
                 )
             auxiliary = [auxiliary_head(levels)]
         (images,) = backbone.inputs
-        logits = ResizeToImage(dtype=policy.variable_dtype, name="logits")(logits, images)
+        logits = make(ResizeToImage, "logits", dtype=policy.variable_dtype)(logits, images)
         graph = {"logits": logits, **({"auxiliary": auxiliary[0]} if auxiliary else {})}
         super().__init__(inputs=images, outputs=graph, name=name)
         self._inference = GraphPart(images, logits)  # without the auxiliary head
@@ -212,46 +214,6 @@ class Segmenter(BaseModel):
     def assignments(self) -> dict[str, list[keras.KerasTensor]]:
         """The backbone's cluster assignments, by level; an empty dict if it has none."""
         return getattr(self.backbone, "assignments", {})
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Compute the logits at the size of the image.
-
-        Args:
-            inputs: Tensor. Images (batch, height, width, channels).
-            training: bool. Whether to run in training mode, with the auxiliary head.
-            mask: Passed on to `keras.Model.call` in training.
-
-        Returns:
-            Logits (batch, height, width, num_classes). If `training` is true, a dict of "logits"
-            and, if there are auxiliary logits, "auxiliary" (batch, h, w, num_classes).
-        """
-        images = only_image(inputs, self.inputs[0].name)
-        if training:
-            return super().call(images, training=True, mask=mask)
-        return self._inference(images)
-
-    def compute_output_spec(
-        self, inputs: Any, training: bool | None = None, mask: Any = None
-    ) -> Any:
-        """Return the shapes and types of what `call` returns.
-
-        Args:
-            inputs: KerasTensor. Images (batch, height, width, channels).
-            training: bool. As in `call`.
-            mask: Ignored.
-        """
-        images = only_image(inputs, self.inputs[0].name)
-        if training:
-            return super().compute_output_spec(images)
-        return self._inference.model.compute_output_spec(images)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return the shape of the logits.
-
-        Args:
-            input_shape: tuple. (batch, height, width, channels).
-        """
-        return self._inference.model.compute_output_shape(input_shape)
 
     # --- Training -----------------------------------------------------------------------------
 
@@ -544,9 +506,9 @@ def _pair(name: str, size: Any) -> tuple[int, int]:
     return check_positive(name, pair[0]), check_positive(name, pair[1])
 
 
-def _head(head: Any, num_classes: int, policy: Any) -> SegmentationHead:
+def _head(head: Any, num_classes: int, make: LayerMaker) -> SegmentationHead:
     if isinstance(head, str) and head in HEADS:
-        return HEADS[head](num_classes, dtype=policy, name="decode_head")
+        return make(HEADS[head], "decode_head", num_classes)
     if not isinstance(head, SegmentationHead):
         raise ValueError(f"`head` must be one of {list(HEADS)} or a head. Received: head={head!r}")
     return head

@@ -27,10 +27,11 @@ def _parameters(
     Args:
         head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
         weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
-            "imagenet" for the backbone's released weights and fresh heads; `None` for random values;
-            or the path of an official segmentation checkpoint or of a saved segmenter.
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official segmentation checkpoint or of a saved segmenter.
         num_classes: int. Number of classes. If it isn't that of the file, class and cluster logits
             start fresh.
+        name: str. Name of the model.
         input_tensor: KerasTensor. A `keras.Input` to build on.
         clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
             file, or the official (200, 200, 200, 0), with a teacher 200 in each stage; with

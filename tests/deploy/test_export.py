@@ -107,17 +107,6 @@ def test_norms_without_a_mean(small, images, tmp_path):
     np.testing.assert_array_equal(model.predict(images(2, 32, 32, 3), verbose=0), wanted)
 
 
-def test_what_is_fused_first(small):
-    """Models with layers of ours, fused or not; a layer of others may have an argument `fused`."""
-
-    class Other(keras.layers.Dense):
-        fused = False
-
-    assert exports._fusible(small())
-    assert exports._fusible(keras_paca.fuse(small()))
-    assert not exports._fusible(keras.Sequential([keras.Input((2,)), Other(3)]))
-
-
 def count_operators(path, name):
     from ai_edge_litert.interpreter import Interpreter
 

@@ -14,11 +14,12 @@ from keras import ops
 
 import keras_paca
 from keras_paca import layers
-from keras_paca.backbones import paca_vit
+from keras_paca.backbones import loading
 from keras_paca.detection import MaskRCNN
 from keras_paca.detection.heads import BoxHead, MaskHead
-from keras_paca.layers.composite import InnerDTypePolicyMap
+from keras_paca.forms import twin_of
 from keras_paca.layers.dense import Dense
+from keras_paca.layers.policies import InnerDTypePolicyMap
 from keras_paca.segmentation import FCNHead, PaCaSegmentationHead, Segmenter
 from keras_paca.segmentation.segmenter import HEADS
 from keras_paca.weights import open_checkpoint
@@ -363,7 +364,7 @@ def test_weights_of_another_model(small, images, tmp_path):
     assert_same(run(third, x), run(model, x))
     checkpoint = open_checkpoint(str(tmp_path / "quantized.weights.h5"))
     with pytest.raises(ValueError, match="not floating-point"):
-        paca_vit.load_weights(small(), checkpoint, other_clusters=False)
+        loading.load_weights(small(), checkpoint, other_options=False)
 
 
 # --- The report -------------------------------------------------------------------------------
@@ -417,7 +418,7 @@ def test_report_counts_by_hand(images):
 
 @slow_but_on_torch
 def test_report_counts_the_one_convolution_of_a_fused_stem():
-    stem = layers.OverlappingStem(8, fused=True, name="stem")
+    stem = twin_of(layers.OverlappingStem)(8, name="stem")
     model = keras.Sequential([keras.Input((None, None, 3)), stem])
     counts = {}
     for size in ((8, 12), (10, 12)):

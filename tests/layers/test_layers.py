@@ -7,8 +7,8 @@ from keras import ops
 from keras.src import testing
 
 from keras_paca import PaCaViT, layers
-from keras_paca.layers.depthwise import depthwise_conv2d
 from keras_paca.layers.initializers import HostNormal
+from keras_paca.ops import depthwise_conv2d
 
 CASES = {
     "depthwise": (layers.DepthwiseConv2D, {"kernel_size": 3}, (2, 7, 5, 4), 2),
@@ -18,20 +18,8 @@ CASES = {
         (2, 7, 5, 4),
         1,
     ),
-    "depthwise_fused": (
-        layers.DepthwiseConv2D,
-        {"kernel_size": 3, "shortcut": True, "fused": True},
-        (2, 7, 5, 4),
-        2,
-    ),
     "drop_path": (layers.DropPath, {"rate": 0.3}, (2, 7, 5, 4), 0),
     "stem": (layers.OverlappingStem, {"filters": 8}, (2, 33, 35, 3), 6),
-    "stem_fused": (
-        layers.OverlappingStem,
-        {"filters": 8, "mean": [0.0, 1.0, 2.0], "deviation": [2.0, 3.0, 4.0], "fused": True},
-        (2, 32, 36, 3),
-        6,
-    ),
     "transition": (layers.OverlappingTransition, {"filters": 8}, (2, 9, 7, 4), 4),
     "conv_mlp": (layers.ConvMLP, {"dropout": 0.1}, (2, 7, 5, 4), 6),
     "conv_mlp_plain": (
@@ -42,7 +30,6 @@ CASES = {
     ),
     "conv": (layers.ConvClustering, {"clusters": 6, "kernel_size": 3}, (2, 7, 5, 4), 5),
     "mlp": (layers.MLPClustering, {"clusters": 6}, (2, 7, 5, 4), 4),
-    "mlp_fused": (layers.MLPClustering, {"clusters": 6, "fused": True}, (2, 7, 5, 4), 3),
     "linear": (layers.LinearClustering, {"clusters": 6}, (2, 7, 5, 4), 1),
     "plain_attention": (
         layers.PatchToClusterAttention,
@@ -56,47 +43,20 @@ CASES = {
         (2, 7, 5, 4),
         8 + 6 + 4 + 2,
     ),
-    "block_fused": (
-        layers.PaCaBlock,
-        {"num_heads": 2, "layer_scale": 0.1, "sub_norm": True, "fused": True},
-        (2, 7, 5, 4),
-        6 + 6 + 4,  # query, key, value and output, feed-forward network, norms after
-    ),
-    "block_without_mean": (
-        layers.PaCaBlock,
-        {"num_heads": 2, "fused": True, "channel_mean": "dropped"},
-        (2, 7, 5, 4),
-        6 + 6,
-    ),
     "teacher": (
         layers.ConvMixerTeacher,
         {"hidden_dims": (4, 6), "depths": (1, 2), "clusters": (5, 0), "kernel_size": 3},
         (2, 7, 5, 4),
         3 * 8 + 4 + 4 + 8 + 2,
     ),
-    "teacher_fused": (
-        layers.ConvMixerTeacher,
-        {
-            "hidden_dims": (4, 6),
-            "depths": (1, 2),
-            "clusters": (5, 0),
-            "kernel_size": 3,
-            "fused": True,
-        },
-        (2, 7, 5, 4),
-        3 * 7 + 4 + 4 + 5 + 1,
-    ),
 }
 EXPECTED_SHAPES = {
     "stem": (2, 9, 9, 8),
-    "stem_fused": (2, 8, 9, 8),
     "transition": (2, 5, 4, 8),
     "conv": (2, 35, 6),
     "mlp": (2, 35, 6),
-    "mlp_fused": (2, 35, 6),
     "linear": (2, 35, 6),
     "teacher": ([(2, 35, 5)], [(2, 7, 5, 4), (2, 4, 3, 6)]),
-    "teacher_fused": ([(2, 35, 5)], [(2, 7, 5, 4), (2, 4, 3, 6)]),
 }
 
 
@@ -121,7 +81,7 @@ def test_run_layer_test(name):
 
 @pytest.mark.parametrize(
     ("options", "trainable"),
-    [({"cluster_position_embedding": True}, 8 + 2 + 1), ({"fused": True}, 6)],
+    [({"cluster_position_embedding": True}, 8 + 2 + 1)],
 )
 def test_run_layer_test_attention_with_assignment(options, trainable):
     test = testing.TestCase()
@@ -312,11 +272,6 @@ def test_drop_path_drops_whole_samples_and_rescales():
         (lambda: layers.ConvClustering(0), "positive integer. Received: clusters=0"),
         (lambda: layers.DropPath(1.0), r"must lie in \[0, 1\). Received: rate=1.0"),
         (lambda: layers.OverlappingStem(7), "must be even. Received: filters=7"),
-        (lambda: layers.PaCaBlock(2, channel_mean="none"), "must be one of .* Received: 'none'"),
-        (
-            lambda: layers.PaCaBlock(2, channel_mean="absent", position_embedding_size=(2, 2)),
-            "can't be 'absent' in a block with a position embedding",
-        ),
         (
             lambda: layers.OverlappingStem(8, mean=(1, 2)).build((None, 32, 32, 3)),
             r"`mean` must have one number per channel. Received: mean=\[1.0, 2.0\]",
@@ -324,10 +279,6 @@ def test_drop_path_drops_whole_samples_and_rescales():
         (
             lambda: layers.OverlappingStem(8, deviation=np.zeros(3)),
             "`deviation` must not hold 0",
-        ),
-        (
-            lambda: layers.PaCaBlock(2, sub_norm=True, channel_mean="absent"),
-            "must be 'kept' in a block with norms after .* Received: channel_mean='absent'",
         ),
         (lambda: layers.ConvMixerTeacher((4, 8), (1,), (3, 3)), "one entry per stage"),
         (lambda: layers.PatchToClusterAttention(3)(np.ones((1, 2, 2, 4))), "must divide"),

@@ -5,13 +5,14 @@ import numpy as np
 from keras import ops
 
 from keras_paca import weights
+from keras_paca.backbones.loading import load_weights
 from keras_paca.detection import PaCaTinyMaskRCNN
 from keras_paca.detection.boxes import pairwise_iou
-from keras_paca.detection.paca import load_weights as load_detector
+from keras_paca.detection.checkpoints import DETECTION
 from keras_paca.detection.proposals import make_proposals
 from keras_paca.detection.stages import anchors_of
 from keras_paca.segmentation import PaCaTinySegmenter
-from keras_paca.segmentation.paca import load_weights
+from keras_paca.segmentation.checkpoints import SEGMENTATION
 from tests.parity import official
 
 SEGMENTERS = {
@@ -26,7 +27,7 @@ def build(name, **options):
     description, checkpoint, expected = official.case(name)
     options = {"include_preprocessing": False, **options}
     segmenter = PaCaTinySegmenter(SEGMENTERS[name], weights=None, **options)
-    load_weights(segmenter, weights.Checkpoint("stand-in", True, checkpoint), False)
+    load_weights(segmenter, weights.Checkpoint("stand-in", True, checkpoint), task=SEGMENTATION)
     return segmenter, description, expected
 
 
@@ -67,7 +68,7 @@ def build_detector(name, **options):
         iou_threshold=settings["nms"]["iou_threshold"],
         **options,
     )
-    load_detector(detector, weights.Checkpoint("stand-in", True, checkpoint), False)
+    load_weights(detector, weights.Checkpoint("stand-in", True, checkpoint), task=DETECTION)
     return detector, description, expected
 
 

@@ -76,7 +76,7 @@ def official_options(options):
 
 def load(model, checkpoint):
     """Load a case's stand-in checkpoint, strictly."""
-    key_map = paca_vit.checkpoint_map(model.get_config())
+    key_map = model.checkpoint_map(model.get_config())
     constant = [k for k in checkpoint if k.endswith(("num_batches_tracked", "blur_filter"))]
     load_official(model, checkpoint, key_map, "stand-in", unused=constant)
 
@@ -145,7 +145,7 @@ def gradient_errors(model, description, expected):
     x = images((2, 3, 96, 128), description["seed"] + 1)
     direction = np.random.RandomState(77).standard_normal((2, model.output.shape[-1]))
     gradients = loss_gradients(model, x, direction.astype("float32"))
-    key_map = paca_vit.checkpoint_map(model.get_config())
+    key_map = model.checkpoint_map(model.get_config())
     norms, dots = [], []
     for key in description["gradient_order"]:
         entry = key_map[key]

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from keras.src import testing
 
-from keras_paca.layers.maps import average_pool_to, resize_bilinear, resize_like
+from keras_paca.ops import average_pool_to, resize_bilinear, resize_like
 from keras_paca.segmentation import FCNHead, PaCaSegmentationHead, SemanticFPNHead, UPerHead
 from keras_paca.segmentation.heads import ConvNormReLU
 from keras_paca.segmentation.segmenter import ResizeToImage
@@ -27,18 +27,6 @@ CASES = {  # class, arguments, output shape, trainable weights
         8 * 2 + 7 * 3 + 2,
     ),
     "fcn": (FCNHead, {"channels": 4}, (2, 3, 2, 7), 5),
-    "paca_fused": (
-        PaCaSegmentationHead,
-        {"channels": 4, "fused": True},
-        ((2, 9, 8, 7),) * 2,
-        7 * 2 + 2 * 2 + 4,
-    ),
-    "fpn_fused": (
-        SemanticFPNHead,
-        {"channels": 4, "pyramid_channels": 6, "fused": True},
-        (2, 9, 8, 7),
-        8 * 2 + 7 * 2 + 2,
-    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from keras_paca.backbones import paca_vit
+from keras_paca.backbones import PaCaViT, paca_vit
 from keras_paca.weights import released_files
 
 
@@ -15,7 +15,7 @@ def test_every_row_is_complete():
     for file in released_files():
         assert file.url == f"https://github.com/iVMCL/PaCaViT/releases/download/pacavit/{file.file}"
         assert file.file.endswith(".pth")
-        assert file.size in paca_vit.VARIANTS
+        assert f"paca_{file.size}" in PaCaViT.variants
         assert file.clustering in paca_vit.CLUSTERINGS
         assert len(file.clusters) == len(file.imagenet_clusters) == 4
         assert file.licence

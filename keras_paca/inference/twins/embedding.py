@@ -23,7 +23,9 @@ class OverlappingStem(Twin, layers.OverlappingStem):
 
     def convolve(self, inputs: Any) -> Any:
         """Return the map of an image before the norm."""
-        return self._convolve_once(inputs) if self._is_once(inputs.shape) else super().convolve(inputs)
+        return (
+            self._convolve_once(inputs) if self._is_once(inputs.shape) else super().convolve(inputs)
+        )
 
     def _is_once(self, input_shape: tuple) -> bool:
         known = all(side is not None and side % 4 == 0 for side in input_shape[1:3])

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca.layers.maps import flatten_map, halve, resize_bilinear, unflatten_patches
-from keras_paca.layers.softmax import stable_softmax
+from keras_paca.ops import flatten_map, halve, resize_bilinear, stable_softmax, unflatten_patches
 
 
 def interpolate(image, size, align_corners):

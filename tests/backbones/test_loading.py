@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_paca import PaCaBase, PaCaSmall, PaCaTiny
-from keras_paca.backbones import paca_vit
+from keras_paca import PaCaBase, PaCaSmall, PaCaTiny, weights
+from keras_paca.backbones import PaCaViT, convert, loading
 from keras_paca.weights import cache, released_files, write_safetensors
 from tests.marks import slow_but_on_torch
 from tests.parity import official, recipe
@@ -112,11 +112,11 @@ def test_reason_a_counters_and_blur():
     tensors = official_checkpoint(model)
     assert any(key.endswith("blur_filter") for key in tensors)
     assert any(key.endswith("num_batches_tracked") for key in tensors)
-    paca_vit.load_weights(model, _checkpoint(tensors), other_clusters=False)
+    loading.load_weights(model, _checkpoint(tensors), other_options=False)
     key = next(key for key in tensors if key.endswith("blur_filter"))
     with pytest.raises(ValueError, match="blur_filter"):
-        paca_vit.load_weights(
-            model, _checkpoint({**tensors, key: tensors[key] * 2}), other_clusters=False
+        loading.load_weights(
+            model, _checkpoint({**tensors, key: tensors[key] * 2}), other_options=False
         )
 
 
@@ -139,7 +139,7 @@ def test_reason_c_backbone_of_a_detector_or_segmenter(folder, tmp_path, images):
         warnings.simplefilter("error", UserWarning)
         found = PaCaTiny(weights=tmp_path / "file.pth", include_top=False)
     assert found.get_config()["clusters"] == shapes["clusters"]  # read from the file
-    paca_vit.load_weights(model, _checkpoint(backbone), other_clusters=False)
+    loading.load_weights(model, _checkpoint(backbone), other_options=False)
     x = images(1, 64, 64, 3)
     np.testing.assert_array_equal(found.predict(x, verbose=0), model.predict(x, verbose=0))
     with pytest.warns(UserWarning, match="the head keeps its initial values"):
@@ -177,7 +177,7 @@ def test_reason_e_other_clusters_that_were_asked_for(clustering):
     model = PaCaTiny(weights=None, clustering=clustering, clusters=wanted)
     before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
     with pytest.warns(UserWarning, match=r"clusters, not \(50, 100, 30"):
-        paca_vit.load_weights(model, _checkpoint(tensors), other_clusters=True)
+        loading.load_weights(model, _checkpoint(tensors), other_options=True)
     same = {
         path.split("/", 1)[0] + "/" + path.rsplit("/", 2)[-2]
         for path, value in before.items()
@@ -188,7 +188,7 @@ def test_reason_e_other_clusters_that_were_asked_for(clustering):
     else:
         assert same == {"stage1_block1/projection", "stage3_block1/projection"}
     with pytest.raises(ValueError, match=r"(2|4) of another shape"):
-        paca_vit.load_weights(model, _checkpoint(tensors), other_clusters=False)
+        loading.load_weights(model, _checkpoint(tensors), other_options=False)
 
 
 def _by_path(model):
@@ -196,7 +196,7 @@ def _by_path(model):
 
 
 def _checkpoint(tensors):
-    return paca_vit.weights.Checkpoint("stand-in.pth", official=True, tensors=tensors)
+    return weights.Checkpoint("stand-in.pth", official=True, tensors=tensors)
 
 
 MISMATCHES = {
@@ -227,7 +227,7 @@ def test_other_mismatches_change_nothing(name):
     tensors = dict(released_tensors("tiny"))
     MISMATCHES[name](tensors)
     with pytest.raises(ValueError, match=r"stand-in\.pth does not fit this model"):
-        paca_vit.load_weights(model, _checkpoint(tensors), other_clusters=False)
+        loading.load_weights(model, _checkpoint(tensors), other_options=False)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -245,7 +245,7 @@ def test_tensors_without_axes_and_alone(key, tmp_path):
         with pytest.raises(ValueError, match=re.escape(path.name)):
             PaCaTiny(weights=path)
         with pytest.raises(ValueError, match=re.escape(path.name)):
-            paca_vit.convert(path, tmp_path / "out.keras")
+            convert.convert(path, tmp_path / "out.keras")
 
 
 def test_half_precision_files_load_as_float32(tmp_path):
@@ -295,7 +295,8 @@ def test_combinations_nobody_released(factory, options):
 
 def test_which_file_is_chosen():
     def name(size, clustering="conv", clusters=None, every=None):
-        file = paca_vit.released_file(size, clustering, clusters, every).file
+        options = {"clustering": clustering, "clusters": clusters, "cluster_every": every}
+        file = loading.choose_file(PaCaViT, size, loading.CLASSIFICATION, options).file
         return file.removeprefix("IMNET_224_pacavit_").removesuffix(".pth")
 
     assert name("tiny") == "tiny_p2cconv_100_0"
@@ -387,7 +388,7 @@ def test_bad_options_before_any_download(mirror):
 def test_convert_clusters_of_some_blocks(tmp_path):
     model = PaCaTiny(weights=None, cluster_every=(None, 1, 2, None))
     model.save_weights(tmp_path / "some.weights.h5")
-    paca_vit.convert(tmp_path / "some.weights.h5", tmp_path / "some.keras")
+    convert.convert(tmp_path / "some.weights.h5", tmp_path / "some.keras")
     found = keras.saving.load_model(tmp_path / "some.keras")
     for loaded, saved in zip(found.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(loaded, saved)
@@ -395,9 +396,9 @@ def test_convert_clusters_of_some_blocks(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors"])
 def test_convert_and_back(suffix, tmp_path, tiny_file):
-    paca_vit.convert(tiny_file, tmp_path / f"tiny{suffix}")
-    paca_vit.convert(tmp_path / f"tiny{suffix}", tmp_path / "back.safetensors")
-    found = paca_vit.weights.open_checkpoint(tmp_path / "back.safetensors").tensors
+    convert.convert(tiny_file, tmp_path / f"tiny{suffix}")
+    convert.convert(tmp_path / f"tiny{suffix}", tmp_path / "back.safetensors")
+    found = weights.open_checkpoint(tmp_path / "back.safetensors").tensors
     expected = released_tensors("tiny")
     assert set(found) == set(expected)
     for key, array in expected.items():
@@ -414,22 +415,22 @@ def test_convert_and_back(suffix, tmp_path, tiny_file):
 def test_convert_knows_the_variant(clustering, clusters, blockwise, tmp_path):
     tensors = released_tensors("tiny", clustering, clusters, blockwise)
     save_zip(tmp_path / "in.pth", tensors)
-    paca_vit.convert(tmp_path / "in.pth", tmp_path / "out.keras")
+    convert.convert(tmp_path / "in.pth", tmp_path / "out.keras")
     config = keras.saving.load_model(tmp_path / "out.keras").get_config()
     assert config["clustering"] == clustering
     assert config["cluster_every"] == ((1,) * 4 if blockwise else (None,) * 4)
-    paca_vit.convert(tmp_path / "out.keras", tmp_path / "back.safetensors")
-    found = paca_vit.weights.open_checkpoint(tmp_path / "back.safetensors").tensors
+    convert.convert(tmp_path / "out.keras", tmp_path / "back.safetensors")
+    found = weights.open_checkpoint(tmp_path / "back.safetensors").tensors
     for key, array in found.items():
         np.testing.assert_array_equal(array, tensors[key])
 
 
 def test_convert_refuses(tmp_path, tiny_file):
     with pytest.raises(ValueError, match="must end in"):
-        paca_vit.convert(tiny_file, tmp_path / "out.pth")
+        convert.convert(tiny_file, tmp_path / "out.pth")
     with pytest.raises(FileNotFoundError):
-        paca_vit.convert(tmp_path / "none.pth", tmp_path / "out.keras")
+        convert.convert(tmp_path / "none.pth", tmp_path / "out.keras")
     save_zip(tmp_path / "resnet.pth", {"conv1.weight": np.ones((64, 3, 7, 7), "float32")})
     with pytest.raises(ValueError, match="holds no PaCa-ViT of the sizes"):
-        paca_vit.convert(tmp_path / "resnet.pth", tmp_path / "out.keras")
+        convert.convert(tmp_path / "resnet.pth", tmp_path / "out.keras")
     assert not list(tmp_path.glob("out*"))

@@ -8,7 +8,7 @@ import pytest
 
 from keras_paca import detection, segmentation
 from keras_paca.deploy import rebuild
-from keras_paca.deploy.rebuild import float32_copy, in_float32, precision_of
+from keras_paca.deploy.float32 import float32_copy, in_float32, precision_of
 from tests.marks import slow_but_on_torch
 
 

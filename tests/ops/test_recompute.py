@@ -1,6 +1,5 @@
 """What training computes again in the backward pass: the same gradients, from the same draws."""
 
-import math
 import os
 import subprocess
 import sys
@@ -11,20 +10,28 @@ import pytest
 from keras import ops
 
 from keras_paca.layers import ConvClustering, DropPath, PaCaBlock
-from keras_paca.layers.activation import gelu
-from keras_paca.layers.recompute import recompute
+from keras_paca.ops.recompute import is_recomputed, recompute
 
 BACKEND = keras.backend.backend()
 LABELS = np.array([0, 1, 2, 3])
 
 
-def blocks(remat=False, drop_path_rate=0.5, dropout=0.0, dtype=None, size=(6, 5, 8), count=2):
+def blocks(
+    remat=False,
+    drop_path_rate=0.5,
+    dropout=0.0,
+    dtype=None,
+    size=(6, 5, 8),
+    count=2,
+    recompute_activations=True,
+):
     """Return a model whose later blocks reuse the first one's assignment."""
     options = {
         "drop_path_rate": drop_path_rate,
         "attention_dropout": dropout,
         "dropout": dropout,
         "remat": remat,
+        "recompute_activations": recompute_activations,
         "dtype": dtype,
     }
     inputs = keras.Input(size)
@@ -84,34 +91,28 @@ def test_remat_draws_anew_in_each_step(maps):
     assert not np.allclose(first, second)
 
 
-def test_training_gives_the_gradients_of_inference(maps, monkeypatch):
-    """Without random draws nothing but what is held differs from plain calls."""
-    keras.utils.set_random_seed(3)
-    model = blocks(drop_path_rate=0.0)
-    start = model.get_weights()
-    found = train(model, maps, steps=1)
-    monkeypatch.setattr("keras_paca.layers.conv_mlp.recompute", call)
-    monkeypatch.setattr("keras_paca.layers.attention.recompute", call)
-    monkeypatch.setattr("keras_paca.layers.conv_mlp.gelu", stock_gelu)
-    model.set_weights(start)
-    expected = train(model, maps, steps=1)
-    assert relative_error(found, expected) < 1e-6
+def test_recomputed_activations_give_the_same_gradients(maps):
+    """Nothing but what is held differs from plain calls, which `recompute_activations` has."""
+    found = {}
+    for recomputes in (True, False):
+        keras.utils.set_random_seed(3)
+        model = blocks(dropout=0.2, recompute_activations=recomputes)
+        found[recomputes] = train(model, maps, steps=1)
+    assert relative_error(found[True], found[False]) < 1e-6
 
 
-def call(layers, function, *inputs):
-    return function(*inputs)
-
-
-def stock_gelu(inputs, training=False):
-    return ops.gelu(inputs, approximate=False)
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_gelu_is_exact(training):
-    x = np.linspace(-12, 12, 1001).astype("float32")
-    expected = [0.5 * value * (1 + math.erf(value / math.sqrt(2))) for value in x.tolist()]
-    found = ops.convert_to_numpy(gelu(ops.convert_to_tensor(x), training))
-    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1.5e-6)
+def test_what_is_recomputed_can_be_switched_off(maps, monkeypatch):
+    calls = []
+    for name in ("keras_paca.ops", "keras_paca.ops.attention"):
+        record = lambda layers, function, *x: (calls.append(layers), function(*x))[1]  # noqa: E731
+        monkeypatch.setattr(f"{name}.recompute", record)
+    for recomputes in (False, True):
+        assert not calls
+        blocks(recompute_activations=recomputes)(maps, training=True)
+    # in each of the two blocks the feed-forward network, and the weights but for PyTorch's kernel
+    assert len(calls) == (2 if BACKEND == "torch" else 4)
+    with pytest.raises(ValueError, match='must be "activation", "depthwise" or'):
+        is_recomputed("softmax")
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -199,7 +200,7 @@ def test_training_on_two_devices(maps):
     code = """
 import keras, sys
 import numpy as np
-from tests.layers.test_recompute import blocks, losses
+from tests.ops.test_recompute import blocks, losses
 keras.distribution.set_distribution(keras.distribution.DataParallel())
 maps = np.random.default_rng(0).uniform(0, 255, (4, 6, 5, 8)).astype("float32") / 255
 print(*losses(maps, remat=True), len(keras.distribution.list_devices()))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from keras_paca import detection, segmentation
-from keras_paca.backbones.paca_vit import official_tensors
-from keras_paca.detection.paca import checkpoint_map as detector_map
-from keras_paca.segmentation.paca import checkpoint_map as segmenter_map
+from keras_paca.backbones.convert import official_tensors
+from keras_paca.detection.checkpoints import checkpoint_map as detector_map
+from keras_paca.segmentation.checkpoints import checkpoint_map as segmenter_map
 from keras_paca.weights import model_variables, released_files, to_official
 from tests.marks import slow_but_on_torch
 from tests.parity import dense, official
