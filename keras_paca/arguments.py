@@ -117,7 +117,9 @@ def check_factor(name: str, value: Any) -> float:
     1.0
     """
     if not _is_real(value) or not 0 <= value < math.inf:
-        raise ValueError(f"`{name}` must be a finite number from 0. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be a finite number of at least 0. Received: {name}={value!r}"
+        )
     return float(value)
 
 

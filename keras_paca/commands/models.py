@@ -45,13 +45,13 @@ def open_model(
     if is_file(options):
         return load_model(options)
     if trained and options.weights == "none":
-        raise ValueError("With --weights none the answers would come from random weights.")
+        raise ValueError("With --weights none, the predictions would come from random weights.")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", FRESH)
         try:
             return build_model(options, task)
         except UserWarning as warning:
-            raise ValueError(f"The answers would come from random weights. {warning}") from None
+            raise ValueError(f"The predictions would come from random weights. {warning}") from None
 
 
 def is_file(options: argparse.Namespace) -> bool:
@@ -106,7 +106,7 @@ def load_model(options: argparse.Namespace) -> keras.Model:
         raise FileNotFoundError(f"No such model: {path}")
     if not zipfile.is_zipfile(path):
         what = "a folder" if path.is_dir() else "another kind of file, or not whole"
-        raise ValueError(f"{path} can't be loaded: it's no .keras file but {what}.")
+        raise ValueError(f"{path} can't be loaded: it isn't a .keras file but {what}.")
     try:
         return keras.saving.load_model(path)
     except Exception as error:  # of any kind, depending on what is wrong with the file
@@ -132,7 +132,7 @@ def build_model(options: argparse.Namespace, task: str, **more: Any) -> keras.Mo
     if options.model not in SIZES:
         hint = ""
         if Path(options.model).suffix in (".pth", ".safetensors", ".h5"):
-            hint = "; a file of weights goes to --weights, beside the model's size"
+            hint = "; a file of weights is given by --weights, together with a size as --model"
         name = "MODEL" if options.command in ("export", "benchmark") else "--model"
         raise ValueError(
             f"{name} must be {', '.join(SIZES)} or the path of a file that ends in .keras{hint}. "

@@ -116,7 +116,7 @@ def _classify(model: Any, image: np.ndarray, options: argparse.Namespace) -> tup
     prepared = normalise(model, at_model_size(image, model, options))
     scores = np.asarray(model.predict(prepared[None], verbose=0), "float64")[0]
     if not np.isfinite(scores).all():
-        raise ValueError(f"{options.model} answers with numbers that are NaN or infinite.")
+        raise ValueError(f"{options.model} predicts values that are NaN or infinite.")
     values, measure = _probabilities(model, scores)
     names = names_of(model, len(values), options)
     best = np.argsort(-values, kind="stable")[: options.top]
@@ -274,7 +274,7 @@ def _make_folder(options: argparse.Namespace, kind: str) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"--output can't be made: {folder} ({error.strerror})") from error
+        raise OSError(f"--output can't be created: {folder} ({error.strerror})") from error
     check_writable(folder, "--output", folder)
     return folder
 

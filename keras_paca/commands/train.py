@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if done["whole"] >= options.epochs:
         return _say_finished(output, done["whole"])
     training, validation = split_files(files, options.validation_split, options.seed)
-    print(f"{len(training)} images to learn from, {len(validation)} to validate: {classes}")
+    print(f"{len(training)} images for training, {len(validation)} for validation: {classes}")
 
     keras.utils.set_random_seed(options.seed)
     information = {
@@ -214,8 +214,8 @@ def _say_finished(output: Path, epochs: int) -> int:
             "Choose another --output to train again."
         )
     print(
-        f"already finished, after {epochs} epochs; nothing was trained. More --epochs go on from "
-        "there"
+        f"already finished, after {epochs} epochs; nothing was trained. Pass more --epochs to "
+        "continue"
     )
     _say_best(output)
     return 0
@@ -225,7 +225,7 @@ def _say_phase(phase: str, done: int, count: int) -> None:
     number, what = {"head": (1, "the head alone"), "whole": (2, "the whole model")}[phase]
     how = f"{count} epochs"
     if done >= count:
-        how = f"done before, {done} epochs"
+        how = f"already done, {done} epochs"
     elif done:
         how = f"going on after epoch {done} of {count}"
     print(f"phase {number} of 2, {what}: {how}", flush=True)
@@ -313,8 +313,8 @@ def _open_classifier(
     head = model.layers[-1]
     if options.head_epochs and not (model.trainable and head.trainable):
         raise ValueError(
-            f"The last layer of {path}, {head.name!r}, is frozen and can't learn first. Pass "
-            f"--head-epochs 0. Received: --head-epochs {options.head_epochs}"
+            f"The last layer of {path}, {head.name!r}, is frozen, so it can't be trained first. "
+            f"Pass --head-epochs 0. Received: --head-epochs {options.head_epochs}"
         )
     fresh = head.get_weights()
     tensors = dict(checkpoint.tensors)

@@ -301,8 +301,7 @@ def _no_backbone(model: Any, backbones: list[Any]) -> str:
     """Return the error message for a model in whose graph there is no backbone."""
     message = (
         "The model must be a `keras_paca.PaCaViT`, a segmenter or detector on one, or a functional "
-        "or Sequential model that calls one as a layer: `backbone(x)`, not `backbone.output`; a "
-        "model that `clone_model` made is none, `from_config` copies one. "
+        "or Sequential model that calls one as a layer: `backbone(x)`, not `backbone.output`. "
     )
     if backbones:
         message += f"Pass the backbone itself, here the layer {backbones[0].name!r}. "

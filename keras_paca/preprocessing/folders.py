@@ -236,7 +236,7 @@ def _refuse_splits(folder: Path, folders: list[Path]) -> None:
     names = join_first([path.name for path in folders], NAMED)
     if not any(map(_folders_in, folders)):
         warnings.warn(
-            f"The folders of {folder} are taken for classes, though their names ({names}) are "
+            f"The folders of {folder} are treated as classes, although their names ({names}) are "
             "those of the parts of a data set.",
             stacklevel=4,
         )

@@ -98,7 +98,7 @@ def read_picture(
         raise ValueError(f"Expected the path of an image file. Received a directory: {path}")
     if not path.exists():
         raise FileNotFoundError(f"Expected the path of an image file. No such file: {path}")
-    # Opened here, so that a refusal by the file system stays an OSError.
+    # The file is opened here, so that an error of the file system stays an OSError.
     with path.open("rb") as stream, _open(stream, str(path)) as image:
         rgb, note = image_to_rgb(image, str(path))
         return (turn_upright(rgb, image) if exif_transpose else rgb), note

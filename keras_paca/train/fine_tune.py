@@ -128,10 +128,8 @@ def fine_tune(
                         initial_epoch=done,
                         epochs=count,
                         callbacks=[
-                            _StopOnNaN(
-                                output, phase
-                            ),  # comes first, so that nothing of such an epoch is kept
-                            # comes before the state, so that the best model of a done epoch is kept
+                            _StopOnNaN(output, phase),  # first: nothing of such an epoch is kept
+                            # before the state: no epoch counts as done before its model is saved
                             _KeepBest(output, phase, frozen),
                             _KeepState(output, phase),
                             _SetEpoch(training, before),
@@ -150,7 +148,9 @@ def _check_numbers(
     """Raise an error if a number is NaN or out of its range."""
     for name, value in (("head_epochs", head_epochs), ("epochs", epochs)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-            raise ValueError(f"`{name}` must be an integer from 0. Received: {name}={value!r}")
+            raise ValueError(
+                f"`{name}` must be an integer of at least 0. Received: {name}={value!r}"
+            )
     for name, value, good in (
         ("learning_rate", learning_rate, lambda x: 0 < x < math.inf),
         ("weight_decay", weight_decay, lambda x: 0 <= x < math.inf),
@@ -158,7 +158,7 @@ def _check_numbers(
     ):
         if isinstance(value, bool) or not isinstance(value, Real) or not good(value):
             expected = "in [0, 1)" if name == "label_smoothing" else "a finite number above 0"
-            expected = "a finite number from 0" if name == "weight_decay" else expected
+            expected = "a finite number of at least 0" if name == "weight_decay" else expected
             raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
 
 
@@ -229,7 +229,7 @@ def _check_head(model: keras.Model, head_epochs: int) -> keras.layers.Layer:
         )
     if head_epochs and not (model.trainable and head.trainable):
         raise ValueError(
-            f"The last layer, {head.name!r}, is frozen and can't learn first. Pass "
+            f"The last layer, {head.name!r}, is frozen, so it can't be trained first. Pass "
             f"`head_epochs=0`. Received: head_epochs={head_epochs}"
         )
     return head

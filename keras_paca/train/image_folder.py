@@ -87,7 +87,7 @@ class ImageFolder(keras.utils.PyDataset):
         for path, label in self.files:
             if not 0 <= label < classes:
                 raise ValueError(
-                    f"Class indices must lie in 0 to {classes - 1}, `classes` being {classes}. "
+                    f"Class indices must lie in 0 to {classes - 1}, as `classes` is {classes}. "
                     f"Received: {label} for {path}"
                 )
 

@@ -95,8 +95,8 @@ def fetch(
     record = read_record(file)
     if record and record["converted_sha256"] != sha256(converted):
         raise CheckpointError(
-            f"{converted} has changed since it was made from {file.file}. Delete it, and the "
-            "next use makes it again."
+            f"{converted} has changed since it was made from {file.file}. Delete it, and it is "
+            "made again at the next use."
         )
     return Checkpoint(str(converted), official=True, tensors=read_checkpoint(converted))
 
@@ -181,7 +181,7 @@ def _url(file: ReleasedFile, url: str | None) -> str:
 @contextlib.contextmanager
 def _lock(file: ReleasedFile, source: str) -> Iterator[None]:
     """Hold the lock of a file, or raise an error if the cache can't be written."""
-    from filelock import FileLock  # here, so that `import keras_paca` doesn't wait for it
+    from filelock import FileLock  # imported here to keep `import keras_paca` fast
 
     folder = cache_folder()
     try:
@@ -275,12 +275,12 @@ def _download(file: ReleasedFile, source: str, target: Path) -> None:
     except TimeoutError as error:
         raise _unavailable(file, source, f"nothing came for {STALL_SECONDS} seconds") from error
     except urllib.error.HTTPError as error:
-        with error:  # it holds the connection
+        with error:  # closes the connection
             raise _unavailable(file, source, str(error)) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         raise _unavailable(file, source, str(error)) from error
     if expected is not None and received != expected:
-        raise _unavailable(file, source, f"{received} bytes came of {expected}")
+        raise _unavailable(file, source, f"only {received} of {expected} bytes came")
 
 
 def _unavailable(file: ReleasedFile, source: str, why: str) -> FileNotFoundError:

@@ -44,7 +44,7 @@ _EXTENSIONS = {
     ".safetensors": _SAFETENSORS,
 }
 
-# Beginnings of the files that most often carry a wrong name.
+# How files begin that often have a wrong name.
 _BEGINNINGS = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file (Keras weights, .h5)",
     b"PK": "an empty zip archive",
@@ -318,18 +318,18 @@ def write_safetensors(
                 f"{path}: expected tensors of dtypes and names that safetensors has, "
                 f"found '{shown(name)}' of {array.dtype}"
             )
-        plain[name] = np.asarray(array, order="C")  # the library writes memory as it lies
+        plain[name] = np.asarray(array, order="C")  # the library ignores strides
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
         save_file(plain, temporary, metadata=metadata)
-        temporary.chmod(mode)  # the library makes files that their owner alone can read
+        temporary.chmod(mode)  # the library creates files that only their owner can read
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except SafetensorError as error:
-        # An old release of the library that lacks a dtype says so with the same exception.
+        # An old release of the library raises the same exception for a dtype that it lacks.
         kind = OSError if "serializing" in str(error) else CheckpointError
         raise kind(f"{path}: can't be written: {error}") from error
     finally:

@@ -101,7 +101,7 @@ def _read_groups(file: h5py.File, path: Path) -> dict[str, np.ndarray]:
     names: dict[str, str] = {}  # group -> name of the layer saved there
     datasets: dict[str, Any] = {}
 
-    def visit(key: str, item: Any) -> None:  # links to elsewhere are not visited
+    def visit(key: str, item: Any) -> None:  # links to other files are not visited
         if not key.startswith("layers/"):  # the states of optimizer and metrics
             return
         if isinstance(item, h5py.Dataset):

@@ -30,12 +30,12 @@ import numpy as np
 
 # Limits on hostile files, far above what any released checkpoint needs.
 _MAX_STEPS = 2_000_000  # opcodes, plus the elements that calls copy
-_MAX_KEY_CHARACTERS = 1 << 16  # of a string used as a key: comparing equal long ones takes time
+_MAX_KEY_CHARACTERS = 1 << 16  # of a string used as a key: comparing long ones takes time
 _MAX_KEY_PARTS = 10_000  # of all tuples used as keys: their hashes can be made to collide
 _MAX_NAME_CHARACTERS = 1_000  # of a global or a storage
 _MAX_TABLE_BYTES = 1 << 24  # of a zip archive's table of contents
 MAX_DIMENSIONS = 32
-_MAX_READ = 4  # times the file's size: a storage that tensors see differently is read again
+_MAX_READ = 4  # times the file's size: a storage is read once for each dtype of its tensors
 
 PYTORCH = "a PyTorch checkpoint"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -52,9 +52,9 @@ _DTYPES = {
     if not name.startswith("float8") or hasattr(ml_dtypes, name)
 }
 _ITEM_BYTES = {name: dtype.itemsize for name, dtype in _DTYPES.items()}
-_DTYPES["complex32"] = _DTYPES["complex64"]  # NumPy has no complex of two float16: it is widened
+_DTYPES["complex32"] = _DTYPES["complex64"]  # NumPy has no complex of two float16
 _ITEM_BYTES["complex32"] = 4
-# Quantized storages are stepped over in training state; no array is ever made of one.
+# Quantized storages may occur in training state and are skipped; none becomes an array.
 _ITEM_BYTES |= {"qint8": 1, "quint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1}
 _STORAGES = {
     **{"DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16"},
@@ -209,7 +209,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
     except OSError:
         raise
     except Exception as error:
-        if str(error).startswith(f"{path}: "):  # a nested call has named it
+        if str(error).startswith(f"{path}: "):  # a nested call has already named the file
             raise
         raise CheckpointError(f"{path}: {str(error)[:2000]}") from error
 
@@ -257,7 +257,7 @@ def _read_zip(file: BinaryIO, size: int) -> object:
             raise CheckpointError(f"expected one zip entry {info.filename!r}, found two")
         if info.flag_bits & 0x41:
             raise CheckpointError(f"expected plain zip entries, {info.filename!r} is encrypted")
-        if info.compress_type or info.compress_size != info.file_size:  # may unpack to anything
+        if info.compress_type or info.compress_size != info.file_size:  # may unpack to any size
             raise CheckpointError(f"expected stored zip entries, {info.filename!r} is compressed")
         entries[info.filename] = info
     if sum(info.file_size for info in infos) > size:
@@ -321,7 +321,7 @@ def _zip_infos(file: BinaryIO, size: int) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.infolist()
-    except Exception as error:  # damaged bytes set off nearly any kind
+    except Exception as error:  # damaged bytes can cause almost any exception
         raise CheckpointError(f"expected a whole zip archive, found damage: {error}") from error
 
 
@@ -375,7 +375,9 @@ def _read_legacy(file: BinaryIO, size: int) -> object:
                 raise CheckpointError(f"expected a view of storage {shown(key)}, found no numbers")
             start, nbytes = first * _ITEM_BYTES[dtype], count * _ITEM_BYTES[dtype]
             if start + nbytes > extent.nbytes:
-                raise CheckpointError(f"expected a view inside storage {shown(key)}, found it out")
+                raise CheckpointError(
+                    f"expected a view inside storage {shown(key)}, found one outside"
+                )
         return StorageRecord(extent, dtype, start, nbytes)
 
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -457,7 +459,7 @@ class _PickleMachine:
         self.load_storage = load_storage
         self.steps_left = _MAX_STEPS
         self.key_parts_left = _MAX_KEY_PARTS
-        self.encoded_left = size  # each text is turned into bytes once, so into no more than this
+        self.encoded_left = size  # each text is encoded once, so this many bytes are enough
 
     def run(self, stream: Any) -> object:
         """Read one pickle and stop behind it; the limits are for all pickles read together."""
@@ -473,7 +475,7 @@ class _PickleMachine:
             return self.stack.pop()
         except CheckpointError as error:
             raise CheckpointError(f"{error} (at byte {position} of the pickle)") from error
-        except Exception as error:  # damaged bytes set off nearly any kind
+        except Exception as error:  # damaged bytes can cause almost any exception
             raise CheckpointError(
                 f"expected a whole pickle, found a truncated or damaged one at byte {position}: "
                 f"{type(error).__name__}: {str(error)[:200]}"
@@ -583,7 +585,7 @@ class _PickleMachine:
             raise CheckpointError(f"expected a dict, found {shown(target)}")
 
     def as_key(self, key: Any) -> Any:
-        # Nothing becomes a key whose hash or comparison could take long or recurse deeply.
+        # Refuse keys whose hash or comparison could take long or recurse deeply.
         parts = [key]
         while parts:
             part = parts.pop()
@@ -643,7 +645,7 @@ class _PickleMachine:
         return Placeholder(function.name, tensor)
 
 
-# The functions of torch that a checkpoint may call: each only describes a tensor.
+# The functions of torch that a checkpoint may call; here each only describes a tensor.
 
 _REBUILD = frozenset(
     f"torch._utils._rebuild_{name}"
@@ -757,7 +759,7 @@ def _read_elements(file: BinaryIO, extent: Extent, dtype: str, conj: bool, neg: 
     number_bytes = item // 2 if dtype.startswith("complex") else item
     if extent.swap and number_bytes > 1:
         raw.view(f"u{number_bytes}").byteswap(inplace=True)
-    with np.errstate(all="ignore"):  # a signalling NaN is no concern of the reader
+    with np.errstate(all="ignore"):  # warnings of signalling NaNs don't matter here
         if dtype == "bool":
             elements = raw != 0  # a boolean array's bytes must be 0 or 1
         elif dtype == "complex32":
@@ -773,7 +775,7 @@ def _view(elements: np.ndarray, record: TensorRecord) -> np.ndarray:
         return np.empty(record.shape, elements.dtype)
     item = elements.itemsize
     strides = [s * item if n > 1 else 0 for n, s in zip(record.shape, record.strides, strict=True)]
-    # NumPy checks the bounds once more here, which `as_strided` would not.
+    # Unlike `as_strided`, this checks the bounds once more.
     memory = elements.view(np.uint8)
     array = np.ndarray(record.shape, elements.dtype, memory, record.offset * item, strides)
     array.flags.writeable = array.flags.c_contiguous
