@@ -4,7 +4,8 @@
 
 Contenders run in processes of their own, each on its backend's environment under .venv, and take
 turns, round by round. Medians and their ratios are printed; the raw times, with commit, processor
-and versions, go to benchmarks/bars.csv. The exit status is 1 where a bar is missed. Linux only.
+and versions, go to benchmarks/bars.csv. The exit status is 1 where a bar is missed. Linux only. It
+takes hours on two cores; a group alone takes less.
 """
 
 import csv

@@ -8,7 +8,8 @@ of a fixed image size take one image at a time, the others any number. The class
 without training its probabilities are all smaller than an integer's step. Needs an environment with
 the three backends and the extras `litert`, `onnx` and `openvino`, such as .venv/all. Rows of
 benchmarks/exports.csv are replaced, those of one model or precision where it is named, and the
-table that the README's is made of is printed.
+table that the README's is made of is printed. It takes hours on two cores; a model alone takes
+less.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=torch python benchmarks/import_time.py
 
-The median of nine processes.
+The median of nine processes is printed, after one or two minutes.
 """
 
 import statistics

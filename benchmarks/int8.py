@@ -5,7 +5,8 @@
 For LiteRT in each precision, and for Keras's own int8 and int4, on the demo's 325 test images:
 accuracy, how often the first class is that of Keras in float32, and the relative difference of the
 probabilities to Keras in float32. The files hold no optimizer. Needs TensorFlow as the backend and
-the extras `demo` and `litert`. Rows are printed and written to benchmarks/int8.csv.
+the extras `demo` and `litert`. Rows are printed and written to benchmarks/int8.csv. It takes a few
+minutes.
 """
 
 import csv

@@ -1,4 +1,7 @@
-"""What a model costs, counted from the operations that PyTorch runs."""
+"""Multiply-accumulates and activations of a model, counted from the operations that PyTorch runs.
+
+`variants.py` and `contender.py` import it; it writes nothing.
+"""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -4,7 +4,8 @@
 
 The backend's own profiler measures one run after two others: threads' time by kind of operation
 (TensorFlow, PyTorch), or the time of each compiled loop by the layer that it came from (JAX). The
-machine's rates are those of PyTorch's or NumPy's matrix product and of a copy.
+machine's rates are those of PyTorch's or NumPy's matrix product and of a copy. A table is printed,
+after one or two minutes.
 """
 
 import collections

@@ -4,7 +4,7 @@
 
 A PaCaTiny is exported to ONNX on JAX and to LiteRT on PyTorch, in .venv/all. Each file then runs in
 a fresh environment that has its runtime and NumPy alone, on a photograph, and must give what Keras
-gave.
+gave. It takes a few minutes.
 """
 
 import json

@@ -8,6 +8,8 @@ where the step was checked, else why it can't be. The table for the README is pr
 reports of a row the later one counts.
 
     python benchmarks/plugins.py REPORT.xml ...
+
+The tests take about an hour on two cores, the script a second.
 """
 
 import csv

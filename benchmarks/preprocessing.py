@@ -2,7 +2,8 @@
 
     python benchmarks/preprocessing.py
 
-On scikit-image's photographs, with PaCa-Tiny on the stand-in checkpoint of the parity cases.
+On scikit-image's photographs, with PaCa-Tiny on the stand-in checkpoint of the parity cases. A
+table is printed, in less than a minute.
 """
 
 import sys

@@ -3,8 +3,9 @@
     make table        or        python benchmarks/table.py [SETTING ...]
 
 A setting is TASK-SIZE-BATCH-DTYPE, such as forward-224-8-float32 or step-512x1024-1-bfloat16, or
-"scaling". In each its contenders take turns. benchmarks/table.csv has timm's columns; the rows of
-a setting that is measured again are replaced. benchmarks/table.png and scaling.png show it.
+"scaling". In each its contenders take turns. benchmarks/table.csv has timm's columns; the rows of a
+setting that is measured again are replaced. benchmarks/table.png and scaling.png show it. It takes
+hours on two cores; a setting alone takes less.
 """
 
 import csv

@@ -1,4 +1,7 @@
-"""Contenders in processes of their own that take turns, so that all see the same machine."""
+"""Contenders in processes of their own that take turns, so that all see the same machine.
+
+`bars.py`, `table.py` and the others that measure speed import it; it writes nothing.
+"""
 
 import csv
 import json
