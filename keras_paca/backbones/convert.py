@@ -33,7 +33,7 @@ def convert(source: str | Path, target: str | Path) -> None:
     source, target = Path(source), Path(target)
     if target.suffix not in (".safetensors", ".keras") and not target.name.endswith(".weights.h5"):
         raise ValueError(
-            f"The target must be a .safetensors, .weights.h5 or .keras. Received: {str(target)!r}"
+            f"The target must end in .safetensors, .weights.h5 or .keras. Received: {str(target)!r}"
         )
     if not target.absolute().parent.is_dir() or target.is_dir():
         raise FileNotFoundError(
@@ -77,8 +77,8 @@ def build_for(checkpoint: weights.Checkpoint) -> Backbone:
             return variant.family(**options, name=variant.name)
     shown = {family.__name__: family.identify(checkpoint) for family in families()}
     raise ValueError(
-        f"{checkpoint.name} holds none of {', '.join(each.name for each in variants)}; only those "
-        f"are converted. Received: {shown}"
+        f"{checkpoint.name} holds no model of {', '.join(each.name for each in variants)}; only "
+        f"those are converted. Received: {shown}"
     )
 
 
@@ -118,8 +118,8 @@ def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any]
         for name, value in shown.items()
         if name in names and name not in variant.changed
     }
-    options = variant.complete({**dict.fromkeys(variant.changed), **chosen})
-    if any(options[name] != shown[name] for name in shown if name in variant.changed):
+    options = variant.complete(chosen)
+    if any(options.get(name) != shown[name] for name in shown if name in variant.changed):
         return None
     official, (layer, *_) = checkpoint.official, family.classifier_keys.values()
     bias = f"{next(iter(family.classifier_keys))}.bias" if official else f"{layer}/1"

@@ -71,11 +71,13 @@ def pyramid_levels(backbone: Any) -> list[keras.KerasTensor]:
     """
     levels = getattr(backbone, "pyramid_outputs", None)
     given = levels if isinstance(levels, Mapping) else {}
-    if not all(isinstance(given.get(level), keras.KerasTensor) for level in LEVELS):
+    missing = [level for level in LEVELS if not isinstance(given.get(level), keras.KerasTensor)]
+    if missing:
         kinds = {name: type(level).__name__ for name, level in given.items()}
         raise ValueError(
             f"`backbone` must have `pyramid_outputs` with the levels {LEVELS}, each a KerasTensor, "
-            f"as a PaCaViT has. Received: {backbone!r} with pyramid_outputs of "
+            f"as a PaCaViT has; {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing. "
+            f"Received: {backbone!r} with pyramid_outputs of "
             f"{kinds if given else type(levels).__name__}"
         )
     return [levels[level] for level in LEVELS]

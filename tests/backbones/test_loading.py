@@ -356,7 +356,9 @@ def test_file_that_is_not_what_its_row_says(mirror):
     """The README's contradicting link would serve other clusters under this name."""
     tensors = released_tensors("tiny", clusters=(100, 81, 64, 0))
     write_released(mirror / released_files()[0].file, tensors)
-    with pytest.raises(ValueError, match=r"should have \(100, 100, 100, 0\) clusters and has"):
+    with pytest.raises(
+        ValueError, match=r"should have clusters=\(100, 100, 100, 0\) and has \(100, 81, 64, 0\)"
+    ):
         PaCaTiny()
     whole = released_tensors("tiny")
     for wrong, message in (
@@ -431,6 +433,6 @@ def test_convert_refuses(tmp_path, tiny_file):
     with pytest.raises(FileNotFoundError):
         convert.convert(tmp_path / "none.pth", tmp_path / "out.keras")
     save_zip(tmp_path / "resnet.pth", {"conv1.weight": np.ones((64, 3, 7, 7), "float32")})
-    with pytest.raises(ValueError, match="holds no PaCa-ViT of the sizes"):
+    with pytest.raises(ValueError, match="holds no model of paca_tiny, paca_small, paca_base"):
         convert.convert(tmp_path / "resnet.pth", tmp_path / "out.keras")
     assert not list(tmp_path.glob("out*"))

@@ -494,7 +494,14 @@ def test_signature_is_that_of_keras_applications():
     assert list(parameters)[-1] == "dtype"
     assert parameters["weights"].default == "imagenet"
     assert parameters["name"].default == "paca_small"
-    assert "clusters per stage" in PaCaSmall.__doc__
+    for name in parameters:
+        assert f"\n    {name}: " in PaCaSmall.__doc__
+    assert "depths=(3, 3, 10, 3)" in PaCaSmall.__doc__
+    assert parameters["drop_path_rate"].annotation == float | None
+    with pytest.raises(
+        TypeError, match=r"PaCaSmall\(\) got an unexpected keyword argument 'depth'"
+    ):
+        PaCaSmall(depth=3)
 
 
 @slow_but_on_torch
