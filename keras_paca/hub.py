@@ -21,6 +21,7 @@ from keras_paca.backbones.base import MEAN, STD
 from keras_paca.backbones.model import add_exclusions, compile_with_exclusions
 from keras_paca.backbones.paca_vit import PaCaViT
 from keras_paca.backbones.pyramid import LEVELS
+from keras_paca.forms import is_twin, resolve
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 from keras_paca.layers.policies import quantized_layers, serialize_policy
 
@@ -99,7 +100,8 @@ class PaCaBackbone(keras_hub.models.Backbone):
                 "`PaCaBackbone` takes the arguments of `PaCaViT` that define the network, and "
                 f"`image_shape` for its input. Received: {', '.join(refused)}"
             )
-        network = PaCaViT(
+        cls, options = resolve(PaCaViT, options)  # a fused one, where the options say so
+        network = cls(
             hidden_dims=hidden_dims,
             depths=depths,
             num_heads=num_heads,
@@ -118,7 +120,7 @@ class PaCaBackbone(keras_hub.models.Backbone):
         )
         if not trainable:
             set_trainable(self, False)
-        restore_trainable_state(self, frozen, thawed, must_exist=not options.get("fused"))
+        restore_trainable_state(self, frozen, thawed, must_exist=not is_twin(cls))
         self.pyramid_outputs = network.pyramid_outputs
         self.pyramid_level_inputs = network.pyramid_level_inputs
         self.assignments = network.assignments

@@ -119,14 +119,14 @@ class Backbone(BaseModel):
         trainable: bool. Whether the model trains at all.
 
     Attributes:
-        pyramid_outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ...}, the
-            levels that there are.
+        pyramid_outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ...},
+            with the levels that there are.
         pyramid_level_inputs: dict. {"P2": name of the layer whose output it is, ...}.
         hidden_dims, embedding_dims: lists of int. Channels per level.
         image_shape: tuple. The `input_shape`.
         stage_names: list of str. The levels.
-        assignments: dict. {"P2": [KerasTensor (batch, patches, clusters), one per block], ...}, only
-            for stages with clusters.
+        assignments: dict. {"P2": [KerasTensor (batch, patches, clusters), one per block], ...},
+            only for stages with clusters.
     """
 
     family: ClassVar[str] = ""  # its name in the table of released files

@@ -23,8 +23,8 @@ def convert(source: str | Path, target: str | Path) -> None:
         source: str or Path. An official `.pth`, a `.safetensors`, `.weights.h5` or `.keras` of a
             variant of any family. Of a detector or segmenter the backbone is converted, unless the
             target is a `.safetensors`, which keeps all official tensors.
-        target: str or Path. `.safetensors` (official keys and layouts), `.weights.h5` or `.keras`. A
-            file that exists is replaced.
+        target: str or Path. `.safetensors` (official keys and layouts), `.weights.h5` or `.keras`.
+            A file that exists is replaced.
 
     Raises:
         FileNotFoundError: If there is no such source, or no directory for the target.

@@ -23,9 +23,9 @@ class Task:
         name: str. "classification", "segmentation" or "detection", as in the released files.
         weights: str. The value of the argument `weights` for a released file, such as "imagenet".
         data_set: str. The data set's name in messages.
-        class_outputs: Callable. From a model to {prefix of official keys: (path of the layer, number
-            of its outputs)}, for the layers whose outputs depend on the number of classes; 0 for
-            layers that the model doesn't have.
+        class_outputs: Callable. From a model to {prefix of official keys: (path of the layer,
+            number of its outputs)}, for the layers whose outputs depend on the number of classes; 0
+            for layers that the model doesn't have.
         fresh: str. Those layers in words, for a warning.
         checkpoint_map: Callable. From a model to {official key: entry}.
         information: Callable. From a released file and its family to its class names and transform.
@@ -88,7 +88,9 @@ def choose_file(
     fitting = [(rank, i) for i, rank in enumerate(ranks) if rank is not None]
     if fitting:
         return files[min(fitting)[1]]
-    wanted = {"head": head, **options} if head is not None else dict(options)
+    names = {name for file in files for name in file.options}
+    wanted = {name: options[name] for name in options if name in names}
+    wanted = {"head": head, **wanted} if head is not None else wanted
     wanted = "".join(f", {name}={value!r}" for name, value in wanted.items())
     heads = {file.head for file in files}
     listed = "".join(

@@ -76,8 +76,7 @@ def pyramid_levels(backbone: Any) -> list[keras.KerasTensor]:
         kinds = {name: type(level).__name__ for name, level in given.items()}
         raise ValueError(
             f"`backbone` must have `pyramid_outputs` with the levels {LEVELS}, each a KerasTensor, "
-            f"as a PaCaViT has; {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing. "
-            f"Received: {backbone!r} with pyramid_outputs of "
-            f"{kinds if given else type(levels).__name__}"
+            f"as a PaCaViT has. Missing: {', '.join(missing)}. Received: {backbone!r} with "
+            f"pyramid_outputs of {kinds if given else type(levels).__name__}"
         )
     return [levels[level] for level in LEVELS]

@@ -237,7 +237,7 @@ def shared_parameters(
             plain `keras.Model` over the whole graph.
         classes: int. Number of classes of the top. If it isn't that of the file, the head starts
             fresh.
-    """
+    """  # noqa: D417 - `Backbone` describes the others
 
 
 def last_parameters(
@@ -256,6 +256,7 @@ def last_parameters(
             `keras_paca.evaluation_transform`. By default, that of the file.
         weights_url: str. Where a mirror of the released files is. By default, the environment
             variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
+        dtype: Dtype or policy of every layer.
     """
 
 

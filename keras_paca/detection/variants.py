@@ -28,9 +28,9 @@ def _parameters(
     """Have the arguments of the functions.
 
     Args:
-        weights: str, Path or None. "coco" for the released file, which is downloaded once; "imagenet"
-            for the backbone's released weights and fresh heads; `None` for random values; or the
-            path of an official detection checkpoint or of a saved detector.
+        weights: str, Path or None. "coco" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official detection checkpoint or of a saved detector.
         num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
             outputs start fresh.
         bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
@@ -64,7 +64,8 @@ DETECTOR = TaskModel(
         x: filled in.
 
     Returns:
-        keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width, channels).
+        keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
+        channels).
 
     Raises:
         ValueError: If an argument or the file doesn't fit, or nobody released such weights.

@@ -17,16 +17,18 @@ def fuse(model: keras.Model) -> keras.Model:
     those of norms before linear projections, layer scales, batch norms after convolutions and the
     shortcuts of the convolutions in feed-forward networks. In float32, the normalisation of the
     image and the two convolutions of the stem become one convolution where the sides are known
-    multiples of 4. The outputs in inference are the same up to rounding. The new model can be saved,
-    exported and quantized like the other. It can also be trained on, but without those batch norms.
+    multiples of 4. The outputs in inference are the same up to rounding. The new model can be
+    saved, exported and quantized like the other. It can also be trained on, but without those batch
+    norms.
 
     Args:
         model: keras.Model. Any built Keras model with layers of this library at any depth, such as
-            a `PaCaViT`, a `Segmenter`, a `MaskRCNN` or a model around one of them. It isn't changed.
+            a `PaCaViT`, a `Segmenter`, a `MaskRCNN` or a model around one of them. It doesn't
+            change.
 
     Returns:
-        keras.Model. A new model of the same name, dtype and frozen layers, which isn't compiled. Its
-        class is a subclass of the model's. A model that is fused already comes back as a copy.
+        keras.Model. A new model of the same name, dtype and frozen layers, which isn't compiled.
+        Its class is a subclass of the model's. A model that is fused already comes back as a copy.
 
     Raises:
         ValueError: If the model isn't built, has quantized layers, or has no layer of this library

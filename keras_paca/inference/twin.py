@@ -1,4 +1,4 @@
-"""What the twins of layers have in common: how they make the layers inside and get their weights."""
+"""What the twins of layers have in common: how they make the layers inside."""
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
@@ -15,8 +15,8 @@ class TwinMaker(LayerMaker):
 
     Args:
         policy: DTypePolicy. The policy that the layer or model around them was given.
-        changes: dict. {path, or pattern of paths such as "projection*": arguments that the layer gets
-            instead, or `None` for no layer}.
+        changes: dict. {path, or pattern of paths such as "projection*": arguments that the layer
+            gets instead, or `None` for no layer}.
 
     Example:
     >>> from keras_paca import layers

@@ -17,8 +17,8 @@ class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
         default_policy: DTypePolicy. The policy of all other layers inside, and of the layer or
             model itself.
         policy_map: dict. {path: policy}.
-        quantization_configs: dict. {path: `keras.quantizers.QuantizationConfig`}, for the quantizers
-            and block sizes that policies don't tell.
+        quantization_configs: dict. {path: `keras.quantizers.QuantizationConfig`}, for the
+            quantizers and block sizes that policies don't tell.
 
     Example:
     >>> policies = InnerDTypePolicyMap("float32", {"query": "int8_from_float32"})
@@ -131,8 +131,8 @@ def serialize_policy(policy: Any, layers: Iterable[keras.layers.Layer]) -> dict:
         return keras.dtype_policies.serialize(policy)
     policies = {path: layer.dtype_policy for path, layer in quantized.items()}
     configs = {path: getattr(x, "quantization_config", None) for path, x in quantized.items()}
-    # Keras would serialize two objects of the same `id` as one. This object is deleted at the end of
-    # this function, and the next one may get its place in memory.
+    # Keras would serialize two objects of the same `id` as one. This object is deleted at the end
+    # of this function, and the next one may get its place in memory.
     return {
         "module": InnerDTypePolicyMap.__module__,
         "class_name": InnerDTypePolicyMap.__name__,

@@ -62,7 +62,7 @@ def recompute(
 
     Args:
         layers: Iterable of layers. All layers that the function calls, built.
-        function: Callable. It takes the tensors `inputs` and returns a tensor or a tuple of tensors.
+        function: Callable. It takes the tensors `inputs` and returns a tensor or a tuple of them.
         *inputs: Tensors of a floating dtype.
 
     Returns:
