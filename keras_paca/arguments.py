@@ -99,6 +99,26 @@ def check_rate(name: str, value: Any) -> float:
     return value
 
 
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Return an argument that is one of a few.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. What the caller gave.
+        choices: Sequence. What it may be.
+
+    Raises:
+        ValueError: If it is none of them.
+
+    Example:
+    >>> check_choice("pooling", "avg", (None, "avg", "max"))
+    'avg'
+    """
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
+    return value
+
+
 def check_factor(name: str, value: Any) -> float:
     """Check that an argument is a finite factor that isn't negative.
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_paca import weights
-from keras_paca.arguments import check_boolean, check_positive
+from keras_paca.arguments import check_boolean, check_choice, check_positive
 from keras_paca.backbones.data import is_sparse, only, refuse_wrong_labels
 from keras_paca.backbones.documentation import join_parameters, read_args, with_args
 from keras_paca.backbones.input_shape import check_input_shape, is_plain_input, shape_of_tensor
@@ -130,11 +130,9 @@ class Backbone(BaseModel):
     """
 
     family: ClassVar[str] = ""  # its name in the table of released files
-    source: ClassVar[str] = ""  # the paper, for docstrings
     variants: ClassVar[dict[str, Any]] = {}  # by name
     variant_prefix: ClassVar[str] = ""  # of the functions' names
     variant_options: ClassVar[tuple[str, ...]] = ()  # options that the functions take
-    variant_descriptions: ClassVar[dict[str, str]] = {}  # of options, where other than here
     classifier_keys: ClassVar[dict[str, str]] = {"head": "predictions"}  # official key: layer
     maker: ClassVar[type] = GraphMaker
 
@@ -172,12 +170,13 @@ class Backbone(BaseModel):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        for key in ("include_top", "include_preprocessing", "trainable"):
-            check_boolean(key, locals()[key])
-        if pooling not in (None, *POOLS):
-            raise ValueError(
-                f'`pooling` must be None, "avg" or "max". Received: pooling={pooling!r}'
-            )
+        check_boolean("include_top", include_top)
+        check_boolean("include_preprocessing", include_preprocessing)
+        check_boolean("trainable", trainable)
+        for key, parameter in inspect.signature(type(self).__init__).parameters.items():
+            if parameter.annotation is bool and key in config:
+                check_boolean(key, config[key])
+        check_choice("pooling", pooling, (None, *POOLS))
         if input_tensor is not None:
             input_shape = shape_of_tensor(input_tensor, input_shape)
             if not is_plain_input(input_tensor):

@@ -28,6 +28,20 @@ def read_args(docstring: str | None) -> dict[str, str]:
     return {name: text.strip().replace("\n    ", "\n") for name, text in found}
 
 
+def read_source(docstring: str | None) -> str:
+    r"""Return the paragraph of a docstring that begins with "Source:", or "".
+
+    Args:
+        docstring: str. A docstring.
+
+    Example:
+    >>> read_source("Do.\n\nSource: a paper,\nof a year.\n\nExample:\n>>> 1")
+    'Source: a paper,\nof a year.'
+    """
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return next((each for each in paragraphs if each.startswith("Source:")), "")
+
+
 def write_args(descriptions: Mapping[str, str]) -> str:
     """Return the `Args` of a docstring; the inverse of `read_args`.
 

@@ -6,24 +6,20 @@ Read from top to bottom: the graph, the checkpoint keys, what released files nee
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_paca import layers, weights
-from keras_paca.arguments import check_boolean, check_positive, check_rate
+from keras_paca.arguments import check_choice, check_positive, check_rate
 from keras_paca.backbones.base import Backbone, GraphMaker
-from keras_paca.backbones.per_stage import STAGES, integers_per_stage, per_stage
+from keras_paca.backbones.per_stage import STAGES, image_size, integers_per_stage, per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
 from keras_paca.weights import Entry
 
 CLUSTERINGS = ("conv", "mlp", "linear", "teacher")
-BOOLEANS = (
-    *("dwconv_in_mlp", "shortcut_in_mlp", "post_norm", "sub_norm", "cluster_position_embedding"),
-    *("cluster_norm", "remat", "recompute_activations"),
-)
 RATES = ("drop_path_rate", "attention_dropout", "dropout")
 
 
@@ -47,8 +43,9 @@ class PaCaViT(Backbone):
             the channels.
         clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
             "teacher" for those of a ConvMixer beside the backbone.
-        clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default
-            (100, 100, 100, 0), with a teacher 100 in each stage.
+        clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default those
+            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage.
+            With others than the file's, the last projections of the clusterings start fresh.
         cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
             `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
         kernel_size: int or Sequence of int. Per stage, side of the kernel of the clustering's
@@ -64,7 +61,7 @@ class PaCaViT(Backbone):
         cluster_position_embedding: bool. Whether a learned vector is added to each cluster.
         cluster_norm: bool. Whether the clusters are layer-normed.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
-            Those of the others grow up to it linearly from 0.
+            Those of the others grow up to it linearly from 0. Each size has the paper's by default.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
         remat: bool. Whether training holds only the inputs of each block and computes the block
@@ -78,6 +75,9 @@ class PaCaViT(Backbone):
     Raises:
         ValueError: If an argument doesn't fit.
 
+    Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
+    Transformers", CVPR 2023.
+
     Example:
     >>> backbone = PaCaViT((8, 8, 16, 16), depths=1, num_heads=1, include_top=False)
     >>> backbone.compute_output_shape((1, 224, 192, 3))
@@ -87,22 +87,11 @@ class PaCaViT(Backbone):
     """
 
     family = "paca_vit"
-    source = (
-        'Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision\n'
-        'Transformers", CVPR 2023.\n'
-    )
     variant_prefix = "PaCa"
     variant_options = (
         *("clustering", "clusters", "cluster_every", "drop_path_rate", "attention_dropout"),
         *("dropout", "remat", "recompute_activations"),
     )
-    variant_descriptions: ClassVar = {
-        "clusters": "int or Sequence of int. Clusters per stage; 0 is plain attention. By default\n"
-        "    those of the file, or (100, 100, 100, 0), with a teacher 100 in each stage. With\n"
-        "    others, the last projections of the clusterings start fresh.",
-        "drop_path_rate": "float. Rate at which the residual branches of the last block are\n"
-        "    dropped. By default that of the paper for this size.",
-    }
 
     def __init__(
         self,
@@ -130,29 +119,19 @@ class PaCaViT(Backbone):
         recompute_activations: bool = True,
         **kwargs: Any,
     ) -> None:
-        config = {
+        config = {name: value for name, value in locals().items() if name in self.option_names()}
+        config |= {
             "hidden_dims": integers_per_stage("hidden_dims", hidden_dims),
             "depths": integers_per_stage("depths", depths),
             "num_heads": integers_per_stage("num_heads", num_heads),
             "mlp_ratio": per_stage("mlp_ratio", mlp_ratio),
-            "clustering": clustering,
             "clusters": clusters_per_stage(clusters, clustering),
-            "cluster_every": cluster_every_per_stage(cluster_every),
+            "cluster_every": _cluster_every(cluster_every),
             "kernel_size": integers_per_stage("kernel_size", kernel_size),
             "teacher_depths": integers_per_stage("teacher_depths", teacher_depths, least=0),
-            "dwconv_in_mlp": dwconv_in_mlp,
-            "shortcut_in_mlp": shortcut_in_mlp,
-            "layer_scale": layer_scale,
-            "post_norm": post_norm,
-            "sub_norm": sub_norm,
-            "position_embedding_size": _image_size(position_embedding_size),
-            "cluster_position_embedding": cluster_position_embedding,
-            "cluster_norm": cluster_norm,
-            "drop_path_rate": drop_path_rate,
-            "attention_dropout": attention_dropout,
-            "dropout": dropout,
-            "remat": remat,
-            "recompute_activations": recompute_activations,
+            "position_embedding_size": image_size(
+                "position_embedding_size", position_embedding_size
+            ),
         }
         _check_config(config)
         super().__init__(config, **kwargs)
@@ -246,7 +225,7 @@ class PaCaViT(Backbone):
     def fits(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
         """Return 0 for a file with these clusters, 1 for one with clusters in the same stages."""
         clustering, clusters = options["clustering"], options["clusters"]
-        every = set(cluster_every_per_stage(options["cluster_every"]))
+        every = set(_cluster_every(options["cluster_every"]))
         if file.options["clustering"] != clustering or every != {file.options["cluster_every"]}:
             return None
         if clusters is None and file.task == "segmentation":
@@ -261,32 +240,28 @@ class PaCaViT(Backbone):
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any]:
         """Return the options that the keys of a file show; see `Backbone`."""
         tensors = {k.removeprefix("backbone."): v for k, v in checkpoint.tensors.items()}
-        norm, block, first = "norm{}.weight", r"stage{}\.(\d+)\.", 0
-        own = block + r"attn\.clustering"
-        marks = {"teacher": "paca_teacher", "conv": "clustering.4.", "mlp": "clustering.2."}
-        if not checkpoint.official:
-            norm, block, first = "stage{}_norm/0", r"stage{}_block(\d+)/", 1
-            own = block + "clustering"
-            marks = {
-                "teacher": "teacher/",
-                "conv": "clustering/depthwise",
-                "mlp": "clustering/hidden",
-            }
-        numbers = range(1, STAGES + 1)
+        if checkpoint.official:
+            norm, block, own = "norm{}.weight", r"stage{}\.(\d+)\.", r"attn\.clustering"
+            marks = {"teacher": "paca_teacher", "conv": "clustering.4.", "mlp": "clustering.2."}
+        else:
+            norm, block, own = "stage{}_norm/0", r"stage{}_block(\d+)/", "clustering"
+            marks = {"teacher": "teacher/", "mlp": "clustering/hidden"}
+            marks["conv"] = "clustering/depthwise"
+        stages = range(1, STAGES + 1)
         blocks, clustered = (
             [
-                {int(m[1]) - first for k in tensors if (m := re.match(each.format(i), k))}
-                for i in numbers
+                sorted({int(m[1]) for k in tensors if (m := re.match(each.format(i), k))})
+                for i in stages
             ]
-            for each in (block, own)
+            for each in (block, block + own)
         )
-        norms = [tensors[norm.format(i)].size for i in numbers if norm.format(i) in tensors]
+        norms = [tensors[norm.format(i)].size for i in stages if norm.format(i) in tensors]
         made_by = (name for name, mark in marks.items() if any(mark in key for key in tensors))
         return {
             "hidden_dims": tuple(norms),
             "depths": tuple(map(len, blocks)),
             "clustering": next(made_by, "linear"),
-            "cluster_every": [min(found - {0}, default=None) for found in clustered],
+            "cluster_every": [b[1] - b[0] if len(b) > 1 else None for b in clustered],
             **cls.options_of_file(tensors),
         }
 
@@ -350,12 +325,16 @@ def _clustering(
     """Return the clustering layer of a block that makes its own assignment, else `None`."""
     if not _makes_clusters(config, stage, block):
         return None
-    count = config["clusters"][stage]
-    if config["clustering"] == "conv":
-        return make(layers.ConvClustering, path, count, config["kernel_size"][stage])
-    if config["clustering"] == "mlp":
-        return make(layers.MLPClustering, path, count, config["mlp_ratio"][stage])
-    return make(layers.LinearClustering, path, count)
+    cls, option = CLUSTERING_LAYERS[config["clustering"]]
+    more = [] if option is None else [config[option][stage]]
+    return make(cls, path, config["clusters"][stage], *more)
+
+
+CLUSTERING_LAYERS = {  # class, and the option per stage that it takes
+    "conv": (layers.ConvClustering, "kernel_size"),
+    "mlp": (layers.MLPClustering, "mlp_ratio"),
+    "linear": (layers.LinearClustering, None),
+}
 
 
 # --- Arguments ------------------------------------------------------------------------------
@@ -377,44 +356,17 @@ def clusters_per_stage(clusters: Any, clustering: str) -> tuple[int, ...]:
     return integers_per_stage("clusters", clusters, least=0)
 
 
-def cluster_every_per_stage(every: Any) -> tuple[int | None, ...]:
-    """Return the argument `cluster_every` with one entry per stage.
-
-    Args:
-        every: int, Sequence or None. The argument.
-
-    Example:
-    >>> cluster_every_per_stage(2)
-    (2, 2, 2, 2)
-    """
+def _cluster_every(every: Any) -> tuple[int | None, ...]:
+    """Return the argument `cluster_every` with one entry per stage."""
     every = (None,) * STAGES if every is None else per_stage("cluster_every", every)
     return tuple(None if n is None else check_positive("cluster_every", n) for n in every)
 
 
-def _image_size(size: Any) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    size = (size, size) if np.ndim(size) == 0 else tuple(size)
-    size = tuple(check_positive("position_embedding_size", side) for side in size)
-    if len(size) != 2 or min(size) < 32:
-        raise ValueError(
-            "`position_embedding_size` must be an image size (height, width), both from 32. "
-            f"Received: position_embedding_size={size}"
-        )
-    return size
-
-
 def _check_config(config: Mapping[str, Any]) -> None:
     """Raise where arguments are of another kind or don't fit one another."""
-    for name in BOOLEANS:
-        check_boolean(name, config[name])
     for name in RATES:
         check_rate(name, config[name])
-    if config["clustering"] not in CLUSTERINGS:
-        raise ValueError(
-            f"`clustering` must be one of {CLUSTERINGS}. "
-            f"Received: clustering={config['clustering']!r}"
-        )
+    check_choice("clustering", config["clustering"], CLUSTERINGS)
     if config["clustering"] == "teacher":
         if len(set(config["kernel_size"])) > 1:
             raise ValueError(
@@ -436,6 +388,17 @@ def _check_config(config: Mapping[str, Any]) -> None:
 
 # --- Checkpoint keys, part by part ----------------------------------------------------------
 
+ATTENTION_KEYS = {"q": "query", "k": "key", "v": "value", "proj": "attention_output"}
+CLUSTERING_KEYS = {  # number of the official layer, our layer, layout, whether it has a bias
+    "conv": (
+        (0, "depthwise", "depthwise", True),
+        (2, "pointwise", "pointwise", True),
+        (4, "projection", "pointwise", False),
+    ),
+    "mlp": ((0, "hidden", "linear", True), (2, "projection", "linear", True)),
+    "linear": ((0, "projection", "linear", False),),
+}
+
 
 def _add_block(entries: weights.KeyMap, config: Mapping[str, Any], stage: int, j: int) -> None:
     """Add the keys of a block."""
@@ -453,25 +416,15 @@ def _add_block(entries: weights.KeyMap, config: Mapping[str, Any], stage: int, j
             entries.norm(f"{key}.norm{number}_after", f"{block}/norm{number}_after")
     attention = f"{block}/attention"
     if clustered and config["cluster_position_embedding"]:
-        entry = Entry(attention, "cluster_embedding", "clusters")
-        entries[f"{key}.attn.cluster_pos_enc"] = entry
+        entries[f"{key}.attn.cluster_pos_enc"] = Entry(attention, "cluster_embedding", "clusters")
     if clustered and config["cluster_norm"]:
         entries.norm(f"{key}.attn.cluster_norm", f"{attention}/cluster_norm")
     if _makes_clusters(config, stage, j):
-        official, layer = f"{key}.attn.clustering.clustering", f"{block}/clustering"
-        if config["clustering"] == "conv":
-            entries.kernel(f"{official}.0", f"{layer}/depthwise", "depthwise")
-            entries.kernel(f"{official}.2", f"{layer}/pointwise", "pointwise")
-            entries.kernel(f"{official}.4", f"{layer}/projection", "pointwise", bias=False)
-        elif config["clustering"] == "mlp":
-            entries.kernel(f"{official}.0", f"{layer}/hidden", "linear")
-            entries.kernel(f"{official}.2", f"{layer}/projection", "linear")
-        else:
-            entries.kernel(f"{official}.0", f"{layer}/projection", "linear", bias=False)
-    entries.kernel(f"{key}.attn.q", f"{attention}/query", "linear")
-    entries.kernel(f"{key}.attn.k", f"{attention}/key", "linear")
-    entries.kernel(f"{key}.attn.v", f"{attention}/value", "linear")
-    entries.kernel(f"{key}.attn.proj", f"{attention}/attention_output", "linear")
+        for number, layer, layout, bias in CLUSTERING_KEYS[config["clustering"]]:
+            official = f"{key}.attn.clustering.clustering.{number}"
+            entries.kernel(official, f"{block}/clustering/{layer}", layout, bias)
+    for official, layer in ATTENTION_KEYS.items():
+        entries.kernel(f"{key}.attn.{official}", f"{attention}/{layer}", "linear")
     entries.kernel(f"{key}.mlp.fc1", f"{block}/mlp/expand", "linear")
     if config["dwconv_in_mlp"]:
         entries.kernel(f"{key}.mlp.dwconv.dwconv", f"{block}/mlp/depthwise", "depthwise")
@@ -503,34 +456,26 @@ def _add_teacher(entries: weights.KeyMap, config: Mapping[str, Any]) -> None:
             entries.kernel(key, f"teacher/projection{n}", "pointwise")
 
 
-_CLUSTERING_KEY = re.compile(
-    r"((?:backbone\.)?stage(\d)\.\d+\.attn\.clustering\.clustering\.)(\d)\.(?:weight|bias)"
-)
-_TEACHER_KEY = re.compile(r"(?:backbone\.)?paca_teacher\.to_clusters(\d)\.(?:weight|bias)")
-_KERAS_KEY = re.compile(
-    r"(?:stage(\d)_block\d+/clustering/projection|teacher/projection(\d))/([01])"
+_LAST_PROJECTION = re.compile(
+    r"(?:backbone\.)?stage(\d)\.\d+\.attn\.clustering\.clustering\.(\d)\.(?:weight|bias)"
+    r"|(?:backbone\.)?paca_teacher\.to_clusters(\d)\.(?:weight|bias)"
+    r"|stage(\d)_block\d+/clustering/projection/([01])"
+    r"|teacher/projection(\d)/([01])"
 )
 
 
 def _last_projections(tensors: Mapping[str, np.ndarray]) -> list[tuple[str, int, int]]:
     """Return (key, stage, axis of the clusters) of the projections that end a clustering."""
+    matches = [match for key in tensors if (match := _LAST_PROJECTION.fullmatch(key))]
+    last = max((match[2] or "" for match in matches), default="")
     found = []
-    for key in tensors:
-        if match := _CLUSTERING_KEY.fullmatch(key):
-            prefix, stage, layer = match.groups()
-            if layer == max(
-                (n for n in "0123456789" if f"{prefix}{n}.weight" in tensors), default=""
-            ):
-                found.append((key, int(stage) - 1, 0))
-        elif match := _TEACHER_KEY.fullmatch(key):
-            found.append((key, int(match[1]) - 1, 0))
-        elif match := _KERAS_KEY.fullmatch(key):
-            found.append((key, int(match[1] or match[2]) - 1, 1 - int(match[3])))
-    return [
-        (key, stage, axis)
-        for key, stage, axis in found
-        if 0 <= stage < STAGES and tensors[key].ndim > axis
-    ]
+    for match in matches:
+        stage = int(match[1] or match[3] or match[4] or match[6]) - 1
+        axis = 1 - int(match[5] or match[7] or 1)  # Keras has (channels, clusters)
+        is_last = match[2] in (None, last) and 0 <= stage < STAGES
+        if is_last and tensors[match[0]].ndim > axis:
+            found.append((match[0], stage, axis))
+    return found
 
 
 # --- Variants -------------------------------------------------------------------------------
@@ -540,26 +485,13 @@ BASE = {"hidden_dims": (96, 192, 384, 512), "num_heads": (2, 4, 8, 16), "drop_pa
 TEACHER, CONV = ("clustering", "teacher"), ("clustering", "conv")
 
 PaCaTiny = variant(
-    PaCaViT,
-    "paca_tiny",
-    **SMALL,
-    depths=(2, 2, 4, 2),
-    when={TEACHER: {"depths": (2, 2, 2, 2), "teacher_depths": (2, 2, 2, 2)}},
+    PaCaViT, "paca_tiny", **SMALL, depths=(2, 2, 4, 2), when={TEACHER: {"depths": (2, 2, 2, 2)}}
 )
 PaCaSmall = variant(
-    PaCaViT,
-    "paca_small",
-    **SMALL,
-    depths=(3, 3, 10, 3),
-    when={TEACHER: {"depths": (3, 3, 7, 3), "teacher_depths": (2, 2, 2, 2)}},
+    PaCaViT, "paca_small", **SMALL, depths=(3, 3, 10, 3), when={TEACHER: {"depths": (3, 3, 7, 3)}}
 )
-PaCaBase = variant(
-    PaCaViT,
-    "paca_base",
-    **BASE,
-    depths=(3, 3, 18, 3),
-    when={
-        TEACHER: {"depths": (3, 3, 16, 3), "teacher_depths": (2, 2, 4, 2)},
-        CONV: {"drop_path_rate": 0.5},
-    },
-)
+BASE_WITH = {
+    TEACHER: {"depths": (3, 3, 16, 3), "teacher_depths": (2, 2, 4, 2)},
+    CONV: {"drop_path_rate": 0.5},
+}
+PaCaBase = variant(PaCaViT, "paca_base", **BASE, depths=(3, 3, 18, 3), when=BASE_WITH)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_paca.arguments import check_positive
 from keras_paca.backbones.pyramid import LEVELS
 
 STAGES = len(LEVELS)
@@ -58,3 +59,28 @@ def integers_per_stage(name: str, value: Any, least: int = 1) -> tuple[int, ...]
     if any(isinstance(number, bool) for number in value) or not numbers or min(numbers) < least:
         raise ValueError(f"`{name}` must hold integers from {least}. Received: {name}={value}")
     return numbers
+
+
+def image_size(name: str, size: Any) -> tuple[int, int] | None:
+    """Return an argument that is an image size, or `None`.
+
+    Args:
+        name: str. Name of the argument.
+        size: Any. One integer for a square, (height, width), or `None`.
+
+    Raises:
+        ValueError: If a side is less than 32.
+
+    Example:
+    >>> image_size("position_embedding_size", 224)
+    (224, 224)
+    """
+    if size is None:
+        return None
+    size = (size, size) if np.ndim(size) == 0 else tuple(size)
+    size = tuple(check_positive(name, side) for side in size)
+    if len(size) != 2 or min(size) < 32:
+        raise ValueError(
+            f"`{name}` must be an image size (height, width), both from 32. Received: {name}={size}"
+        )
+    return size

@@ -12,6 +12,7 @@ from keras_paca.backbones.documentation import (
     join_parameters,
     make_function,
     read_args,
+    read_source,
     with_args,
 )
 from keras_paca.backbones.loading import CLASSIFICATION, Task, build_with_weights
@@ -37,7 +38,8 @@ class TaskModel:
         make: type. Its class: from a backbone and the arguments of `parameters` to the model.
         parameters: Callable. A function with the arguments of the class that the functions take, in
             their order and with their defaults, and their descriptions.
-        docstring: str. The docstring of the functions, with {name} and {backbone} to fill in.
+        docstring: str. The docstring of the functions, with {name}, {backbone} and {source} to fill
+            in.
     """
 
     task: Task
@@ -107,6 +109,8 @@ def task_variant(
 
     descriptions = {**describe_arguments(family), **read_args(model.parameters.__doc__)}
     backbone = f"{family.variant_prefix}-{variant.size.title()}"
-    text = model.docstring.format(name=function, backbone=backbone, source=family.source)
+    text = inspect.cleandoc(model.docstring).format(
+        name=function, backbone=backbone, source=read_source(family.__doc__)
+    )
     text = with_args(text, {each.name: descriptions[each.name] for each in parameters})
     return make_function(function, parameters, text, model.make.__module__, build, model.make)

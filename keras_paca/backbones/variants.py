@@ -18,6 +18,7 @@ from keras_paca.backbones.documentation import (
     join_parameters,
     make_function,
     read_args,
+    read_source,
     with_args,
 )
 from keras_paca.backbones.input_shape import is_plain_input, shape_of_tensor
@@ -215,7 +216,7 @@ def parameters_of(function: Callable, **defaults: Any) -> list[inspect.Parameter
     ]
 
 
-def shared_parameters(
+def shared_parameters(  # noqa: D417 - `Backbone` describes the others
     include_top: bool = True,
     include_preprocessing: bool = True,
     weights: str | Path | None = "imagenet",
@@ -237,7 +238,7 @@ def shared_parameters(
             plain `keras.Model` over the whole graph.
         classes: int. Number of classes of the top. If it isn't that of the file, the head starts
             fresh.
-    """  # noqa: D417 - `Backbone` describes the others
+    """
 
 
 def last_parameters(
@@ -293,7 +294,6 @@ def describe_arguments(family: type) -> dict[str, str]:
     return {
         **read_args(Backbone.__doc__),
         **read_args(family.__doc__),
-        **family.variant_descriptions,
         **read_args(shared_parameters.__doc__),
         **read_args(last_parameters.__doc__),
     }
@@ -313,6 +313,6 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
         function=name,
         family=family.__name__,
         sizes=f"The size: {sizes}",
-        source=f"{family.source}\n" if family.source else "",
+        source=f"{source}\n" if (source := read_source(family.__doc__)) else "",
     )
     return with_args(text, {each.name: descriptions[each.name] for each in parameters})

@@ -1,14 +1,17 @@
 """How layer norms are written into a file, for each format; decided here and nowhere else.
 
-| format         | a layer norm                              | why |
-| -------------- | ----------------------------------------- | --- |
-| tf_saved_model | as Keras computes it                      | TensorFlow joins the operations |
-| openvino       | as Keras computes it                      | OpenVINO joins the operations |
-| litert         | d / sqrt(mean(d d) + e), d = x - mean(x)  | Keras's form takes a pass more, and squares \
-a difference in one operator, for which LiteRT has but a slow kernel in int8 |
-| onnx           | one `LayerNormalization`                  | runtimes have a kernel for it |
+| format         | a layer norm                             |
+| -------------- | ---------------------------------------- |
+| tf_saved_model | as Keras computes it                     |
+| openvino       | as Keras computes it                     |
+| litert         | d / sqrt(mean(d d) + e), d = x - mean(x) |
+| onnx           | one `LayerNormalization`                 |
 
-In the first three formats, the norms of blocks whose maps have no mean over the channels (see
+TensorFlow and OpenVINO join the operations of Keras's form by themselves. On LiteRT that form takes
+a pass more, and squares a difference in one operator, for which there is but a slow kernel in int8.
+ONNX's runtimes have a kernel for the operator.
+
+Except in ONNX, the norms of blocks whose maps have no mean over the channels (see
 `keras_paca.inference.mean_free`) are x / sqrt(mean(x x) + e). Measured by
 `python benchmarks/fused.py litert onnx openvino tf_saved_model`.
 """

@@ -71,6 +71,8 @@ DETECTOR = TaskModel(
         ValueError: If an argument or the file doesn't fit, or nobody released such weights.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
+    {source}
+
     Example:
     >>> from keras_paca import detection
     >>> detector = detection.{name}(weights=None, num_classes=3)

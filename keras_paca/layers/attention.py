@@ -140,7 +140,7 @@ class PatchToClusterAttention(BaseLayer):
         return ops.unflatten_patches(outputs, like=inputs)
 
     def _aggregate(self, patches: Any, assignment: Any) -> Any:
-        """Return the clusters (b, m, c), summed in the assignment's dtype: there are many patches."""
+        """Return the clusters (b, m, c). They sum many patches, in the assignment's dtype."""
         patches = cast(patches, assignment.dtype)
         clusters = matmul(transpose(assignment, (0, 2, 1)), patches)
         if self.cluster_embedding is not None:
