@@ -23,9 +23,11 @@ def compute(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         dict. The outputs; of a `Segmenter` with an auxiliary head also its logits.
     """
+    # Most kinds share their operations, which need compiling once then; a detector has many.
+    model.run_eagerly = not hasattr(model, "box_head")
     outputs = model.predict(images, verbose=0)
     outputs = outputs if isinstance(outputs, dict) else {"outputs": outputs}
     if getattr(model, "auxiliary_head", None) is not None:
-        graph = keras.Model(model.inputs, model.output["auxiliary"])
-        outputs = {**outputs, "auxiliary": graph.predict(images, verbose=0)}
+        auxiliary = keras.Model(model.inputs[0], model.output["auxiliary"])(images)
+        outputs = {**outputs, "auxiliary": keras.ops.convert_to_numpy(auxiliary)}
     return outputs
