@@ -3,20 +3,26 @@
 What training recomputes is decided here. `remat=True` recomputes whole blocks. Otherwise
 `recompute_activations=True`, the default, recomputes what is cheap for the memory it takes:
 
-| operation                                       | TensorFlow | JAX | PyTorch |
-| ----------------------------------------------- | ---------- | --- | ------- |
-| "activation": GELU and dropout in the feed-forward network | yes | yes | yes |
-| "depthwise": the depthwise convolution before it | yes       | yes | no, it is too slow there |
-| "attention": the weights of attention           | yes        | yes | its kernel holds none |
+| operation                                                  | TensorFlow | JAX | PyTorch |
+| ---------------------------------------------------------- | ---------- | --- | ------- |
+| "activation": GELU and dropout in the feed-forward network | yes        | yes | yes     |
+| "depthwise": the depthwise convolution before it           | yes        | yes | no      |
+| "attention": the weights of attention                      | yes        | yes | no      |
+
+On PyTorch the convolution is too slow to be computed again, and the kernel of attention holds no
+weights.
 
 Measured by `python benchmarks/ops.py recompute`.
 
-| backend    | form                                      | why |
-| ---------- | ----------------------------------------- | --- |
-| TensorFlow | `keras.remat`                             | |
-| JAX        | a gradient of its own that depends on the incoming one | XLA for CPUs drops the \
-barrier of `jax.checkpoint` and computes both passes at once |
-| PyTorch    | `keras.remat`                             | |
+| backend    | form                                                     |
+| ---------- | -------------------------------------------------------- |
+| TensorFlow | `keras.remat`; outside a graph nothing is recomputed     |
+| JAX        | a gradient of our own that depends on the incoming one   |
+| PyTorch    | `keras.remat`                                            |
+
+Outside a graph, `keras.remat` on TensorFlow counts the gradients of the weights inside twice. XLA
+for CPUs drops the barrier of `jax.checkpoint` and computes both passes at once, so that it saves no
+memory.
 """
 
 import collections
@@ -77,7 +83,7 @@ def recompute(
     # the random generators go in as values, with all other variables, so that both passes draw
     # the same, and advance outside. (On PyTorch layers without a seed draw from its own generator,
     # whose state `keras.remat` restores.)
-    if getattr(_state, "recomputing", False):
+    if getattr(_state, "recomputing", False) or _runs_eagerly_on_tensorflow():
         return function(*inputs)
     variables = [variable for layer in layers for variable in layer.variables]
     draws: dict[int, int] = {}
@@ -95,6 +101,14 @@ def recompute(
         if id(variable) in draws:  # the state of a `SeedGenerator`
             variable.assign(ops.add(variable, ops.array([0, draws[id(variable)]], variable.dtype)))
     return outputs
+
+
+def _runs_eagerly_on_tensorflow() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.executing_eagerly()
 
 
 @contextlib.contextmanager

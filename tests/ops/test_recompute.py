@@ -101,6 +101,23 @@ def test_recomputed_activations_give_the_same_gradients(maps):
     assert relative_error(found[True], found[False]) < 1e-6
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of GradientTape outside tf.function")
+@pytest.mark.parametrize("remat", [False, True])
+def test_gradients_outside_a_graph(remat, maps):
+    """A loop of one's own may run eagerly, where `keras.remat` counts gradients twice."""
+    import tensorflow as tf
+
+    model = blocks(drop_path_rate=0.0, remat=remat)
+
+    def gradients(training):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(maps, training=training) ** 2)
+        return tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+
+    for found, expected in zip(gradients(True), gradients(False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_what_is_recomputed_can_be_switched_off(maps, monkeypatch):
     calls = []
     for name in ("keras_paca.ops", "keras_paca.ops.attention"):
