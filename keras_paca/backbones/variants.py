@@ -5,7 +5,8 @@ and what the files of weights need.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,10 +222,10 @@ def shared_parameters(  # noqa: D417 - `Backbone` describes the others
     include_preprocessing: bool = True,
     weights: str | Path | None = "imagenet",
     input_tensor: Any = None,
-    input_shape: Any = None,
+    input_shape: Sequence[int | None] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
-    classifier_activation: Any = "softmax",
+    classifier_activation: str | Callable | None = "softmax",
     name: str = "",
 ) -> None:
     """Have the parameters that come first.
@@ -243,8 +244,8 @@ def shared_parameters(  # noqa: D417 - `Backbone` describes the others
 
 def last_parameters(
     *,
-    class_names: Any = None,
-    evaluation_transform: Any = None,
+    class_names: Sequence[str] | None = None,
+    evaluation_transform: Mapping[str, Any] | None = None,
     weights_url: str | None = None,
     dtype: Any = None,
 ) -> None:
@@ -263,14 +264,14 @@ def last_parameters(
 
 _DOCSTRING = """Build {name}, with the released ImageNet weights by default.
 
-{sizes}.
+{sizes}
 
 Args:
     x: filled in below.
 
 Returns:
-    keras.Model. A `keras_paca.{family}`. Its input is (batch, height, width, channels), its output
-    (batch, classes), or without the top the last map or a vector.
+    keras.Model. A `keras_paca.{family}`. Its input is (batch, height, width, channels), its
+    output (batch, classes), or without the top the last map or a vector.
 
 Raises:
     ValueError: If an argument or the file doesn't fit, or nobody released such weights.
@@ -312,7 +313,7 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
         name=name,
         function=name,
         family=family.__name__,
-        sizes=f"The size: {sizes}",
+        sizes=textwrap.fill(f"The size: {sizes}.", 96),
         source=f"{source}\n" if (source := read_source(family.__doc__)) else "",
     )
     return with_args(text, {each.name: descriptions[each.name] for each in parameters})

@@ -1,0 +1,277 @@
+"""Written by `python -m tests.stubs`; see there."""
+
+import collections.abc
+import pathlib
+import typing
+from typing import Any
+
+import keras
+
+from keras_paca.backbones.base import Backbone as Backbone
+from keras_paca.backbones.paca_vit import PaCaViT as PaCaViT
+from keras_paca.backbones.variants import variant as variant
+
+def PaCaBase(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'paca_base',
+    *,
+    clustering: str = 'conv',
+    clusters: int | collections.abc.Sequence[int] | None = None,
+    cluster_every: int | collections.abc.Sequence[int | None] | None = None,
+    drop_path_rate: float | None = None,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build PaCaBase, with the released ImageNet weights by default.
+
+    The size: `hidden_dims=(96, 192, 384, 512)`, `num_heads=(2, 4, 8, 16)`, `drop_path_rate=0.1`,
+    `depths=(3, 3, 18, 3)`; with `clustering='teacher'`: `depths=(3, 3, 16, 3)`, `teacher_depths=(2,
+    2, 4, 2)`; with `clustering='conv'`: `drop_path_rate=0.5`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. A detection or segmentation checkpoint gives its
+            backbone.
+        input_tensor: KerasTensor. A `keras.Input`, or another symbolic tensor: then the result is a
+            plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
+            begin at 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head starts
+            fresh.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
+            "teacher" for those of a ConvMixer beside the backbone.
+        clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default those
+            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage.
+            With others than the file's, the last projections of the clusterings start fresh.
+        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
+            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Each size has the paper's by default.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after projections.
+        remat: bool. Whether training holds only the inputs of each block and computes the block
+            again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. Where a mirror of the released files is. By default, the environment
+            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
+        dtype: Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels), its
+        output (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
+    Transformers", CVPR 2023.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaBase(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def PaCaSmall(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'paca_small',
+    *,
+    clustering: str = 'conv',
+    clusters: int | collections.abc.Sequence[int] | None = None,
+    cluster_every: int | collections.abc.Sequence[int | None] | None = None,
+    drop_path_rate: float | None = None,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build PaCaSmall, with the released ImageNet weights by default.
+
+    The size: `hidden_dims=(96, 192, 320, 384)`, `num_heads=(2, 4, 8, 16)`, `drop_path_rate=0.1`,
+    `depths=(3, 3, 10, 3)`; with `clustering='teacher'`: `depths=(3, 3, 7, 3)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. A detection or segmentation checkpoint gives its
+            backbone.
+        input_tensor: KerasTensor. A `keras.Input`, or another symbolic tensor: then the result is a
+            plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
+            begin at 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head starts
+            fresh.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
+            "teacher" for those of a ConvMixer beside the backbone.
+        clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default those
+            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage.
+            With others than the file's, the last projections of the clusterings start fresh.
+        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
+            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Each size has the paper's by default.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after projections.
+        remat: bool. Whether training holds only the inputs of each block and computes the block
+            again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. Where a mirror of the released files is. By default, the environment
+            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
+        dtype: Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels), its
+        output (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
+    Transformers", CVPR 2023.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaSmall(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def PaCaTiny(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'paca_tiny',
+    *,
+    clustering: str = 'conv',
+    clusters: int | collections.abc.Sequence[int] | None = None,
+    cluster_every: int | collections.abc.Sequence[int | None] | None = None,
+    drop_path_rate: float | None = None,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build PaCaTiny, with the released ImageNet weights by default.
+
+    The size: `hidden_dims=(96, 192, 320, 384)`, `num_heads=(2, 4, 8, 16)`, `drop_path_rate=0.1`,
+    `depths=(2, 2, 4, 2)`; with `clustering='teacher'`: `depths=(2, 2, 2, 2)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. A detection or segmentation checkpoint gives its
+            backbone.
+        input_tensor: KerasTensor. A `keras.Input`, or another symbolic tensor: then the result is a
+            plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
+            begin at 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head starts
+            fresh.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
+            "teacher" for those of a ConvMixer beside the backbone.
+        clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default those
+            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage.
+            With others than the file's, the last projections of the clusterings start fresh.
+        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
+            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Each size has the paper's by default.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after projections.
+        remat: bool. Whether training holds only the inputs of each block and computes the block
+            again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. Where a mirror of the released files is. By default, the environment
+            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
+        dtype: Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels), its
+        output (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
+    Transformers", CVPR 2023.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaTiny(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """

@@ -1,0 +1,295 @@
+"""Written by `python -m tests.stubs`; see there."""
+
+import collections.abc
+import pathlib
+import typing
+from typing import Any
+
+import keras
+
+from keras_paca.detection.coco_files import COCODataset as COCODataset
+from keras_paca.detection.coco_files import read_coco as read_coco
+from keras_paca.detection.coco_metrics import COCOMetrics as COCOMetrics
+from keras_paca.detection.coco_metrics import coco_metrics as coco_metrics
+from keras_paca.detection.coco_metrics import evaluate_detections as evaluate_detections
+from keras_paca.detection.evaluation import evaluate_coco as evaluate_coco
+from keras_paca.detection.feature_pyramid import FeaturePyramid as FeaturePyramid
+from keras_paca.detection.heads import BoxHead as BoxHead
+from keras_paca.detection.heads import MaskHead as MaskHead
+from keras_paca.detection.mask_rcnn import MaskRCNN as MaskRCNN
+from keras_paca.detection.paste import paste_masks as paste_masks
+from keras_paca.detection.pictures import plot_detections as plot_detections
+from keras_paca.detection.predict import detect as detect
+from keras_paca.detection.proposals import RegionProposalNetwork as RegionProposalNetwork
+from keras_paca.detection.roi_align import roi_align as roi_align
+from keras_paca.labels import coco_classes as coco_classes
+
+def PaCaBaseMaskRCNN(
+    weights: str | pathlib.Path | None = 'coco',
+    num_classes: int = 80,
+    bounding_box_format: str = 'xyxy',
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'paca_base_mask_rcnn',
+    *,
+    clustering: str = 'conv',
+    clusters: int | collections.abc.Sequence[int] | None = None,
+    cluster_every: int | collections.abc.Sequence[int | None] | None = None,
+    drop_path_rate: float | None = None,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    max_detections: int = 100,
+    score_threshold: float = 0.05,
+    iou_threshold: float = 0.5,
+    proposals: int = 1000,
+    candidates: int = 1000,
+    seed: int | None = None,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> MaskRCNN:
+    """Build a Mask R-CNN on PaCa-Base, with the weights released for COCO by default.
+
+    Args:
+        weights: str, Path or None. "coco" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official detection checkpoint or of a saved detector.
+        num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
+            outputs start fresh.
+        bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
+            "rel_xywh".
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
+            begin at 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
+            "teacher" for those of a ConvMixer beside the backbone.
+        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
+            file, or (100, 100, 100, 0), with a teacher 100 in each stage.
+        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
+            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
+            default 0.1.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after projections.
+        remat: bool. Whether training holds only the inputs of each block and computes the block
+            again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+        max_detections: int. Boxes per image.
+        score_threshold: float. Least probability of a detection.
+        iou_threshold: float. Intersection over union above which detections of a class compete.
+        proposals: int. Boxes per image that the heads look at.
+        candidates: int. Boxes per level from which the proposals come; in training twice as many.
+        seed: int. Seed of the samples in training.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How large images are made for the model, such as
+            `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
+        weights_url: str. Where a mirror of the released files is. By default, the environment
+            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
+        dtype: Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
+        channels).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
+    Transformers", CVPR 2023.
+
+    Example:
+    >>> from keras_paca import detection
+    >>> detector = detection.PaCaBaseMaskRCNN(weights=None, num_classes=3)
+    >>> detector.compute_output_shape((1, 64, 96, 3))["boxes"]
+    (1, 100, 4)
+    """
+
+def PaCaSmallMaskRCNN(
+    weights: str | pathlib.Path | None = 'coco',
+    num_classes: int = 80,
+    bounding_box_format: str = 'xyxy',
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'paca_small_mask_rcnn',
+    *,
+    clustering: str = 'conv',
+    clusters: int | collections.abc.Sequence[int] | None = None,
+    cluster_every: int | collections.abc.Sequence[int | None] | None = None,
+    drop_path_rate: float | None = None,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    max_detections: int = 100,
+    score_threshold: float = 0.05,
+    iou_threshold: float = 0.5,
+    proposals: int = 1000,
+    candidates: int = 1000,
+    seed: int | None = None,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> MaskRCNN:
+    """Build a Mask R-CNN on PaCa-Small, with the weights released for COCO by default.
+
+    Args:
+        weights: str, Path or None. "coco" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official detection checkpoint or of a saved detector.
+        num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
+            outputs start fresh.
+        bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
+            "rel_xywh".
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
+            begin at 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
+            "teacher" for those of a ConvMixer beside the backbone.
+        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
+            file, or (100, 100, 100, 0), with a teacher 100 in each stage.
+        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
+            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
+            default 0.1.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after projections.
+        remat: bool. Whether training holds only the inputs of each block and computes the block
+            again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+        max_detections: int. Boxes per image.
+        score_threshold: float. Least probability of a detection.
+        iou_threshold: float. Intersection over union above which detections of a class compete.
+        proposals: int. Boxes per image that the heads look at.
+        candidates: int. Boxes per level from which the proposals come; in training twice as many.
+        seed: int. Seed of the samples in training.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How large images are made for the model, such as
+            `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
+        weights_url: str. Where a mirror of the released files is. By default, the environment
+            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
+        dtype: Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
+        channels).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
+    Transformers", CVPR 2023.
+
+    Example:
+    >>> from keras_paca import detection
+    >>> detector = detection.PaCaSmallMaskRCNN(weights=None, num_classes=3)
+    >>> detector.compute_output_shape((1, 64, 96, 3))["boxes"]
+    (1, 100, 4)
+    """
+
+def PaCaTinyMaskRCNN(
+    weights: str | pathlib.Path | None = 'coco',
+    num_classes: int = 80,
+    bounding_box_format: str = 'xyxy',
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'paca_tiny_mask_rcnn',
+    *,
+    clustering: str = 'conv',
+    clusters: int | collections.abc.Sequence[int] | None = None,
+    cluster_every: int | collections.abc.Sequence[int | None] | None = None,
+    drop_path_rate: float | None = None,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    max_detections: int = 100,
+    score_threshold: float = 0.05,
+    iou_threshold: float = 0.5,
+    proposals: int = 1000,
+    candidates: int = 1000,
+    seed: int | None = None,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> MaskRCNN:
+    """Build a Mask R-CNN on PaCa-Tiny, with the weights released for COCO by default.
+
+    Args:
+        weights: str, Path or None. "coco" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official detection checkpoint or of a saved detector.
+        num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
+            outputs start fresh.
+        bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
+            "rel_xywh".
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
+            begin at 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
+            "teacher" for those of a ConvMixer beside the backbone.
+        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
+            file, or (100, 100, 100, 0), with a teacher 100 in each stage.
+        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
+            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
+            default 0.1.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after projections.
+        remat: bool. Whether training holds only the inputs of each block and computes the block
+            again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+        max_detections: int. Boxes per image.
+        score_threshold: float. Least probability of a detection.
+        iou_threshold: float. Intersection over union above which detections of a class compete.
+        proposals: int. Boxes per image that the heads look at.
+        candidates: int. Boxes per level from which the proposals come; in training twice as many.
+        seed: int. Seed of the samples in training.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file, where it has as many classes.
+        evaluation_transform: dict. How large images are made for the model, such as
+            `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
+        weights_url: str. Where a mirror of the released files is. By default, the environment
+            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
+        dtype: Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
+        channels).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
+    Transformers", CVPR 2023.
+
+    Example:
+    >>> from keras_paca import detection
+    >>> detector = detection.PaCaTinyMaskRCNN(weights=None, num_classes=3)
+    >>> detector.compute_output_shape((1, 64, 96, 3))["boxes"]
+    (1, 100, 4)
+    """
