@@ -270,6 +270,12 @@ def test_numpy_numbers(small, tmp_path):
     assert again.get_config()["score_threshold"] == 0.5
 
 
+def test_its_name(small):
+    detector = MaskRCNN(small(include_top=False), 2, channels=8, proposals=10, name="cats")
+    assert detector.name == "cats"
+    assert detector.get_config()["name"] == "cats"
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_that_are_refused(name, small):
     for value in ("3", True, 0, -1, 3.0, None):
