@@ -115,7 +115,7 @@ class Backbone(BaseModel):
             `layer.trainable` later changes it, so that a saved model stays frozen where it was.
         thawed: Sequence of str. Paths of layers that train inside frozen ones.
         name: str. Name of the model.
-        dtype: Dtype or policy of every layer.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
         trainable: bool. Whether the model trains at all.
 
     Attributes:
@@ -127,6 +127,22 @@ class Backbone(BaseModel):
         stage_names: list of str. The levels.
         assignments: dict. {"P2": [KerasTensor (batch, patches, clusters), one per block], ...},
             only for stages with clusters.
+
+    Example:
+    >>> from keras_paca.backbones import Backbone
+    >>> class StemOnly(Backbone):
+    ...     "A network of one convolution."
+    ...
+    ...     def __init__(self, channels, **kwargs):
+    ...         super().__init__({"channels": channels}, **kwargs)
+    ...
+    ...     def build_graph(self, images, config, make):
+    ...         conv, channels = keras.layers.Conv2D, config["channels"]
+    ...         features = make.first(conv, "stem", images, channels, 4, strides=4)
+    ...         return features, {"P2": features}, {}
+    >>> model = StemOnly(8, classes=3)
+    >>> model.output_shape, model.hidden_dims
+    ((None, 3), [8])
     """
 
     family: ClassVar[str] = ""  # its name in the table of released files

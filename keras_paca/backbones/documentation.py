@@ -29,16 +29,14 @@ def read_args(docstring: str | None) -> dict[str, str]:
 
 
 def write_args(descriptions: Mapping[str, str]) -> str:
-    """Return the `Args` of a docstring; the inverse of `read_args`.
+    r"""Return the `Args` of a docstring; the inverse of `read_args`.
 
     Args:
         descriptions: dict. {argument: description}.
 
     Example:
-    >>> print(write_args({"x": "int. A number."}))
-
-    Args:
-        x: int. A number.
+    >>> write_args({"x": "int. A number."})
+    'Args:\n    x: int. A number.'
     """
     lines = [f"    {name}: {text}".replace("\n", "\n    ") for name, text in descriptions.items()]
     return "\n".join(["Args:", *lines])

@@ -256,7 +256,7 @@ def last_parameters(
             `keras_paca.evaluation_transform`. By default, that of the file.
         weights_url: str. Where a mirror of the released files is. By default, the environment
             variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
     """
 
 

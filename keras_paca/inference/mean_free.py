@@ -78,7 +78,7 @@ def subtract_mean(inputs: Any) -> Any:
     """Return a map less its mean over the channels, computed in float32 at least.
 
     Args:
-        inputs: Tensor (b, h, w, c).
+        inputs: Tensor. Shape (b, h, w, c).
 
     Example:
     >>> subtract_mean(ops.array([[1.0, 3.0]])).tolist()

@@ -26,8 +26,9 @@ class PaCaBlock(BaseLayer):
 
     Args:
         num_heads: int. Number of attention heads. It must divide the channels.
-        clustering: Layer. From a map to an assignment, such as `ConvClustering(100)`. With `None`,
-            the block uses the assignment that it receives; without one, plain attention.
+        clustering: keras.layers.Layer. It computes an assignment of patches to clusters from a
+            map, such as `ConvClustering(100)`. With `None`, the block uses the assignment that it
+            is called with, and plain attention if there is none.
         mlp_ratio: float. Width of the feed-forward network over the channels.
         drop_path_rate: float. Rate at which both residual branches are dropped.
         attention_dropout: float. Rate of dropout on the attention weights.

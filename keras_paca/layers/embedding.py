@@ -40,7 +40,7 @@ def pad_borders(inputs: Any) -> Any:
     both.
 
     Args:
-        inputs: Tensor (b, h, w, c).
+        inputs: Tensor. Shape (b, h, w, c).
 
     Example:
     >>> tuple(pad_borders(keras.ops.ones((1, 5, 7, 3))).shape)

@@ -21,7 +21,8 @@ class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
             quantizers and block sizes that policies don't tell.
 
     Example:
-    >>> policies = InnerDTypePolicyMap("float32", {"query": "int8_from_float32"})
+    >>> quantized = keras.dtype_policies.get("int8_from_float32")
+    >>> policies = InnerDTypePolicyMap("float32", {"query": quantized})
     >>> policies["query"].name, policies.default_policy.name
     ('int8_from_float32', 'float32')
     """
@@ -145,11 +146,11 @@ def quantized_layers(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return the quantized layers inside a layer or a model, itself included.
 
     Args:
-        owner: Layer or model.
+        owner: keras.layers.Layer. The layer or model.
 
     Example:
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
-    >>> model.quantize("int8")
+    >>> model.get_layer("dense").quantize("int8")
     >>> [layer.name for layer in quantized_layers(model)]
     ['dense']
     """

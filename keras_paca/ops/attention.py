@@ -32,10 +32,10 @@ def attend(
     """Return softmax(q k^T / sqrt(d)) v.
 
     Args:
-        query: Tensor (b, heads, n, d).
-        key: Tensor (b, heads, m, d).
-        value: Tensor (b, heads, m, d).
-        dropout: `keras.layers.Dropout` for the weights, in training only.
+        query: Tensor. Shape (b, heads, n, d).
+        key: Tensor. Shape (b, heads, m, d).
+        value: Tensor. Shape (b, heads, m, d).
+        dropout: keras.layers.Dropout. Dropout of the weights, in training only.
         recompute_weights: bool. Whether the backward pass computes the weights again rather than
             hold them, where that pays on the backend.
 

@@ -29,9 +29,9 @@ def depthwise_conv2d(inputs: Any, kernel: Any, bias: Any = None, shortcut: bool 
     """Convolve each channel by itself: y[p, c] = sum_o kernel[o, c] x[p + o, c] + bias[c].
 
     Args:
-        inputs: Tensor (b, h, w, c).
-        kernel: Tensor (k, k, c, 1), k odd.
-        bias: Tensor (c,), or `None`.
+        inputs: Tensor. Shape (b, h, w, c).
+        kernel: Tensor. Shape (k, k, c, 1), where k is odd.
+        bias: Tensor or None. Shape (c,).
         shortcut: bool. Whether to add the inputs to the outputs.
 
     Returns:

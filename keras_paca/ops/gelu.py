@@ -24,7 +24,7 @@ def gelu(inputs: Any, training: bool = False) -> Any:
     """Return the exact GELU, x (1 + erf(x / sqrt(2))) / 2.
 
     Args:
-        inputs: Tensor of any shape.
+        inputs: Tensor. Any shape.
         training: bool. Whether to take the form that is faster together with its gradient.
 
     Returns:

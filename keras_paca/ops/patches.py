@@ -24,7 +24,7 @@ def flatten_map(inputs: Any) -> Any:
     """Return the patches of a map, row by row.
 
     Args:
-        inputs: Tensor (b, h, w, c).
+        inputs: Tensor. Shape (b, h, w, c).
 
     Returns:
         Tensor (b, h x w, c).
@@ -43,8 +43,8 @@ def unflatten_patches(patches: Any, like: Any) -> Any:
     """Return patches as a map of the height and width of another map.
 
     Args:
-        patches: Tensor (b, h x w, c).
-        like: Tensor (b, h, w, any).
+        patches: Tensor. Shape (b, h x w, c).
+        like: Tensor. Shape (b, h, w, any).
 
     Returns:
         Tensor (b, h, w, c).

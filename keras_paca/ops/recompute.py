@@ -61,7 +61,7 @@ def recompute(
     numbers. Inside a function that is recomputed, further calls of `recompute` only call theirs.
 
     Args:
-        layers: Iterable of layers. All layers that the function calls, built.
+        layers: Iterable of keras.layers.Layer. All layers that the function calls, built.
         function: Callable. It takes the tensors `inputs` and returns a tensor or a tuple of them.
         *inputs: Tensors of a floating dtype.
 

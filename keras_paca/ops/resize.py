@@ -14,7 +14,7 @@ def resize_bilinear(inputs: Any, size: tuple, align_corners: bool = False) -> An
     """Resize a map bilinearly, without antialias.
 
     Args:
-        inputs: Tensor (b, h, w, c).
+        inputs: Tensor. Shape (b, h, w, c).
         size: tuple. The new (height, width): integers, or scalar tensors where they are known
             only when the graph runs.
         align_corners: bool. Whether the centres of the outer pixels stay where they are;
@@ -56,8 +56,8 @@ def resize_like(inputs: Any, like: Any) -> Any:
     """Resize a map bilinearly to the sides of another, with half-pixel centres, no antialias.
 
     Args:
-        inputs: Tensor (b, h, w, c).
-        like: Tensor (b, height, width, any).
+        inputs: Tensor. Shape (b, h, w, c).
+        like: Tensor. Shape (b, height, width, any).
 
     Returns:
         Tensor (b, height, width, c), of the dtype of `inputs`.
@@ -82,7 +82,7 @@ def average_pool_to(inputs: Any, side: int) -> Any:
     Bin i holds the rows from floor(i h / side) to ceil((i + 1) h / side), and likewise the columns.
 
     Args:
-        inputs: Tensor (b, h, w, c). Its sides may be smaller than the grid's.
+        inputs: Tensor. Shape (b, h, w, c). The sides may be smaller than the grid's.
         side: int. Number of bins per side.
 
     Returns:

@@ -14,7 +14,7 @@ def stable_softmax(logits: Any, axis: int) -> Any:
     """Return the softmax over an axis, in float32 or wider whatever the dtype of the logits.
 
     Args:
-        logits: Tensor of any shape.
+        logits: Tensor. Any shape.
         axis: int. The axis that sums to 1.
 
     Returns:
