@@ -25,7 +25,7 @@ def gelu(inputs: Any, training: bool = False) -> Any:
 
     Args:
         inputs: Tensor. Any shape.
-        training: bool. Whether to take the form that is faster together with its gradient.
+        training: bool. Whether to use the form that is faster together with its gradient.
 
     Returns:
         Tensor of the shape and dtype of `inputs`.
