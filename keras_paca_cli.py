@@ -247,8 +247,7 @@ def _add_train(commands: Any) -> None:
         parents=[_model_options("imagenet")],
         help="fine-tune on a folder that has one folder per class",
         description="Fine-tune a classifier: first its head alone, then the whole model. The same "
-        "command goes on with a run that was stopped, and with more --epochs with one that is "
-        "finished.",
+        "command continues a run that was stopped or, with more --epochs, one that is finished.",
     )
     _image_size(train)
     train.add_argument("folder", metavar="FOLDER", help="has one folder of images per class")

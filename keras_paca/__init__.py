@@ -18,8 +18,11 @@ from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
 from keras_paca.inference import fuse
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
+from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
 __all__ = [
+    "FreshWeightsWarning",
+    "KerasPaCaWarning",
     "PaCaBase",
     "PaCaSmall",
     "PaCaTiny",

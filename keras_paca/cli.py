@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from keras_paca import commands
@@ -63,9 +62,7 @@ def run(options: argparse.Namespace) -> int:
         return 1
 
 
-def _show_warning(message: Any, category: type, filename: str, *place: Any, **more: Any) -> None:
+def _show_warning(message: Any, category: type, *place: Any, **more: Any) -> None:
     """Print this library's warnings as errors are printed; those of others are for programmers."""
-    # `preprocessing` and `detection` have places that call `warnings.warn` without a class yet.
-    is_plain = category is UserWarning and Path(filename).is_relative_to(Path(__file__).parent)
-    if issubclass(category, KerasPaCaWarning) or is_plain:
+    if issubclass(category, KerasPaCaWarning):
         print(f"keras-paca: warning: {' '.join(str(message).split())}", file=sys.stderr)

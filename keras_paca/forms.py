@@ -1,8 +1,8 @@
 """Layers and models that have a second form, for inference, under the same name in a file.
 
-The second form of a class is another class, its twin: `keras_paca.inference` makes and registers
-it. Both are saved under the registered name of the first, and the configuration of the twin holds
-`"fused": True`; `resolve` finds the class that a configuration asks for.
+The second form of a class is another class, called its twin, which `keras_paca.inference` defines
+and registers. Both are saved under the registered name of the first class, and the configuration of
+the twin holds `"fused": True`. `resolve` finds the class that a configuration asks for.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,15 +10,15 @@ from typing import Any
 
 import keras
 
-KEY = "fused"  # of a configuration
-FORMER_KEYS = ("channel_mean",)  # which earlier versions wrote into a configuration
+KEY = "fused"  # in the configuration of a twin
+FORMER_KEYS = ("channel_mean",)  # in configurations of earlier versions
 
 _twins: dict[type, type] = {}
 _makers: list[Callable[[type], type | None]] = []
 
 
 def register_twin(original: type) -> Callable[[type], type]:
-    """Return a decorator that makes a class the twin of another one.
+    """Return a decorator that registers a class as the twin of another class.
 
     Args:
         original: type. A registered Keras layer or model.
@@ -37,7 +37,7 @@ def register_twin(original: type) -> Callable[[type], type]:
     def register(twin: type) -> type:
         package, _, name = keras.saving.get_registered_name(original).rpartition(">")
         if package:
-            for cls in (twin, original):  # the name leads to the last
+            for cls in (twin, original):  # the name then stands for the last
                 keras.saving.register_keras_serializable(package, name)(cls)
         _twins[original] = twin
         return twin
@@ -46,7 +46,7 @@ def register_twin(original: type) -> Callable[[type], type]:
 
 
 def register_maker(maker: Callable[[type], type | None]) -> None:
-    """Register a function that makes the twin of a class that has none yet.
+    """Register a function that creates the twins of classes that have none yet.
 
     Args:
         maker: Callable. It takes a class and returns its twin, or `None`.
@@ -59,6 +59,11 @@ def twin_of(cls: type) -> type | None:
 
     Args:
         cls: type. The class of a layer or a model.
+
+    Example:
+    >>> from keras_paca import layers
+    >>> twin_of(layers.ConvMLP).__mro__[2] is layers.ConvMLP
+    True
     """
     for maker in _makers:
         if cls not in _twins and not is_twin(cls) and (twin := maker(cls)) is not None:
@@ -71,6 +76,11 @@ def is_twin(cls: type) -> bool:
 
     Args:
         cls: type. The class of a layer or a model.
+
+    Example:
+    >>> from keras_paca import layers
+    >>> is_twin(layers.ConvMLP)
+    False
     """
     return cls in _twins.values()
 
@@ -82,8 +92,16 @@ def resolve(cls: type, config: Mapping[str, Any]) -> tuple[type, dict[str, Any]]
         cls: type. The class whose `from_config` is called.
         config: dict. A configuration, perhaps of an earlier version.
 
+    Returns:
+        (type, dict). The class or its twin, and the arguments.
+
     Raises:
         ValueError: If the configuration asks for a twin and there is none.
+
+    Example:
+    >>> from keras_paca import layers
+    >>> resolve(layers.ConvMLP, {"mlp_ratio": 4.0, "fused": True})[1]
+    {'mlp_ratio': 4.0}
     """
     config = {key: value for key, value in config.items() if key not in FORMER_KEYS}
     if not config.pop(KEY, False) or is_twin(cls):

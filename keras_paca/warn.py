@@ -20,11 +20,26 @@ class KerasPaCaWarning(UserWarning):
     """
 
 
-def warn_user(message: str) -> None:
-    """Issue a `KerasPaCaWarning` at the nearest line outside this library and Keras.
+class FreshWeightsWarning(KerasPaCaWarning):
+    """A part of a model keeps its initial values, because the file that was loaded lacks it.
+
+    Example:
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", FreshWeightsWarning)
+    ...     warn_user("The head keeps its initial values.", FreshWeightsWarning)
+    Traceback (most recent call last):
+      ...
+    keras_paca.warn.FreshWeightsWarning: The head keeps its initial values.
+    """
+
+
+def warn_user(message: str, category: type[KerasPaCaWarning] = KerasPaCaWarning) -> None:
+    """Issue a warning at the nearest line outside this library and Keras.
 
     Args:
         message: str. What the warning says.
+        category: type. The class of the warning.
 
     Example:
     >>> import warnings
@@ -39,4 +54,4 @@ def warn_user(message: str) -> None:
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(packages):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, KerasPaCaWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -47,47 +47,47 @@ def PaCaBase(
             Otherwise it takes normalised images, of any number of channels.
         weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
-            `.weights.h5` or `.keras` file. A detection or segmentation checkpoint gives its
-            backbone.
-        input_tensor: KerasTensor. A `keras.Input`, or another symbolic tensor: then the result is a
-            plain `keras.Model` over the whole graph.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
             "max" for a vector.
-        classes: int. Number of classes of the top. If it isn't that of the file, the head starts
-            fresh.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
         classifier_activation: str or Callable. Activation of the top, or `None` for logits.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default those
-            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage.
-            With others than the file's, the last projections of the clusterings start fresh.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage. The
+            last projections of the clusterings keep their initial values if the file has others.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Each size has the paper's by default.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
+            those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
             `keras_paca.evaluation_transform`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
-        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels), its
-        output (batch, classes), or without the top the last map or a vector.
+        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
@@ -135,47 +135,47 @@ def PaCaSmall(
             Otherwise it takes normalised images, of any number of channels.
         weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
-            `.weights.h5` or `.keras` file. A detection or segmentation checkpoint gives its
-            backbone.
-        input_tensor: KerasTensor. A `keras.Input`, or another symbolic tensor: then the result is a
-            plain `keras.Model` over the whole graph.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
             "max" for a vector.
-        classes: int. Number of classes of the top. If it isn't that of the file, the head starts
-            fresh.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
         classifier_activation: str or Callable. Activation of the top, or `None` for logits.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default those
-            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage.
-            With others than the file's, the last projections of the clusterings start fresh.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage. The
+            last projections of the clusterings keep their initial values if the file has others.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Each size has the paper's by default.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
+            those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
             `keras_paca.evaluation_transform`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
-        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels), its
-        output (batch, classes), or without the top the last map or a vector.
+        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
@@ -223,47 +223,47 @@ def PaCaTiny(
             Otherwise it takes normalised images, of any number of channels.
         weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
-            `.weights.h5` or `.keras` file. A detection or segmentation checkpoint gives its
-            backbone.
-        input_tensor: KerasTensor. A `keras.Input`, or another symbolic tensor: then the result is a
-            plain `keras.Model` over the whole graph.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
             "max" for a vector.
-        classes: int. Number of classes of the top. If it isn't that of the file, the head starts
-            fresh.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
         classifier_activation: str or Callable. Activation of the top, or `None` for logits.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default those
-            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage.
-            With others than the file's, the last projections of the clusterings start fresh.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage. The
+            last projections of the clusterings keep their initial values if the file has others.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Each size has the paper's by default.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
+            those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
             `keras_paca.evaluation_transform`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
-        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels), its
-        output (batch, classes), or without the top the last map or a vector.
+        keras.Model. A `keras_paca.PaCaViT`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision

@@ -29,10 +29,10 @@ POOLS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalM
 
 
 def normalise_rgb(images: np.ndarray) -> np.ndarray:
-    """Return RGB in 0..255 as models without `include_preprocessing` take it, in float32.
+    """Normalise RGB in 0..255, in float32, for models without `include_preprocessing`.
 
     Args:
-        images: Array (..., 3) of RGB in 0..255.
+        images: np.ndarray. RGB in 0..255, of shape (..., 3).
 
     Example:
     >>> normalise_rgb(np.full((1, 1, 3), 127.5)).round(2).tolist()
@@ -42,7 +42,7 @@ def normalise_rgb(images: np.ndarray) -> np.ndarray:
 
 
 class GraphMaker(LayerMaker):
-    """Makes the layers of a family's graph.
+    """Creates the layers of a family's graph.
 
     Args:
         policy: DTypePolicy. The policy that the model was given.
@@ -57,10 +57,13 @@ class GraphMaker(LayerMaker):
         self.deviation = [255 * value for value in STD]
 
     def normalise(self, images: Any) -> Any:
-        """Return images as the first layers take them.
+        """Normalise the input of the model, unless the model takes normalised images.
 
         Args:
-            images: KerasTensor (b, h, w, c). The input of the model.
+            images: KerasTensor. The input (b, h, w, c).
+
+        Returns:
+            KerasTensor.
         """
         self.is_normalised = True
         if not self.normalises:
@@ -78,9 +81,9 @@ class GraphMaker(LayerMaker):
         """Normalise the images, and apply the only layer that reads them.
 
         Args:
-            make: type. The layer's class.
-            path: str. Its name.
-            images: KerasTensor (b, h, w, c). The input of the model.
+            make: type. The class of the layer.
+            path: str. Name of the layer.
+            images: KerasTensor. The input of the model (b, h, w, c).
             *args: Arguments of the layer.
             **kwargs: Arguments of the layer.
         """
@@ -88,22 +91,22 @@ class GraphMaker(LayerMaker):
 
 
 class Backbone(BaseModel):
-    """A family of networks: a classifier, or with `include_top=False` a backbone of its levels.
+    """Base class of a family of networks: classifiers, or backbones with `include_top=False`.
 
-    A subclass names its options in its constructor and passes them on as `config`. It builds its
-    graph in `build_graph`, and says in `checkpoint_map` where the tensors of official files belong.
-    All else comes from here. See "A family" in CONTRIBUTING.md.
+    The constructor of a subclass has the family's options as arguments and passes them on as
+    `config`. `build_graph` builds the graph, and `checkpoint_map` says where the tensors of
+    official files belong. This class does the rest. See "A family" in CONTRIBUTING.md.
 
     Args:
-        config: dict. The family's own options, checked, by the names of its arguments.
+        config: dict. The options of the family, already checked, by the names of its arguments.
         include_top: bool. Whether the model ends in a classifier.
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on, in place of `input_shape` and
-            `input_name`. On another tensor, call the model.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
-        input_name: str. Name of the input, by which data given as a dict is found.
+            `input_name`. To use another tensor, call the model on it.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        input_name: str. Name of the input, the key of the images in data given as a dict.
         pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
             "max" for a vector.
         classes: int. Number of classes of the top.
@@ -112,21 +115,37 @@ class Backbone(BaseModel):
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
             `keras_paca.evaluation_transform`, such as `{"image_size": 224, "crop": 0.9}`.
         frozen: Sequence of str. Paths of layers that don't train, such as "stem". Setting
-            `layer.trainable` later changes it, so that a saved model stays frozen where it was.
-        thawed: Sequence of str. Paths of layers that train inside frozen ones.
+            `layer.trainable` later changes them, and a saved model keeps them.
+        thawed: Sequence of str. Paths of layers inside frozen ones that train.
         name: str. Name of the model.
-        dtype: Dtype or policy of every layer.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
         trainable: bool. Whether the model trains at all.
 
     Attributes:
         pyramid_outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ...},
-            with the levels that there are.
-        pyramid_level_inputs: dict. {"P2": name of the layer whose output it is, ...}.
-        hidden_dims, embedding_dims: lists of int. Channels per level.
+            with the levels of the family.
+        pyramid_level_inputs: dict. {"P2": name of the layer whose output is the level, ...}.
+        hidden_dims, embedding_dims: list of int. Channels per level.
         image_shape: tuple. The `input_shape`.
         stage_names: list of str. The levels.
         assignments: dict. {"P2": [KerasTensor (batch, patches, clusters), one per block], ...},
             only for stages with clusters.
+
+    Example:
+    >>> from keras_paca.backbones import Backbone
+    >>> class StemOnly(Backbone):
+    ...     "A network of one convolution."
+    ...
+    ...     def __init__(self, channels, **kwargs):
+    ...         super().__init__({"channels": channels}, **kwargs)
+    ...
+    ...     def build_graph(self, images, config, make):
+    ...         conv, channels = keras.layers.Conv2D, config["channels"]
+    ...         features = make.first(conv, "stem", images, channels, 4, strides=4)
+    ...         return features, {"P2": features}, {}
+    >>> model = StemOnly(8, classes=3)
+    >>> model.output_shape, model.hidden_dims
+    ((None, 3), [8])
     """
 
     family: ClassVar[str] = ""  # its name in the table of released files
@@ -224,13 +243,13 @@ class Backbone(BaseModel):
     def build_graph(
         self, images: Any, config: Mapping[str, Any], make: GraphMaker
     ) -> tuple[Any, dict[str, Any], dict[str, list]]:
-        """Build the graph up to the head. A family must have it.
+        """Build the graph up to the head. Every family must override this method.
 
         Args:
-            images: KerasTensor (b, h, w, c). The input, not normalised yet: `make.first` or
-                `make.normalise` does that.
-            config: dict. The options of the family and those that all share.
-            make: GraphMaker. Makes each layer: `make(cls, name, ...)`.
+            images: KerasTensor. The input (b, h, w, c), which `make.first` or `make.normalise` has
+                to normalise.
+            config: dict. The options of the family and those that all families share.
+            make: GraphMaker. It creates each layer: `make(cls, name, ...)`.
 
         Returns:
             tuple. The features (b, h, w, c), the levels {"P2": KerasTensor, ...}, and the cluster
@@ -241,7 +260,7 @@ class Backbone(BaseModel):
     def _build_top(
         self, features: Any, config: Mapping[str, Any], make: GraphMaker
     ) -> tuple[Any, Any]:
-        """Pool the features and classify; return the outputs, and those of inference if others."""
+        """Pool and classify; return the outputs, and those in inference if they differ."""
         pooling = "avg" if config["include_top"] else config["pooling"]
         if pooling is not None:
             features = make(
@@ -291,7 +310,7 @@ class Backbone(BaseModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the loss, which of several classifiers is the sum."""
+        """Return the loss, with several classifiers the sum of their losses."""
         if not self._has_several_heads(y_pred):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         first, *others = y_pred.values()
@@ -314,7 +333,7 @@ class Backbone(BaseModel):
     def _knows_targets(self) -> bool:
         return self._num_classes is not None and is_sparse(getattr(self, "loss", None))
 
-    # --- What others read -----------------------------------------------------------------------
+    # --- What other code reads ------------------------------------------------------------------
 
     @property
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
@@ -385,7 +404,7 @@ class Backbone(BaseModel):
 
     @classmethod
     def checkpoint_map(cls, config: Mapping[str, Any]) -> weights.KeyMap:
-        """Return where each tensor of an official checkpoint belongs. A family must have it.
+        """Return where each tensor of an official checkpoint belongs. Every family overrides it.
 
         Args:
             config: dict. Configuration of a model.
@@ -397,10 +416,10 @@ class Backbone(BaseModel):
 
     @classmethod
     def constant_keys(cls, tensors: Mapping[str, np.ndarray]) -> set[str]:
-        """Return the keys of a file that hold no weights; by default, counters of batches.
+        """Return the keys of a file that hold no weights; by default, those of counters of batches.
 
         Args:
-            tensors: dict. What a file holds.
+            tensors: dict. The arrays of a file by their keys.
         """
         return {key for key in tensors if key.endswith("num_batches_tracked")}
 
@@ -409,7 +428,7 @@ class Backbone(BaseModel):
         """Return the options that a file implies where the caller doesn't choose them.
 
         Args:
-            tensors: dict. What a file holds.
+            tensors: dict. The arrays of a file by their keys.
         """
         return {}
 
@@ -417,10 +436,10 @@ class Backbone(BaseModel):
     def fresh_keys(
         cls, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any], source: str
     ) -> set[str]:
-        """Return keys whose weights start fresh because the caller chose other options, and warn.
+        """Return the keys whose weights keep their initial values under these options, and warn.
 
         Args:
-            tensors: dict. What a file holds.
+            tensors: dict. The arrays of a file by their keys.
             config: dict. Configuration of the model.
             source: str. Name of the file, for the warning.
         """
@@ -435,17 +454,17 @@ class Backbone(BaseModel):
             options: dict. The options, `None` where the caller chose nothing.
 
         Returns:
-            int. 0 for a file with these options, 1 for one to start from, `None` for one that
-            doesn't fit.
+            int or None. 0 for a file with these options, 1 for a file that can be used as a start,
+            `None` for a file that doesn't fit.
         """
         return 0 if all(options.get(key) == value for key, value in file.options.items()) else None
 
     @classmethod
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any]:
-        """Return the options that the keys of a file show, by which `convert` finds the variant.
+        """Return the options that the keys of a file imply, by which `convert` finds the variant.
 
         Args:
-            checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+            checkpoint: Checkpoint. The result of `weights.open_checkpoint`.
         """
         return cls.options_of_file(checkpoint.tensors)
 

@@ -20,15 +20,15 @@ def convert(source: str | Path, target: str | Path) -> None:
     """Convert a file of weights.
 
     Args:
-        source: str or Path. An official `.pth`, a `.safetensors`, `.weights.h5` or `.keras` of a
-            variant of any family. Of a detector or segmenter the backbone is converted, unless the
-            target is a `.safetensors`, which keeps all official tensors.
-        target: str or Path. `.safetensors` (official keys and layouts), `.weights.h5` or `.keras`.
-            A file that exists is replaced.
+        source: str or Path. An official `.pth` file, or a `.safetensors`, `.weights.h5` or `.keras`
+            file of a variant of any family. Of a detector or segmenter, only the backbone is
+            converted, unless the target is a `.safetensors` file, which keeps all official tensors.
+        target: str or Path. A `.safetensors` file (with official keys and layouts), or a
+            `.weights.h5` or `.keras` file. An existing file is replaced.
 
     Raises:
         FileNotFoundError: If there is no such source, or no directory for the target.
-        ValueError: If the source is none of these, or fits no variant.
+        ValueError: If the source isn't such a file, or if it fits no variant.
     """
     source, target = Path(source), Path(target)
     if target.suffix not in (".safetensors", ".keras") and not target.name.endswith(".weights.h5"):
@@ -62,13 +62,13 @@ def convert(source: str | Path, target: str | Path) -> None:
 
 
 def build_for(checkpoint: weights.Checkpoint) -> Backbone:
-    """Return a model of the variant that a file holds, without its weights.
+    """Build a model of the variant that a file holds, without loading the weights.
 
     Args:
-        checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+        checkpoint: Checkpoint. The result of `weights.open_checkpoint`.
 
     Raises:
-        ValueError: If it holds none.
+        ValueError: If the file holds no variant.
     """
     variants = [each for family in families() for each in family.variants.values()]
     for variant in variants:
@@ -83,7 +83,16 @@ def build_for(checkpoint: weights.Checkpoint) -> Backbone:
 
 
 def families() -> list[type[Backbone]]:
-    """Return the families that have variants."""
+    """Return the families that have variants.
+
+    Returns:
+        list of type.
+
+    Example:
+    >>> import keras_paca
+    >>> keras_paca.PaCaViT in families()
+    True
+    """
     return [family for family in Backbone.__subclasses__() if family.variants]
 
 
@@ -135,7 +144,7 @@ def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any]
 def _write_safetensors(
     path: Path, tensors: Mapping[str, np.ndarray], source: str, information: Mapping[str, Any]
 ) -> None:
-    """Write official tensors, and beside them what is known of the model, as JSON."""
+    """Write official tensors and, in JSON, the information about the model."""
     metadata = {"source": source}
     metadata |= {name: json.dumps(value) for name, value in information.items() if value}
     weights.write_safetensors(path, tensors, metadata)

@@ -1,4 +1,4 @@
-"""Data as Keras's methods take them: what is in them, and whether it fits a model."""
+"""Reading and checking data in the forms that Keras's methods accept."""
 
 import functools
 import itertools
@@ -14,14 +14,21 @@ from keras_paca.arguments import as_numpy
 
 
 def only_image(inputs: Any, name: str) -> Any:
-    """Return the images among a model's inputs, given as they are or in a dict or list.
+    """Return the images among a model's inputs, which may be in a dict or a list.
 
     Args:
-        inputs: Tensor, or dict or list of one.
-        name: str. The name of the model's input.
+        inputs: Tensor, dict or list. The images, or a dict or a list with them.
+        name: str. Name of the model's input.
+
+    Returns:
+        Tensor. The images.
 
     Raises:
-        ValueError: If there are several tensors, of which none has that name.
+        ValueError: If there are several tensors and none has that name.
+
+    Example:
+    >>> only_image({"images": 1, "ids": 2}, "images")
+    1
     """
     if isinstance(inputs, Mapping) and name in inputs:
         return inputs[name]
@@ -35,23 +42,36 @@ def only_image(inputs: Any, name: str) -> Any:
 
 
 def is_stream(x: Any) -> bool:
-    """Return whether data come in batches, such as a data set's, and not as arrays."""
+    """Return whether data are a stream of batches, such as a data set, and not arrays.
+
+    Args:
+        x: Any. The data.
+
+    Example:
+    >>> is_stream(np.zeros((2, 4))), is_stream(iter([np.zeros((2, 4))]))
+    (False, True)
+    """
     if x is None or isinstance(x, Mapping | list | tuple) or hasattr(x, "__array__"):
         return False
     return not hasattr(x, "shape")
 
 
 def look_at(data: Any, look: Callable[[Any], bool], most: int = 8) -> Any:
-    """Show the first batches of data to a function, and return the data to go on with.
+    """Call a function with the first batches of data, and return data that still yield them.
 
     Args:
-        data: PyDataset, tf.data.Dataset, DataLoader, generator or another iterable of batches.
-        look: Callable. Called with a batch; returns whether it has seen enough.
-        most: int. The number of batches after which it isn't called any more.
+        data: Iterable. A PyDataset, tf.data.Dataset, DataLoader, generator or another iterable of
+            batches.
+        look: Callable. It takes a batch and returns whether it has seen enough.
+        most: int. Maximum number of batches.
 
     Returns:
-        The data. A generator is replaced by one that begins with those batches again. Data of which
-        a batch can be taken only once aren't looked at.
+        Iterable. The data; a generator is replaced by one that yields all batches. The function
+        isn't called for other data whose batches can be read only once.
+
+    Example:
+    >>> list(look_at((number for number in range(3)), lambda batch: True))
+    [0, 1, 2]
     """
     if isinstance(data, keras.utils.PyDataset):
         count = most if data.num_batches is None else min(most, data.num_batches)
@@ -61,7 +81,7 @@ def look_at(data: Any, look: Callable[[Any], bool], most: int = 8) -> Any:
     elif isinstance(data, Iterator) or not isinstance(data, Iterable) or _is_distributed(data):
         return data
     elif hasattr(data, "dataset") and not hasattr(data.dataset, "__len__"):
-        return data  # a DataLoader of a stream
+        return data  # a DataLoader of a data set that can be read only once
     else:
         batches = iter(data)
     seen = []
@@ -82,14 +102,30 @@ def _is_distributed(data: Any) -> bool:
 
 
 def only(value: Any) -> Any:
-    """Return what is in a list, tuple or dict of one, as Keras takes losses and targets."""
+    """Return the item of a list, tuple or dict with one item, and other values unchanged.
+
+    Args:
+        value: Any. Losses or targets, for example, which Keras accepts in such forms.
+
+    Example:
+    >>> only(["mse"]), only("mse")
+    ('mse', 'mse')
+    """
     if isinstance(value, Mapping | list | tuple) and len(value) == 1:
         return next(iter(value.values() if isinstance(value, Mapping) else value))
     return value
 
 
 def is_sparse(loss: Any) -> bool:
-    """Return whether a loss takes class indices, as `SparseCategoricalCrossentropy` does."""
+    """Return whether a loss takes class indices, as `SparseCategoricalCrossentropy` does.
+
+    Args:
+        loss: Any. The argument `loss` of `compile`.
+
+    Example:
+    >>> is_sparse("sparse_categorical_crossentropy"), is_sparse("mse")
+    (True, False)
+    """
     loss = only(loss)
     loss = loss.func if isinstance(loss, functools.partial) else loss
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
@@ -101,21 +137,27 @@ def is_sparse(loss: Any) -> bool:
 def has_rank(tensor: Any) -> bool:
     """Return whether a tensor's number of axes is known.
 
-    TensorFlow gives it up in a compiled step that has seen several.
+    In a step that TensorFlow compiled for several numbers of axes, it isn't.
+
+    Args:
+        tensor: Tensor. The tensor.
     """
     return getattr(tensor.shape, "rank", 0) is not None
 
 
 def refuse_wrong_labels(labels: Any, count: int, ignored: int | None = None) -> None:
-    """Raise where labels aren't indices of classes.
+    """Raise an error if labels aren't indices of classes.
 
     Args:
-        labels: Array of any shape, or `None`.
-        count: int. The number of classes.
-        ignored: int. A label that is allowed beside them.
+        labels: array or None. Labels of any shape.
+        count: int. Number of classes.
+        ignored: int. Another label that is allowed, or `None`.
 
     Raises:
-        ValueError: If there are others.
+        ValueError: If there are other labels.
+
+    Example:
+    >>> refuse_wrong_labels(np.array([0, 1, 2]), 3)
     """
     labels = only(labels)
     if labels is None or isinstance(labels, Mapping | list | tuple):

@@ -43,37 +43,39 @@ def read_source(docstring: str | None) -> str:
 
 
 def write_args(descriptions: Mapping[str, str]) -> str:
-    """Return the `Args` of a docstring; the inverse of `read_args`.
+    r"""Return the `Args` of a docstring; the inverse of `read_args`.
 
     Args:
         descriptions: dict. {argument: description}.
 
     Example:
-    >>> print(write_args({"x": "int. A number."}))
-
-    Args:
-        x: int. A number.
+    >>> write_args({"x": "int. A number."})
+    'Args:\n    x: int. A number.'
     """
     lines = [f"    {name}: {text}".replace("\n", "\n    ") for name, text in descriptions.items()]
     return "\n".join(["Args:", *lines])
 
 
 def with_args(docstring: str, descriptions: Mapping[str, str]) -> str:
-    """Return a docstring with other `Args`.
+    r"""Return a docstring with other `Args`.
 
     Args:
         docstring: str. A docstring that has `Args`.
         descriptions: dict. {argument: description}.
+
+    Example:
+    >>> with_args("Do.\n\nArgs:\n    x: int.\n", {"y": "str. A name."})
+    'Do.\n\nArgs:\n    y: str. A name.\n'
     """
     text = f"{inspect.cleandoc(docstring)}\n."
     return _SECTION.sub(lambda found: f"{write_args(descriptions)}\n\n", text, count=1)[:-2]
 
 
 def join_parameters(*groups: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
-    """Return parameters in an order that Python allows: those by keyword alone come last.
+    """Return parameters in an order that Python allows: keyword-only parameters come last.
 
     Args:
-        *groups: Iterables of parameters. The first of those with the same name counts.
+        *groups: Iterable of inspect.Parameter. Of parameters with the same name, the first is used.
     """
     found: dict[str, inspect.Parameter] = {}
     for group in groups:
@@ -90,15 +92,16 @@ def make_function(
     build: Callable[..., Any],
     returns: Any,
 ) -> Callable[..., Any]:
-    """Return a function with a signature and a docstring that were put together.
+    """Return a function with a given signature and docstring.
 
     Args:
-        name: str. Its name.
-        parameters: Iterable of `inspect.Parameter`. Its parameters.
+        name: str. Name of the function.
+        parameters: Iterable of inspect.Parameter. Its parameters.
         docstring: str. Its docstring.
         module: str. Name of the module that it belongs to.
-        build: Callable. What it does: called with all arguments by keyword, defaults included.
-        returns: type. What it returns.
+        build: Callable. The function calls it with all arguments by keyword, defaults included, and
+            returns its result.
+        returns: type. Class of the result.
 
     Example:
     >>> x = inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=1)

@@ -1,4 +1,4 @@
-"""The input of a backbone, and what is checked of it."""
+"""Checks of the input of a backbone."""
 
 import operator
 from typing import Any
@@ -7,14 +7,17 @@ import keras
 
 
 def check_input_shape(shape: Any, include_preprocessing: bool) -> tuple[int | None, ...]:
-    """Return the argument `input_shape`, (None, None, 3) by default.
+    """Check the argument `input_shape` and return it, (None, None, 3) by default.
 
     Args:
-        shape: Any. What the user gave.
+        shape: Any. The argument.
         include_preprocessing: bool. Whether the model normalises RGB.
 
+    Returns:
+        tuple. (height, width, channels), with `None` for any height or width.
+
     Raises:
-        ValueError: If it isn't (height, width, channels) with sides from 32.
+        ValueError: If it isn't (height, width, channels) with sides of at least 32.
 
     Example:
     >>> check_input_shape(None, True)
@@ -47,14 +50,14 @@ def check_input_shape(shape: Any, include_preprocessing: bool) -> tuple[int | No
 
 
 def shape_of_tensor(tensor: Any, input_shape: Any) -> tuple[int | None, ...]:
-    """Return the shape that the argument `input_tensor` gives the input.
+    """Return the shape of the argument `input_tensor` without the batch.
 
     Args:
-        tensor: Any. What the user gave as `input_tensor`.
-        input_shape: Any. What the user gave as `input_shape`.
+        tensor: Any. The argument `input_tensor`.
+        input_shape: Any. The argument `input_shape`, with which the tensor must agree.
 
     Raises:
-        ValueError: If it is no symbolic tensor, or has another shape than `input_shape`.
+        ValueError: If it isn't a symbolic tensor, or has another shape than `input_shape`.
 
     Example:
     >>> shape_of_tensor(keras.Input((32, 32, 3)), None)
@@ -75,7 +78,7 @@ def shape_of_tensor(tensor: Any, input_shape: Any) -> tuple[int | None, ...]:
 
 
 def is_plain_input(tensor: Any) -> bool:
-    """Return whether a tensor is an input such as a model makes by itself.
+    """Return whether a tensor is an input of the kind that a model creates by default.
 
     Args:
         tensor: KerasTensor. The tensor.

@@ -1,4 +1,4 @@
-"""From files of weights to models: the choice of a released file, and strict loading.
+"""Loading files of weights into models: the choice of a released file, and strict loading.
 
 Classifiers, backbones, segmenters and detectors load through `load_weights`. What differs between
 them is a `Task`.
@@ -17,20 +17,21 @@ from keras_paca import weights
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is for, and what its files hold beside those of other tasks.
+    """What a model is for, and how its files differ from those of other tasks.
 
     Attributes:
         name: str. "classification", "segmentation" or "detection", as in the released files.
         weights: str. The value of the argument `weights` for a released file, such as "imagenet".
         data_set: str. The data set's name in messages.
-        class_outputs: Callable. From a model to {prefix of official keys: (path of the layer,
-            number of its outputs)}, for the layers whose outputs depend on the number of classes; 0
-            for layers that the model doesn't have.
-        fresh: str. Those layers in words, for a warning.
-        checkpoint_map: Callable. From a model to {official key: entry}.
-        information: Callable. From a released file and its family to its class names and transform.
+        class_outputs: Callable. It takes a model and returns {prefix of official keys: (path of the
+            layer, number of its outputs)}, for the layers whose outputs depend on the number of
+            classes. The number is 0 for layers that the model doesn't have.
+        fresh: str. A description of those layers, for a warning.
+        checkpoint_map: Callable. It takes a model and returns {official key: entry}.
+        information: Callable. It takes a released file and its family and returns its class names
+            and its transform.
         marker: str. Beginning of a key that all official files for this task have, "" for none.
-        use_elsewhere: str. What to do with a file without that key.
+        use_elsewhere: str. A sentence that says what to do with a file without that key.
     """
 
     name: str
@@ -71,10 +72,10 @@ def choose_file(
         size: str. The variant's size, such as "small".
         task: Task. What the model is for.
         options: dict. The family's options, `None` where the caller chose nothing.
-        head: str. The head, where files of one task differ in it.
+        head: str. The head, if the files of the task differ in it, or `None`.
 
     Raises:
-        ValueError: If nobody released such a file.
+        ValueError: If there is no such file.
     """
     files = [
         file
@@ -109,16 +110,16 @@ def obtain(
     task: Task,
     url: str | None,
 ) -> weights.Checkpoint:
-    """Return a released checkpoint, which is downloaded once and checked before it is kept.
+    """Return a released checkpoint, which is downloaded once and checked before it is stored.
 
     Args:
         model: keras.Model. A model of the file's task, whose head may have other classes.
         file: ReleasedFile. The file.
         task: Task. What the model is for.
-        url: str. Where a mirror of the released files is, or `None`.
+        url: str. URL of a mirror of the released files, or `None`.
 
     Raises:
-        ValueError: If the file isn't what its row says.
+        ValueError: If the file doesn't hold what the table of released files says.
     """
     backbone = getattr(model, "backbone", model)
     if backbone.image_shape[2] != 3:
@@ -168,19 +169,19 @@ def load_weights(
 ) -> None:
     """Load a checkpoint strictly.
 
-    Every tensor of the file and every weight of the model is matched, or belongs to one of five
-    reasons: (a) constants, such as counters of batches; (b) the head, in a model without a top;
-    (c) what a detection or segmentation file holds beside its backbone; (d) layers for another
-    number of classes; (e) what depends on options that the caller chose, such as `clusters`.
+    Every tensor of the file must match a weight of the model, and vice versa. There are five
+    exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top;
+    (c) all parts of a detection or segmentation file but the backbone; (d) layers for another
+    number of classes; (e) layers that depend on options that the caller chose, such as `clusters`.
 
     Args:
         model: keras.Model. A `Backbone`, or a `Segmenter` or `MaskRCNN` on one.
-        checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+        checkpoint: Checkpoint. The result of `weights.open_checkpoint`.
         other_options: bool. Whether the caller chose such options, so that (e) holds.
         task: Task. What the model is for.
 
     Raises:
-        ValueError: If anything else doesn't match. The model is unchanged then.
+        ValueError: If anything else doesn't match. The model isn't changed then.
     """
     name, backbone = checkpoint.name, getattr(model, "backbone", model)
     tensors, is_part = _part_of_backbone(checkpoint.tensors, model is not backbone)  # (c)
@@ -217,7 +218,7 @@ def load_weights(
 def _part_of_backbone(
     tensors: Mapping[str, np.ndarray], whole: bool
 ) -> tuple[Mapping[str, np.ndarray], bool]:
-    """Return the tensors of the backbone in a file of a detector or segmenter, and if it is one."""
+    """Return the tensors of the backbone, and whether the file is of a detector or segmenter."""
     start = "backbone."
     if whole or not any(key.startswith(start) for key in tensors):
         return tensors, False
@@ -230,7 +231,7 @@ def _count_classes(
     axes: Mapping[str, int],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> int | None:
-    """Return the outputs of a layer in a file that is whole and fits the model's channels."""
+    """Return the number of a layer's outputs in a file, or `None` if other sizes differ."""
     counts = set()
     for key, axis in axes.items():
         if key not in tensors or tensors[key].ndim != len(shapes[key]):
@@ -265,16 +266,16 @@ def build_with_weights(
         size: str. The variant's size, such as "small".
         task: Task. What the model is for.
         source: str, Path or None. The argument `weights`.
-        url: str. Where a mirror of the released files is, or `None`.
+        url: str. URL of a mirror of the released files, or `None`.
         options: dict. The family's options, `None` where the caller chose nothing.
-        build: Callable. From those options, completed by those of the file and by class names and
-            a transform, to the model.
-        head: str. The head, where released files of the task differ in it.
-        defaults: dict. Options where neither the caller nor a file chooses any.
+        build: Callable. It takes those options, completed by those of the file and by class names
+            and a transform, and returns the model.
+        head: str. The head, if the released files of the task differ in it, or `None`.
+        defaults: dict. Options for which neither the caller nor a file has a value.
         takes_information: bool. Whether the model keeps class names and a transform.
 
     Raises:
-        ValueError: If the file doesn't fit, or nobody released such weights.
+        ValueError: If the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `source`, or none could be downloaded.
     """
     file = checkpoint = None
@@ -322,8 +323,8 @@ def information_of(
         family: type. The class of the backbone.
         task: Task. What the model is for.
         file: ReleasedFile. The released file, or `None`.
-        checkpoint: Checkpoint. The file that was opened, or `None`. It may be a copy of a released
-            file, which is known by its name.
+        checkpoint: Checkpoint. The file that was opened, or `None`. If it has the name of a
+            released file, it is treated as a copy of it.
     """
     if file is None and checkpoint is not None:
         names = {each.file: each for each in weights.released_files() if each.task == task.name}

@@ -1,7 +1,7 @@
-"""What the library's models share beside their graphs.
+"""What all models of the library have in common, apart from their graphs.
 
 Read from top to bottom: what a model says about itself, what a file keeps of it, and what is
-checked before it is trained.
+checked before training.
 """
 
 import inspect
@@ -17,18 +17,18 @@ from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_
 
 
 class BaseModel(keras.Model):
-    """A functional model that keeps in its file what people need to use it and to train it on.
+    """Functional model whose file keeps all that is needed to use it and to train it further.
 
     Subclasses build their graph, call `_set_up` at the end of the constructor and add
     `_shared_config()` to their configuration.
 
     Attributes:
-        class_names: list of str, the name of each class, or `None`.
-        evaluation_transform: dict, how images are prepared for the model, or `None`.
+        class_names: list of str. The name of each class, or `None`.
+        evaluation_transform: dict. How images are prepared for the model, or `None`.
     """
 
     _transform_keys: tuple[str, ...] = ("image_size", "crop")
-    _inference: "GraphPart | None" = None  # the graph outside training, where that is another one
+    _inference: "GraphPart | None" = None  # the graph outside training, if it differs
 
     def _set_up(
         self,
@@ -39,18 +39,18 @@ class BaseModel(keras.Model):
         thawed: Sequence[str],
         trainable: bool,
     ) -> None:
-        """Take the arguments that all models have, once the graph is built."""
+        """Set what all models have, after the graph was built."""
         self._num_classes = num_classes
         self.class_names = class_names
         self.evaluation_transform = evaluation_transform
-        if not trainable:  # set again, it reaches every variable, for models around this one
+        if not trainable:  # for every variable, which models around this one read
             set_trainable(self, False)
-        # A layer whose weights became part of another layer's is not there any more.
+        # After `fuse`, layers whose weights became part of other layers are missing.
         is_whole = not any(is_twin(type(layer)) for layer in self._flatten_layers())
         restore_trainable_state(self, frozen, thawed, must_exist=is_whole)
 
     def _shared_config(self) -> dict:
-        """Return the part of the configuration that `_set_up` takes."""
+        """Return the part of the configuration that `_set_up` sets."""
         return {
             "class_names": self.class_names,
             "evaluation_transform": self.evaluation_transform,
@@ -60,14 +60,14 @@ class BaseModel(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "BaseModel":
-        """Return the model of a configuration, in the form that it asks for."""
+        """Create a model from a configuration, in the form that the configuration asks for."""
         wanted, config = resolve(cls, config)
         return wanted(**{**config, "dtype": keras.dtype_policies.get(config.get("dtype"))})
 
     def call(
         self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any
     ) -> Any:
-        """Compute the outputs for images, which may come in a dict or list of one."""
+        """Compute the outputs for images, which may be the only item of a dict or a list."""
         images = only_image(inputs, self.inputs[0].name)
         if self._inference is None or training:
             return super().call(images, training=training, **kwargs)
@@ -76,14 +76,14 @@ class BaseModel(keras.Model):
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, mask: Any = None
     ) -> Any:
-        """Return what `call` returns, symbolically."""
+        """Return the symbolic outputs of `call`."""
         images = only_image(inputs, self.inputs[0].name)
         if self._inference is None or training:
             return super().compute_output_spec(images)
         return self._inference.model.compute_output_spec(images)
 
     def compute_output_shape(self, input_shape: tuple) -> Any:
-        """Return the shape of what `call` returns outside training."""
+        """Return the shapes of the outputs of `call` outside training."""
         if self._inference is None:
             return super().compute_output_shape(input_shape)
         return self._inference.model.compute_output_shape(input_shape)
@@ -101,7 +101,7 @@ class BaseModel(keras.Model):
 
     @property
     def evaluation_transform(self) -> dict[str, Any] | None:
-        """How images are prepared for the model, as keyword arguments of that transform."""
+        """How images are prepared for the model: keyword arguments of the transform, or `None`."""
         return None if self._evaluation_transform is None else dict(self._evaluation_transform)
 
     @evaluation_transform.setter
@@ -132,15 +132,15 @@ class BaseModel(keras.Model):
         super().save(filepath, *args, **kwargs)
 
     def get_compile_config(self) -> dict:
-        """Return the arguments of `compile`, and which weights the optimizer doesn't decay."""
+        """Return the arguments of `compile`, and the weights without weight decay."""
         return add_exclusions(self, super().get_compile_config())
 
     def compile_from_config(self, config: dict) -> None:
-        """Compile the model as the one that was saved."""
+        """Compile the model as it was compiled when it was saved."""
         compile_with_exclusions(self, config)
 
     def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        # `clone_model` alone gives `call_fn` and symbolic inputs, and makes a plain Functional.
+        # Only `clone_model` passes `call_fn` and symbolic inputs; it makes a plain Functional.
         symbolic = [isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)]
         if "call_fn" in kwargs and any(symbolic):
             name = type(self).__name__
@@ -151,18 +151,18 @@ class BaseModel(keras.Model):
             )
         return super()._run_through_graph(inputs, *args, **kwargs)
 
-    # --- What is checked before the training ----------------------------------------------------
+    # --- What is checked before training --------------------------------------------------------
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Train the model, as `keras.Model.fit` does, on data that were checked first.
+        """Check the data, then train the model as `keras.Model.fit` does.
 
         Args:
             *args: As for `keras.Model.fit`.
             **kwargs: As for `keras.Model.fit`.
 
         Raises:
-            ValueError: If the targets don't fit the model. Of a data set the first batch is
-                checked, and as long as there is nothing in them the next ones.
+            ValueError: If the targets don't fit the model. Of a data set, the first batch is
+                checked, and the next batches while the targets are empty.
         """
         given = _bind("fit", self, args, kwargs)
         for callback in keras.tree.flatten(given.get("callbacks")):
@@ -175,12 +175,12 @@ class BaseModel(keras.Model):
             names = ("x", "y", "sample_weight")
             unpacked = keras.utils.unpack_x_y_sample_weight(validation)
             checked = self._check_data(dict(zip(names, unpacked, strict=True)))
-            if checked["x"] is not unpacked[0]:  # a generator, of which a batch was drawn
+            if checked["x"] is not unpacked[0]:  # a generator that was replaced
                 given["validation_data"] = checked["x"]
         return super().fit(**self._prepare_fit(given))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate the model, as `keras.Model.evaluate` does, on data that were checked first.
+        """Check the data, then evaluate the model as `keras.Model.evaluate` does.
 
         Args:
             *args: As for `keras.Model.evaluate`.
@@ -208,24 +208,24 @@ class BaseModel(keras.Model):
         """Return the outputs for images, as `keras.Model.predict` does.
 
         Args:
-            x: Images, or batches of them.
+            x: Any. Images, or batches of them.
             *args: As for `keras.Model.predict`.
             **kwargs: As for `keras.Model.predict`.
 
         Raises:
-            ValueError: If they are images of 16 bits.
+            ValueError: If they are images with 16 bits.
         """
         refuse_16_bits(only(x))
         return super().predict(x, *args, **kwargs)
 
     def _prepare_fit(self, given: dict) -> dict:
-        """Change the arguments of `fit` and `train_on_batch` where a model has a say in them."""
+        """Return the arguments of `fit` or `train_on_batch`, which subclasses may change."""
         return given
 
     def _check_data(self, given: dict) -> dict:
-        """Check the data among the arguments of a method, and return the arguments to go on with.
+        """Check the data among the arguments of a method, and return the arguments.
 
-        A generator is replaced by one that yields the batches again that were looked at.
+        A generator is replaced by one that also yields the batches that were checked.
         """
         x = given.get("x")
         refuse_16_bits(only(x))
@@ -244,21 +244,21 @@ class BaseModel(keras.Model):
         return {**given, "x": look_at(x, look)}
 
     def _knows_targets(self) -> bool:
-        """Return whether the model can tell wrong targets from right ones."""
+        """Return whether the model can check targets."""
         return True
 
     def _tells_enough(self, y: Any) -> bool:
-        """Return whether the targets of a batch show how the others are."""
+        """Return whether the targets of a batch aren't empty, so that no other batch is checked."""
         return True
 
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
-        """Raise or warn where data don't fit the model.
+        """Raise an error or warn if data don't fit the model.
 
         Args:
-            x: images.
-            y: targets.
-            sample_weight: weights.
-            is_first: whether they are but the first batch of more.
+            x: Any. The images.
+            y: Any. The targets.
+            sample_weight: Any. The weights.
+            is_first: bool. Whether these are only the first batches of a data set.
         """
 
 
@@ -266,7 +266,7 @@ class BaseModel(keras.Model):
 
 
 def refuse_hdf5(path: Any) -> None:
-    """Raise where a whole model is to be saved in Keras's legacy format."""
+    """Raise an error if a whole model would be saved in Keras's legacy format."""
     if str(path).lower().endswith((".h5", ".hdf5")):
         raise ValueError(
             "A whole model is saved in a file that ends in .keras; training can't be resumed from "
@@ -276,11 +276,14 @@ def refuse_hdf5(path: Any) -> None:
 
 
 def add_exclusions(model: keras.Model, config: dict | None) -> dict | None:
-    """Return a model's compile configuration and which of its weights aren't decayed.
+    """Return the compile configuration of a model, with its weights without weight decay.
 
     Args:
-        model: keras.Model. Compiled or not.
-        config: dict. What Keras's own `get_compile_config` returned.
+        model: keras.Model. The model, compiled or not.
+        config: dict. The result of `keras.Model.get_compile_config`.
+
+    Returns:
+        dict.
     """
     if not config:
         return config
@@ -296,7 +299,7 @@ def compile_with_exclusions(model: keras.Model, config: dict) -> None:
 
     Args:
         model: keras.Model. The model.
-        config: dict. The configuration, serialized.
+        config: dict. The serialized configuration.
     """
     config = dict(config)
     exclusions = config.pop("weight_decay_exclusions", None)
@@ -321,7 +324,7 @@ def _innermost(optimizer: Any) -> Any:
 
 
 def _exclusions(optimizer: Any, variables: Sequence[Any]) -> dict | None:
-    """Return what `optimizer.exclude_from_weight_decay` was told, in a form that can be saved."""
+    """Return the arguments of `optimizer.exclude_from_weight_decay` in a form that can be saved."""
     optimizer = _innermost(optimizer)
     pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
     listed = getattr(optimizer, "_exclude_from_weight_decay", None) or ()
@@ -332,26 +335,32 @@ def _exclusions(optimizer: Any, variables: Sequence[Any]) -> dict | None:
 
 
 class GraphPart:
-    """A part of a model's graph that is computed alone.
+    """A part of a model's graph that can be computed by itself.
 
-    `keras.Function` calls each layer with the `training` that it was built with: dropout never
-    drops, and Keras's random layers always change images. A `keras.Model` does as it is told; as an
-    attribute it would have a place of its own in the file, so it is held in this.
+    `keras.Function` calls each layer with the `training` that the graph was built with: dropout
+    never drops, and Keras's random layers always change images. A `keras.Model` uses the `training`
+    of each call. As an attribute of a model, it would be saved again, so this class holds it.
 
     Args:
-        inputs: KerasTensor. Where the part begins.
-        outputs: KerasTensor, or list or dict of them. Where it ends.
+        inputs: KerasTensor. The inputs of the part.
+        outputs: KerasTensor, list or dict. The outputs of the part.
+
+    Example:
+    >>> x = keras.Input((4,))
+    >>> part = GraphPart(x, keras.layers.Dense(2)(x))
+    >>> tuple(part(keras.ops.ones((1, 4))).shape)
+    (1, 2)
     """
 
     def __init__(self, inputs: keras.KerasTensor, outputs: Any) -> None:
         self.model = keras.Model(inputs, outputs)
 
     def __call__(self, inputs: Any, training: bool = False) -> Any:
-        """Compute the outputs, symbolic ones for a symbolic input."""
+        """Compute the outputs; they are symbolic if the inputs are."""
         return self.model(inputs, training=training)
 
 
-# Taken at once, as other libraries wrap these methods.
+# Read at import time, because other libraries wrap these methods.
 SIGNATURES = {
     name: inspect.signature(getattr(keras.Model, name))
     for name in ("fit", "evaluate", "train_on_batch", "test_on_batch")

@@ -39,35 +39,35 @@ class PaCaViT(Backbone):
         depths: int or Sequence of int. Blocks per stage.
         num_heads: int or Sequence of int. Attention heads per stage. Each divides the channels of
             its stage.
-        mlp_ratio: float or Sequence of float. Per stage, width of the feed-forward networks over
-            the channels.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        mlp_ratio: float or Sequence of float. Per stage, width of the feed-forward networks' hidden
+            layers, as a multiple of the channels.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. Clusters per stage; 0 is plain attention. By default those
-            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage.
-            With others than the file's, the last projections of the clusterings start fresh.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+            of the file that is loaded, or (100, 100, 100, 0), with a teacher 100 in each stage. The
+            last projections of the clusterings keep their initial values if the file has others.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         kernel_size: int or Sequence of int. Per stage, side of the kernel of the clustering's
             depthwise convolution. A teacher has one for all.
         teacher_depths: int or Sequence of int. ConvMixer units per stage of the teacher.
         dwconv_in_mlp: bool. Whether the feed-forward networks have a depthwise convolution.
         shortcut_in_mlp: bool. Whether that convolution has a shortcut.
         layer_scale: float. Initial value of learned scales on the residual branches, or `None`.
-        post_norm: bool. Whether the outputs of the branches are normed rather than their inputs.
-        sub_norm: bool. Whether both the inputs and the outputs of the branches are normed.
+        post_norm: bool. Whether the outputs of the branches are normalized instead of their inputs.
+        sub_norm: bool. Whether both the inputs and the outputs of the branches are normalized.
         position_embedding_size: int or (int, int). Image size (height, width) for which each stage
             learns a position embedding, which is resized for other sizes, or `None`.
         cluster_position_embedding: bool. Whether a learned vector is added to each cluster.
-        cluster_norm: bool. Whether the clusters are layer-normed.
+        cluster_norm: bool. Whether layer normalization is applied to the clusters.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Each size has the paper's by default.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, classes), or without the top the map P5 or a vector.
@@ -229,7 +229,7 @@ class PaCaViT(Backbone):
         if file.options["clustering"] != clustering or every != {file.options["cluster_every"]}:
             return None
         if clusters is None and file.task == "segmentation":
-            return 0  # the ablations differ in the weights that they began with alone
+            return 0  # the ablations differ only in the weights that their training started from
         wanted, held = clusters_per_stage(clusters, clustering), file.options["clusters"]
         if held == wanted:
             return 0
@@ -238,7 +238,7 @@ class PaCaViT(Backbone):
 
     @classmethod
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any]:
-        """Return the options that the keys of a file show; see `Backbone`."""
+        """Return the options that the keys of a file imply; see `Backbone`."""
         tensors = {k.removeprefix("backbone."): v for k, v in checkpoint.tensors.items()}
         if checkpoint.official:
             norm, block, own = "norm{}.weight", r"stage{}\.(\d+)\.", r"attn\.clustering"
@@ -267,7 +267,7 @@ class PaCaViT(Backbone):
 
 
 def _teach(x: Any, config: Mapping[str, Any], make: GraphMaker) -> tuple[dict, list]:
-    """Return a teacher's assignments by level and its maps; without a teacher, nothing."""
+    """Return the assignments of the teacher by level, and its maps; both empty without one."""
     if config["clustering"] != "teacher":
         return {}, []
     names = ("hidden_dims", "teacher_depths", "clusters")
@@ -312,7 +312,7 @@ OF_BLOCKS = (  # options that all blocks have in common
 
 
 def _makes_clusters(config: Mapping[str, Any], stage: int, block: int) -> bool:
-    """Return whether a block makes an assignment of its own."""
+    """Return whether a block computes its own assignment."""
     if config["clustering"] == "teacher" or not config["clusters"][stage]:
         return False
     every = config["cluster_every"][stage]
@@ -322,7 +322,7 @@ def _makes_clusters(config: Mapping[str, Any], stage: int, block: int) -> bool:
 def _clustering(
     path: str, config: Mapping[str, Any], stage: int, block: int, make: GraphMaker
 ) -> keras.layers.Layer | None:
-    """Return the clustering layer of a block that makes its own assignment, else `None`."""
+    """Create the clustering layer of a block, or return `None` if it has none."""
     if not _makes_clusters(config, stage, block):
         return None
     cls, option = CLUSTERING_LAYERS[config["clustering"]]
@@ -345,7 +345,7 @@ def clusters_per_stage(clusters: Any, clustering: str) -> tuple[int, ...]:
 
     Args:
         clusters: int, Sequence of int or None. The argument.
-        clustering: str. The argument `clustering`, of which the default depends.
+        clustering: str. The argument `clustering`, on which the default depends.
 
     Example:
     >>> clusters_per_stage(None, "conv")
@@ -363,7 +363,7 @@ def _cluster_every(every: Any) -> tuple[int | None, ...]:
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
-    """Raise where arguments are of another kind or don't fit one another."""
+    """Raise an error if arguments have a wrong type or don't fit one another."""
     for name in RATES:
         check_rate(name, config[name])
     check_choice("clustering", config["clustering"], CLUSTERINGS)

@@ -13,7 +13,7 @@ STAGES = len(LEVELS)
 
 
 def per_stage(name: str, value: Any) -> tuple:
-    """Return an argument with one entry per stage.
+    """Check an argument and return it with one entry per stage.
 
     Args:
         name: str. Name of the argument.
@@ -37,15 +37,15 @@ def per_stage(name: str, value: Any) -> tuple:
 
 
 def integers_per_stage(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
-    """Return an argument with one integer per stage.
+    """Check an argument and return it with one integer per stage.
 
     Args:
         name: str. Name of the argument.
         value: Any. One integer, or a sequence with one for each stage.
-        least: int. The least that is allowed.
+        least: int. The smallest integer that is allowed.
 
     Raises:
-        ValueError: If an entry is no integer, or less.
+        ValueError: If an entry isn't an integer, or is less than `least`.
 
     Example:
     >>> integers_per_stage("depths", [2, 2, 4, 2])

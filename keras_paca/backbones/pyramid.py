@@ -1,4 +1,4 @@
-"""What the models around a pyramid backbone ask of it."""
+"""What segmenters and detectors need of a backbone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,20 @@ LEVELS = ("P2", "P3", "P4", "P5")  # strides 4, 8, 16, 32
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class FunctionalPyramid(keras.Model):
-    """A plain functional model as a pyramid backbone, which a file keeps as one.
+    """A plain functional model whose `pyramid_outputs` a saved file keeps.
 
-    `keras.Model` saves its graph and no attribute, such as `pyramid_outputs`, that was added to it.
+    `keras.Model` saves only its graph and no attributes, such as `pyramid_outputs`.
 
     Args:
         inputs: KerasTensor. Images (batch, height, width, channels).
         outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ... "P5"}.
         name: str. Name of the model.
+
+    Example:
+    >>> x = keras.Input((32, 32, 3))
+    >>> levels = {f"P{n}": keras.layers.AveragePooling2D(2**n)(x) for n in (2, 3, 4, 5)}
+    >>> FunctionalPyramid(x, levels).pyramid_outputs["P5"].shape
+    (None, 1, 1, 3)
     """
 
     @property
@@ -27,18 +33,24 @@ class FunctionalPyramid(keras.Model):
 
 
 def as_pyramid(backbone: Any) -> keras.Model:
-    """Return a backbone as a model that has its levels after it was saved and loaded, too.
+    """Return a model with the layers of a backbone whose levels are kept in a saved file.
 
     Args:
-        backbone: Functional model with `pyramid_outputs`.
+        backbone: keras.Model. Functional model with `pyramid_outputs`.
 
     Returns:
-        The backbone itself where its class has the attribute, else a `FunctionalPyramid` with the
-        same layers.
+        keras.Model. The backbone itself if its class has `pyramid_outputs`, otherwise a
+        `FunctionalPyramid` with the same layers.
 
     Raises:
-        ValueError: If it has no such levels, several inputs, or levels that don't come from its
-            input.
+        ValueError: If the backbone has no such levels, several inputs, or levels that aren't
+            computed from its input.
+
+    Example:
+    >>> import keras_paca
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> as_pyramid(backbone) is backbone
+    True
     """
     levels = pyramid_levels(backbone)
     inputs = getattr(backbone, "inputs", None)
@@ -64,10 +76,22 @@ def as_pyramid(backbone: Any) -> keras.Model:
 
 
 def pyramid_levels(backbone: Any) -> list[keras.KerasTensor]:
-    """Return a backbone's levels P2 to P5, the finest first.
+    """Return the levels P2 to P5 of a backbone, the finest first.
+
+    Args:
+        backbone: keras.Model. Functional model with `pyramid_outputs`.
+
+    Returns:
+        list of KerasTensor.
 
     Raises:
-        ValueError: If it has no such levels.
+        ValueError: If the backbone has no such levels.
+
+    Example:
+    >>> import keras_paca
+    >>> backbone = keras_paca.PaCaViT((8, 8, 16, 16), 1, 1, include_top=False)
+    >>> [level.shape[-1] for level in pyramid_levels(backbone)]
+    [8, 8, 16, 16]
     """
     levels = getattr(backbone, "pyramid_outputs", None)
     given = levels if isinstance(levels, Mapping) else {}

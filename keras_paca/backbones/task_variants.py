@@ -34,8 +34,9 @@ class TaskModel:
     """A kind of model on a backbone, such as a segmenter, and the functions that build it.
 
     Attributes:
-        task: Task. What it is for.
-        make: type. Its class: from a backbone and the arguments of `parameters` to the model.
+        task: Task. The task.
+        make: type. The class of the model. Its constructor takes a backbone and the arguments of
+            `parameters`.
         parameters: Callable. A function with the arguments of the class that the functions take, in
             their order and with their defaults, and their descriptions.
         docstring: str. The docstring of the functions, with {name}, {backbone} and {source} to fill
@@ -60,8 +61,8 @@ def task_variant(
         model: TaskModel. The kind of model.
         variant: Variant. The variant of the backbone.
         name: str. Name of the function's models, such as "paca_small_segmenter".
-        defaults: Callable. From the function's arguments to options of the family that differ from
-            those of the variant.
+        defaults: Callable. It takes the function's arguments and returns the options of the family
+            that differ from those of the variant.
     """
     family, task = variant.family, model.task
     function = f"{family.variant_prefix}{variant.size.title()}{model.make.__name__}"
@@ -97,7 +98,7 @@ def task_variant(
             )
             return model.make(backbone, name=name, dtype=dtype, **arguments)
 
-        if weights == CLASSIFICATION.weights:  # for the backbone alone
+        if weights == CLASSIFICATION.weights:  # the file holds only a backbone
             backbone = build_variant(
                 variant, weights, weights_url, input_tensor, variant.name, **options
             )

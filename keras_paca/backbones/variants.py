@@ -1,7 +1,7 @@
 """The functions that build a variant of a family, with released weights by default.
 
-They have the signature of `keras.applications`: what all families share, the options of the family,
-and what the files of weights need.
+Their signature is like those of `keras.applications`: the arguments that all families share, the
+options of the family, and the arguments for files of weights.
 """
 
 import inspect
@@ -32,9 +32,9 @@ class Variant:
 
     Attributes:
         family: type. The class of the family.
-        name: str. Its name, such as "paca_small".
-        config: dict. The family's options that make the size.
-        when: dict. {(option, value): options that differ where an option has that value}.
+        name: str. Name of the variant, such as "paca_small".
+        config: dict. The options of the family that define the size.
+        when: dict. {(option, value): options that differ if that option has that value}.
     """
 
     family: type
@@ -49,14 +49,17 @@ class Variant:
 
     @property
     def changed(self) -> set[str]:
-        """The options that the variant chooses."""
+        """The names of the options that the variant sets."""
         return {*self.config, *(name for changes in self.when.values() for name in changes)}
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all options of the family: the caller's, then those of the size.
+        """Return the caller's options, completed by those of the size.
 
         Args:
             options: dict. The caller's options, `None` where the caller chose nothing.
+
+        Returns:
+            dict.
         """
         config = dict(self.config)
         given = {**_defaults(self.family), **self.config, **_given(options)}
@@ -74,8 +77,8 @@ def variant(
     Args:
         family: type. A subclass of `Backbone`.
         name: str. Name of the variant and of its models, such as "paca_small".
-        when: dict. {(option, value): options that differ where an option has that value}.
-        **config: The family's options that make the size.
+        when: dict. {(option, value): options that differ if that option has that value}.
+        **config: The options of the family that define the size.
 
     Example:
     >>> import keras_paca
@@ -111,17 +114,17 @@ def variant(
 def build_variant(
     variant: Variant, source: Any, url: str | None, input_tensor: Any, name: str, **options: Any
 ) -> keras.Model:
-    """Build a variant, on an input of its own or on the caller's tensor, and load its weights.
+    """Build a variant on a new input or on the caller's tensor, and load its weights.
 
     Args:
         variant: Variant. The variant.
         source: str, Path or None. The argument `weights`.
-        url: str. Where a mirror of the released files is, or `None`.
+        url: str. URL of a mirror of the released files, or `None`.
         input_tensor: KerasTensor. A `keras.Input`, another tensor, or `None`.
         name: str. Name of the model.
         **options: Other arguments of the family's class.
     """
-    tensor = None  # what the model is called on, where that is no plain input
+    tensor = None  # on which the model is called, unless it is a plain input
     if input_tensor is not None:
         options["input_shape"] = shape_of_tensor(input_tensor, options["input_shape"])
         if not is_plain_input(input_tensor):
@@ -151,17 +154,22 @@ def build_variant(
     if tensor is None:
         return model
     inputs = keras.utils.get_source_inputs(tensor)
-    inputs = inputs[0] if len(inputs) == 1 else inputs  # a list would refuse a bare array
+    inputs = (
+        inputs[0] if len(inputs) == 1 else inputs
+    )  # a model of a list would not accept a single array
     return keras.Model(inputs, model(tensor), name=name)
 
 
 def option_parameters(family: type, changed: Iterable[str]) -> list[inspect.Parameter]:
-    """Return the parameters of a function that are the family's own options.
+    """Return a function's parameters for the options of a family.
 
     Args:
         family: type. A subclass of `Backbone`.
-        changed: Iterable of str. Options of which the variant has a default of its own; they are
-            `None` in the signature.
+        changed: Iterable of str. Options for which the variant has its own default. Their default
+            in the signature is `None`.
+
+    Returns:
+        list of inspect.Parameter.
     """
     changed, parameters = set(changed), []
     for name in family.variant_options:
@@ -208,7 +216,14 @@ def parameters_of(function: Callable, **defaults: Any) -> list[inspect.Parameter
 
     Args:
         function: Callable. The function.
-        **defaults: {name of a parameter: its default}.
+        **defaults: The new defaults by the names of the parameters.
+
+    Returns:
+        list of inspect.Parameter.
+
+    Example:
+    >>> [str(each) for each in parameters_of(lambda x, y=1: None, y=2)]
+    ['x', 'y=2']
     """
     found = inspect.signature(function).parameters.values()
     return [
@@ -228,17 +243,17 @@ def shared_parameters(  # noqa: D417 - `Backbone` describes the others
     classifier_activation: str | Callable | None = "softmax",
     name: str = "",
 ) -> None:
-    """Have the parameters that come first.
+    """Declare the parameters that come first.
 
     Args:
         weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
-            `.weights.h5` or `.keras` file. A detection or segmentation checkpoint gives its
-            backbone.
-        input_tensor: KerasTensor. A `keras.Input`, or another symbolic tensor: then the result is a
-            plain `keras.Model` over the whole graph.
-        classes: int. Number of classes of the top. If it isn't that of the file, the head starts
-            fresh.
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
     """
 
 
@@ -249,16 +264,16 @@ def last_parameters(
     weights_url: str | None = None,
     dtype: Any = None,
 ) -> None:
-    """Have the parameters that come last.
+    """Declare the parameters that come last.
 
     Args:
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
+            those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
             `keras_paca.evaluation_transform`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
     """
 
 
@@ -270,11 +285,11 @@ Args:
     x: filled in below.
 
 Returns:
-    keras.Model. A `keras_paca.{family}`. Its input is (batch, height, width, channels), its
-    output (batch, classes), or without the top the last map or a vector.
+    keras.Model. A `keras_paca.{family}`. Its input is (batch, height, width, channels). Its
+    output is (batch, classes), or without the top the last map or a vector.
 
 Raises:
-    ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+    ValueError: If an argument or the file doesn't fit, or if no such weights were released.
     FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
 {source}
@@ -287,7 +302,7 @@ Example:
 
 
 def describe_arguments(family: type) -> dict[str, str]:
-    """Return the descriptions of the arguments that the functions of a family may have.
+    """Return the descriptions of all arguments of a family's functions.
 
     Args:
         family: type. A subclass of `Backbone`.

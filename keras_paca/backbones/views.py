@@ -1,4 +1,4 @@
-"""A pyramid backbone as other libraries want to see it."""
+"""Views of a pyramid backbone for other libraries."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras_paca.backbones.pyramid import LEVELS, pyramid_levels
 
 
 class _View(keras.Model):
-    """A model with a backbone's own layers and input, and other outputs."""
+    """A model with the layers and the input of a backbone, and other outputs."""
 
     def __init__(self, backbone: keras.Model, outputs: Any, name: str | None) -> None:
         super().__init__(inputs=backbone.input, outputs=outputs, name=name)
@@ -22,21 +22,21 @@ class _View(keras.Model):
 
     @property
     def image_shape(self) -> tuple:
-        """(height, width, channels) of the input, `None` where any."""
+        """(height, width, channels) of the input, `None` for any size."""
         return tuple(self.backbone.input.shape[1:])
 
     def get_config(self) -> dict:
-        """Return the arguments of the constructor, the backbone serialised."""
+        """Return the arguments of the constructor, with the serialized backbone."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "name": self.name,
             "trainable": self.trainable,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),  # which D-FINE looks for
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),  # D-FINE reads it
         }
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "_View":
-        """Return the view of a configuration; the types are the backbone's own."""
+        """Create a view from its configuration; the dtypes are those of the backbone."""
         backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects)
         view = cls(backbone, name=config.get("name"))
         if not config.get("trainable", True):
@@ -46,20 +46,26 @@ class _View(keras.Model):
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class SegFormerEncoder(_View):
-    """A backbone whose four levels are named as KerasHub's `SegFormerBackbone` reads them.
+    """View of a backbone with the names of levels that KerasHub's `SegFormerBackbone` reads.
 
-    SegFormer counts levels from 1, whatever their strides: its P1 to P4 are P2 to P5 here.
+    SegFormer numbers the levels from 1, so its P1 to P4 are P2 to P5 here.
 
     Args:
-        backbone: functional model with `pyramid_outputs` {"P2": KerasTensor, ... "P5"}. Its layers
-            are shared, not copied.
-        name: name of the model.
+        backbone: keras.Model. Functional model with `pyramid_outputs` {"P2": KerasTensor, ...
+            "P5"}. Its layers are shared, not copied.
+        name: str. Name of the model.
 
-    Input shape: the backbone's.
-    Output shape: the map of the coarsest level, (batch, height / 32, width / 32, channels).
+    Input shape: That of the backbone.
+    Output shape: That of the coarsest level, (batch, height / 32, width / 32, channels).
 
     Raises:
-        ValueError: if the backbone has no such levels.
+        ValueError: If the backbone has no such levels.
+
+    Example:
+    >>> import keras_paca
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> list(SegFormerEncoder(backbone).pyramid_outputs)
+    ['P1', 'P2', 'P3', 'P4']
     """
 
     def __init__(self, backbone: keras.Model, name: str | None = None) -> None:
@@ -74,18 +80,24 @@ class SegFormerEncoder(_View):
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class DictEncoder(_View):
-    """A backbone that returns its levels as a dict, as KerasHub's `DFineBackbone` reads it.
+    """View of a backbone that returns its levels as a dict, for KerasHub's `DFineBackbone`.
 
     Args:
-        backbone: functional model with `pyramid_outputs` {"P2": KerasTensor, ... "P5"}. Its layers
-            are shared, not copied.
-        name: name of the model.
+        backbone: keras.Model. Functional model with `pyramid_outputs` {"P2": KerasTensor, ...
+            "P5"}. Its layers are shared, not copied.
+        name: str. Name of the model.
 
-    Input shape: the backbone's.
+    Input shape: That of the backbone.
     Output shape: {"P2": (batch, height / 4, width / 4, channels), ... "P5"}.
 
     Raises:
-        ValueError: if the backbone has no such levels.
+        ValueError: If the backbone has no such levels.
+
+    Example:
+    >>> import keras_paca
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> list(DictEncoder(backbone).output)
+    ['P2', 'P3', 'P4', 'P5']
     """
 
     def __init__(self, backbone: keras.Model, name: str | None = None) -> None:

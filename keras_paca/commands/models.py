@@ -12,8 +12,8 @@ import numpy as np
 import keras_paca
 from keras_paca.backbones.base import normalise_rgb
 from keras_paca.labels import imagenet_classes
+from keras_paca.warn import FreshWeightsWarning
 
-FRESH = r"(?s).*keeps? its initial values"  # matches a warning of the strict loader
 FACTORIES = {  # task -> suffix of the functions that make its models, default weights
     "classification": ("", "imagenet"),
     "segmentation": ("Segmenter", "ade20k"),
@@ -47,10 +47,10 @@ def open_model(
     if trained and options.weights == "none":
         raise ValueError("With --weights none, the predictions would come from random weights.")
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", FRESH)
+        warnings.simplefilter("error", FreshWeightsWarning)
         try:
             return build_model(options, task)
-        except UserWarning as warning:
+        except FreshWeightsWarning as warning:
             raise ValueError(f"The predictions would come from random weights. {warning}") from None
 
 

@@ -15,11 +15,12 @@ import keras
 
 from keras_paca.backbones import PaCaViT
 from keras_paca.backbones.loading import load_weights
-from keras_paca.commands.models import FRESH, SIZES, build_model, is_file
+from keras_paca.commands.models import SIZES, build_model, is_file
 from keras_paca.commands.pictures import DEFAULT_CROP, DEFAULT_SIDE
 from keras_paca.layers.policies import quantized_layers
 from keras_paca.train import ImageFolder, best_accuracy, find_images, fine_tune, split_files
 from keras_paca.train.fine_tune import epochs_done
+from keras_paca.warn import FreshWeightsWarning
 from keras_paca.weights import open_checkpoint, read_keras_config
 
 LARGEST_SEED = 2**32 - 1  # that Keras accepts
@@ -321,7 +322,7 @@ def _open_classifier(
     if not config["include_top"]:
         tensors |= {f"{head.name}/{i}": array for i, array in enumerate(fresh)}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", FRESH)  # a message below says it
+        warnings.simplefilter("ignore", FreshWeightsWarning)  # a message below says it
         load_weights(model, type(checkpoint)(str(path), False, tensors))
     if not same:
         head.set_weights(fresh)

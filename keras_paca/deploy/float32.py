@@ -1,4 +1,4 @@
-"""Models of 16-bit policies as copies that compute in float32, for exports."""
+"""Copies of models with 16-bit policies that compute in float32, for exports."""
 
 import contextlib
 import re
@@ -10,17 +10,22 @@ import keras
 from keras_paca.deploy.failures import sentence
 from keras_paca.inference.rebuild import rebuild
 
-HALF = re.compile(r"(mixed_)?b?float16")  # in names of dtypes and policies
+HALF = re.compile(r"(mixed_)?b?float16")  # part of the names of dtypes and policies
 
 
 def precision_of(model: keras.Model) -> str:
-    """Return the precision of what a model computes: that of its least precise layer.
+    """Return the precision in which a model computes: that of its least precise layer.
 
     Args:
         model: keras.Model. The model.
 
     Returns:
         str. "float32", "float16" or "bfloat16".
+
+    Example:
+    >>> dense = keras.layers.Dense(2, dtype="mixed_float16")
+    >>> precision_of(keras.Sequential([keras.Input((4,)), dense]))
+    'float16'
     """
     found = {layer.compute_dtype for layer in model._flatten_layers()}
     found |= {keras.backend.standardize_dtype(entry.dtype) for entry in model.inputs}
@@ -28,22 +33,28 @@ def precision_of(model: keras.Model) -> str:
 
 
 def float32_copy(model: keras.Model) -> keras.Model:
-    """Return a model of the same weights that computes in float32.
+    """Return a copy of a model, with the same weights, that computes in float32.
 
     Args:
-        model: keras.Model. A model of a policy such as "mixed_float16" or "bfloat16".
+        model: keras.Model. A model with a policy such as "mixed_float16" or "bfloat16".
 
     Returns:
         keras.Model. A new model, not compiled.
 
     Raises:
-        ValueError: If its configuration doesn't say enough to make it again.
+        ValueError: If a copy can't be built from its configuration.
+
+    Example:
+    >>> dense = keras.layers.Dense(2, dtype="bfloat16")
+    >>> model = keras.Sequential([keras.Input((4,), dtype="bfloat16"), dense])
+    >>> float32_copy(model).compute_dtype
+    'float32'
     """
     try:
         config = in_float32(keras.saving.serialize_keras_object(model))
         with _float32_by_default():
             return rebuild(model, config)
-    except Exception as error:  # of every kind, by what a user's layer does
+    except Exception as error:  # of any class, because a layer of the user's may have raised it
         raise ValueError(
             f"A model that computes in {precision_of(model)} is exported as a float32 copy, which "
             'could not be made of its configuration. Build it with dtype="float32" and copy the '
@@ -77,7 +88,7 @@ def in_float32(node: Any, of_dtype: bool = False) -> Any:
 
 @contextlib.contextmanager
 def _float32_by_default() -> Iterator[None]:
-    """Have layers without a policy of their own compute in float32."""
+    """Let layers without their own policy compute in float32."""
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")

@@ -7,11 +7,11 @@
 | litert         | d / sqrt(mean(d d) + e), d = x - mean(x) |
 | onnx           | one `LayerNormalization`                 |
 
-TensorFlow and OpenVINO join the operations of Keras's form by themselves. On LiteRT that form takes
-a pass more, and squares a difference in one operator, for which there is but a slow kernel in int8.
-ONNX's runtimes have a kernel for the operator.
+TensorFlow and OpenVINO join the operations of Keras's form by themselves. On LiteRT, that form takes
+one more pass and squares a difference in one operator, for which there is only a slow kernel in
+int8. The runtimes of ONNX have a kernel for the operator.
 
-Except in ONNX, the norms of blocks whose maps have no mean over the channels (see
+Except in ONNX, the norms of blocks whose maps have the mean 0 over the channels (see
 `keras_paca.inference.mean_free`) are x / sqrt(mean(x x) + e). Measured by
 `python benchmarks/fused.py litert onnx openvino tf_saved_model`.
 """
@@ -31,11 +31,11 @@ MEAN_FREE = ("tf_saved_model", "openvino", "litert")
 
 @contextlib.contextmanager
 def norms_of_format(model: keras.Model, format: str, fused: bool) -> Iterator[None]:
-    """Have a model's layer norms traced in the form of a format.
+    """Let the layer norms of a model compute what a format needs, while it is traced.
 
     Args:
-        model: keras.Model. The model. Where it is fused, the weights of some of its blocks are
-            changed for good.
+        model: keras.Model. The model. If it is fused, the weights of some of its blocks are changed
+            permanently.
         format: str. "tf_saved_model", "litert", "onnx" or "openvino".
         fused: bool. Whether the model is a copy made by `keras_paca.fuse`.
 
@@ -56,13 +56,13 @@ def norms_of_format(model: keras.Model, format: str, fused: bool) -> Iterator[No
             if id(layer) in without_mean:
                 stack.enter_context(_called_as(layer, _root_mean_square(layer)))
             elif format == "litert" and isinstance(layer, keras.layers.LayerNormalization):
-                stack.enter_context(_called_as(layer, _centred(layer, layer.call)))
+                stack.enter_context(_called_as(layer, _without_squared_difference(layer)))
         yield
 
 
 @contextlib.contextmanager
 def _called_as(layer: keras.layers.Layer, call: Callable[..., Any]) -> Iterator[None]:
-    """Have one layer compute something else."""
+    """Replace the `call` of one layer."""
     object.__setattr__(layer, "call", call)
     try:
         yield
@@ -84,14 +84,16 @@ def _root_mean_square(norm: Any) -> Callable[[Any], Any]:
     return call
 
 
-def _centred(norm: Any, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _without_squared_difference(norm: Any) -> Callable[[Any], Any]:
+    original = norm.call
+
     def call(inputs: Any) -> Any:
         axes = [norm.axis] if isinstance(norm.axis, int) else list(norm.axis)
         if norm.rms_scaling or [axis % inputs.ndim for axis in axes] != [inputs.ndim - 1]:
             return original(inputs)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         d = x - ops.mean(x, axis=-1, keepdims=True)
-        # a product, as the converter makes a squared difference of a square
+        # a product, because the converter turns a square into a squared difference
         y = d * ops.rsqrt(ops.mean(d * d, axis=-1, keepdims=True) + norm.epsilon)
         y = y if norm.gamma is None else y * ops.cast(norm.gamma, y.dtype)
         y = y if norm.beta is None else y + ops.cast(norm.beta, y.dtype)
@@ -104,9 +106,16 @@ def _centred(norm: Any, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def rewrite_layer_norms(graph: Any, nodes: list) -> list:
-    """Write as one `LayerNormalization` what `keras.layers.LayerNormalization` computes in twelve.
+    """Replace the twelve operators of Keras's layer normalization by one `LayerNormalization`.
 
-    Keras: y = x inv + (-mean inv + beta), inv = gamma / sqrt(variance + epsilon).
+    Keras computes y = x inv + (-mean inv + beta), where inv = gamma / sqrt(variance + epsilon).
+
+    Args:
+        graph: tf2onnx.graph.Graph. The graph.
+        nodes: list. Its nodes.
+
+    Returns:
+        list. The new nodes.
     """
     from tf2onnx.graph_matcher import GraphMatcher, OpTypePattern
 
@@ -125,8 +134,8 @@ def rewrite_layer_norms(graph: Any, nodes: list) -> list:
     negative = pattern("Neg", OpTypePattern("Mean", name="negative_of"))
     x = OpTypePattern("*", name="x")
     for factor in (scaled, inverse):
-        product, centre = pattern("Mul", x, factor), pattern("Mul", negative, factor)
-        for shift in (pattern("AddV2|Add", centre, constant("beta")), centre):
+        product, shifted = pattern("Mul", x, factor), pattern("Mul", negative, factor)
+        for shift in (pattern("AddV2|Add", shifted, constant("beta")), shifted):
             norm = pattern("AddV2|Add", product, shift)
             for match in list(GraphMatcher(norm, allow_reorder=True).match_ops(nodes)):
                 _layer_norm(graph, match.get_op(norm), match)
@@ -134,7 +143,7 @@ def rewrite_layer_norms(graph: Any, nodes: list) -> list:
 
 
 def _layer_norm(graph: Any, last: Any, match: Any) -> None:
-    """Put one operator in the place of those that end in `last`; leave what isn't quite that."""
+    """Replace the operators that end in `last` by one, if they are exactly a layer norm."""
     x, shape = match.get_tensor("x"), graph.get_shape(last.output[0])
     same = {match.get_tensor(name) for name in ("mean_of", "squared_of")} == {x}
     same = same and match.get_op("mean") is match.get_op("negative_of")
@@ -165,13 +174,30 @@ def _layer_norm(graph: Any, last: Any, match: Any) -> None:
 
 
 def kind_of(graph: Any, node: Any) -> dict:
-    """Return shape and type of a node's output, as `make_node` takes them."""
+    """Return the shape and the type of a node's output as arguments of `make_node`.
+
+    Args:
+        graph: tf2onnx.graph.Graph. The graph.
+        node: tf2onnx.graph.Node. A node with one output.
+
+    Returns:
+        dict.
+    """
     (output,) = node.output
     return {"shapes": [graph.get_shape(output)], "dtypes": [graph.get_dtype(output)]}
 
 
 def make_constant(graph: Any, name: str, value: np.ndarray) -> str:
-    """Add a constant and return its output's name."""
+    """Add a constant to a graph.
+
+    Args:
+        graph: tf2onnx.graph.Graph. The graph.
+        name: str. Beginning of the constant's name.
+        value: np.ndarray. The value.
+
+    Returns:
+        str. The name of the constant's output.
+    """
     from tf2onnx import utils
 
     return graph.make_const(utils.make_name(name), value).output[0]

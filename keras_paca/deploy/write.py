@@ -1,6 +1,6 @@
-"""One model to one file, in a process whose backend is TensorFlow.
+"""Writing one model to one file, in a process whose backend is TensorFlow.
 
-Called as `python -m keras_paca.deploy.write SPECIFICATION.json`.
+Run as `python -m keras_paca.deploy.write SPECIFICATION.json`.
 """
 
 import importlib
@@ -17,9 +17,10 @@ import numpy as np
 from keras_paca.deploy.norms import norms_of_format
 from keras_paca.deploy.write_onnx import write_onnx
 
-QUANTIZED = ("float16", "dynamic", "int8")  # forms of a LiteRT file
-# What stays in float beside int8. A softmax's integers are steps of 1/256, more than the share of a
-# patch in a cluster. Sums and scales of norms and residuals are faster in float.
+QUANTIZED = ("float16", "dynamic", "int8")  # precisions of a LiteRT file
+# Operators that stay in float in an int8 file. In int8, the outputs of a softmax are multiples of
+# 1/256, which is more than the share of most patches in a cluster. The sums and scales of norms and
+# residuals are faster in float.
 IN_FLOAT = (
     "SOFTMAX",
     "BATCH_MATMUL",
@@ -42,15 +43,15 @@ def write(
     representative_data: np.ndarray | None = None,
     fused: bool = False,
 ) -> None:
-    """Write a model's inference to a file, by `Model.export`.
+    """Write a model in inference to a file, by `Model.export`.
 
     Args:
-        model: the model.
-        path: the file, or for "tf_saved_model" the folder, that doesn't exist yet.
-        format: "tf_saved_model", "litert", "onnx" or "openvino".
-        shape: of the input, (batch, height, width, channels), `None` where any.
-        quantize: `None`, or for LiteRT one of `QUANTIZED`.
-        representative_data: images that "int8" learns the ranges from.
+        model: keras.Model. The model.
+        path: Path. The file, or for "tf_saved_model" the folder. It must not exist yet.
+        format: str. "tf_saved_model", "litert", "onnx" or "openvino".
+        shape: tuple. Shape of the input, (batch, height, width, channels), `None` for any size.
+        quantize: str. One of `QUANTIZED`, for LiteRT, or `None`.
+        representative_data: np.ndarray. Images from which the ranges of "int8" are computed.
         fused: bool. Whether the model is a copy made by `keras_paca.fuse`, which may be changed.
     """
     (entry,) = model.inputs
@@ -73,7 +74,7 @@ def _write_litert(
     quantize: str | None,
     images: np.ndarray | None,
 ) -> None:
-    """Write LiteRT with built-in operators alone, in one of its precisions."""
+    """Write a LiteRT file with built-in operators only, in one of the precisions."""
     import tensorflow as tf
 
     if quantize == "int8":
@@ -93,16 +94,16 @@ def _write_litert(
 
 
 def _write_int8(model: keras.Model, path: Path, signature: list, images: np.ndarray) -> None:
-    """Write LiteRT in int8: convolutions and projections, what `IN_FLOAT` names in float.
+    """Write a LiteRT file in int8, with the operators in `IN_FLOAT` in float.
 
-    TensorFlow lets its debugger alone choose by operator.
+    Only TensorFlow's quantization debugger can choose by operator.
     """
     import tensorflow as tf
 
     def data() -> Iterator[list]:
         batch = signature[0].shape[0]
         for start in range(0, len(images), batch):
-            chosen = np.arange(start, start + batch) % len(images)  # the last one is filled up
+            chosen = np.arange(start, start + batch) % len(images)  # the last batch is filled up
             yield [images[chosen]]
 
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +123,7 @@ def _write_int8(model: keras.Model, path: Path, signature: list, images: np.ndar
 
 
 def _keep_outputs(path: Path) -> None:
-    """Drop what OpenVINO's converter takes for outputs: sizes that nothing else reads."""
+    """Remove the sizes that OpenVINO's converter adds to the outputs; nothing reads them."""
     import openvino
 
     model = openvino.Core().read_model(path)
@@ -143,7 +144,7 @@ def _keep_outputs(path: Path) -> None:
 
 
 def main() -> None:
-    """Load a saved model and write it, as the specification says."""
+    """Load a saved model and write it as the specification says."""
     specification = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     for module in specification["modules"]:  # they register their classes
         importlib.import_module(module)

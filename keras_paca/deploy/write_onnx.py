@@ -1,4 +1,4 @@
-"""One model to ONNX, by way of a SavedModel, with the operators that runtimes have kernels for."""
+"""Writing one model to ONNX, by way of a SavedModel, with operators that have fast kernels."""
 
 import tempfile
 from pathlib import Path
@@ -10,20 +10,24 @@ import numpy as np
 from keras_paca.deploy.norms import kind_of, make_constant, rewrite_layer_norms
 
 OPSET = 18  # of ONNX, from 2022
-# The first loses the reshape behind a matrix product where height and width are unknown. The second
-# moves transposes away from the convolutions into the residual path, where they are more.
+# Optimizers of tf2onnx that aren't used. The first loses the reshape after a matrix product if the
+# height and the width are unknown. The second moves transposes from the convolutions into the
+# residual path, where more of them are needed.
 WITHOUT = ("reshape_optimizer", "optimize_transpose")
 
 
 def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
-    """Write ONNX by way of a SavedModel, whose constants, inputs and outputs have their places.
+    """Write a model to an ONNX file, by way of a SavedModel.
 
-    `Model.export` to ONNX makes inputs of constants that a layer holds, as `Normalization` does.
+    `Model.export` to ONNX would turn the constants of layers such as `Normalization` into inputs.
 
     Args:
-        model: the model, on TensorFlow.
-        path: the file, that doesn't exist yet.
-        signature: one `keras.InputSpec`, with its name.
+        model: keras.Model. The model, on TensorFlow.
+        path: Path. The file. It must not exist yet.
+        signature: list of keras.InputSpec. The input, with its name.
+
+    Raises:
+        ValueError: If ONNX lacks an operator of the model.
     """
     import onnx
     import tensorflow as tf
@@ -33,7 +37,7 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, input_signature=signature, verbose=False)
-        loaded = tf.saved_model.load(folder)  # which keeps the variables
+        loaded = tf.saved_model.load(folder)  # this reference keeps the variables alive
         serve = loaded.signatures["serving_default"]
         frozen = convert_to_constants.convert_variables_to_constants_v2(
             serve, lower_control_flow=False
@@ -56,7 +60,7 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
             custom_rewriter=[rewrite_layer_norms, _error_functions],
         )
     finally:
-        optimizers.clear()  # their order counts
+        optimizers.clear()  # their order matters
         optimizers.update(every)
     missing = sorted(_unknown_operators(converted.graph))
     if missing:
@@ -65,7 +69,7 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
 
 
 def _unknown_operators(graph: Any) -> set[str]:
-    """Return the operators that tf2onnx has left as they were in TensorFlow, without an error."""
+    """Return the operators that tf2onnx left unconverted without an error."""
     import onnx
 
     found = {node.op_type for node in graph.node if not node.domain}
@@ -78,10 +82,10 @@ def _unknown_operators(graph: Any) -> set[str]:
 
 
 def _error_functions(graph: Any, nodes: list) -> list:
-    """Write TensorFlow's erfc, which ONNX lacks, as 1 - erf(x), and erfc(-x / c) as 1 + erf(x / c).
+    """Replace erfc(x), which ONNX lacks, by 1 - erf(x), and erfc(-x / c) by 1 + erf(x / c).
 
-    The latter is part of TensorFlow's exact GELU, x / 2 erfc(-x / sqrt(2)); runtimes know it with
-    erf, and it takes a pass over the map less.
+    The latter is part of TensorFlow's exact GELU, x / 2 erfc(-x / sqrt(2)). Runtimes recognise the
+    GELU in the form with erf, which saves a pass over the map.
     """
     from tf2onnx import utils
     from tf2onnx.graph_matcher import GraphMatcher, OpTypePattern

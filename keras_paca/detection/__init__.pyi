@@ -65,23 +65,23 @@ def PaCaBaseMaskRCNN(
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
             file, or (100, 100, 100, 0), with a teacher 100 in each stage.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
             default 0.1.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         max_detections: int. Boxes per image.
         score_threshold: float. Least probability of a detection.
         iou_threshold: float. Intersection over union above which detections of a class compete.
@@ -92,9 +92,9 @@ def PaCaBaseMaskRCNN(
             those of the file, where it has as many classes.
         evaluation_transform: dict. How large images are made for the model, such as
             `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
         keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
@@ -155,23 +155,23 @@ def PaCaSmallMaskRCNN(
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
             file, or (100, 100, 100, 0), with a teacher 100 in each stage.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
             default 0.1.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         max_detections: int. Boxes per image.
         score_threshold: float. Least probability of a detection.
         iou_threshold: float. Intersection over union above which detections of a class compete.
@@ -182,9 +182,9 @@ def PaCaSmallMaskRCNN(
             those of the file, where it has as many classes.
         evaluation_transform: dict. How large images are made for the model, such as
             `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
         keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
@@ -245,23 +245,23 @@ def PaCaTinyMaskRCNN(
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
             file, or (100, 100, 100, 0), with a teacher 100 in each stage.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
             default 0.1.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         max_detections: int. Boxes per image.
         score_threshold: float. Least probability of a detection.
         iou_threshold: float. Intersection over union above which detections of a class compete.
@@ -272,9 +272,9 @@ def PaCaTinyMaskRCNN(
             those of the file, where it has as many classes.
         evaluation_transform: dict. How large images are made for the model, such as
             `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
         keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,

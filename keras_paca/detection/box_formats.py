@@ -30,7 +30,7 @@ def to_xyxy(boxes: Any, source: str, image_size: Sequence[int]) -> np.ndarray:
     Args:
         boxes: Array or tensor of shape (..., 4).
         source: str. Format of the boxes, one of `BOX_FORMATS`.
-        image_size: (height, width) of the images in pixels.
+        image_size: tuple of int. (height, width) of the images in pixels.
 
     Returns:
         numpy.ndarray. float64, of shape (..., 4): left, top, right and bottom in pixels.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from keras_paca.arguments import join_first
 from keras_paca.detection.coco_segmentations import FAR, segmentation_fault, whole_segmentation
 from keras_paca.detection.json_values import is_number, is_whole, show
+from keras_paca.warn import warn_user
 
 SHOWN = 3  # number of wrong entries that a message names
 OTHER_FILES = {  # {field of an annotation: the other kind of file that has this field}
@@ -134,10 +134,9 @@ def _warn_of_empty_boxes(path: Path, content: Mapping[str, list[dict]]) -> None:
         if across <= 0 or down <= 0:
             empty.append(entry["id"])
     if empty:
-        warnings.warn(
+        warn_user(
             f"{len(empty)} of {len(content['annotations'])} boxes in {path} have no area inside "
-            f"their image, and no detector can find them; first the annotation with id {empty[0]}",
-            stacklevel=3,
+            f"their image, and no detector can find them; first the annotation with id {empty[0]}"
         )
 
 
@@ -194,10 +193,7 @@ def _read_content(path: Path) -> dict[str, list[dict]]:
     }
     _check_annotations(expected, content["annotations"])
     if any("keypoints" in entry for entry in content["annotations"]):
-        warnings.warn(
-            f"{path} is a file of keypoints. Only its boxes and segmentations are evaluated",
-            stacklevel=3,
-        )
+        warn_user(f"{path} is a file of keypoints. Only its boxes and segmentations are evaluated")
     return content
 
 

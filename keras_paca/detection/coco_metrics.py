@@ -63,7 +63,7 @@ def evaluate_detections(
         detections: dict. The detections, as `MaskRCNN.predict` returns them: "boxes" (batch, n, 4),
             "scores" (batch, n), "labels" (batch, n), which are -1 for padding, and optionally
             "masks" (batch, n, rows, columns), probabilities inside the box.
-        image_size: (height, width) of the images in pixels.
+        image_size: tuple of int. (height, width) of the images in pixels.
         bounding_box_format: str. Format of the true and the detected boxes, as in
             `keras.utils.bounding_boxes`.
         num_classes: int. Number of classes. Objects with labels of `num_classes` or more don't
@@ -106,11 +106,12 @@ def coco_metrics(model: keras.Model, data: Any, batch_size: int = 8) -> dict[str
     Args:
         model: MaskRCNN. The detector, or another object that has `predict_on_batch`,
             `bounding_box_format` and `num_classes` and returns detections as `MaskRCNN` does.
-        data: A pair (images, targets) of arrays; or a `keras.utils.PyDataset`, a
-            `tf.data.Dataset`, a PyTorch `DataLoader`, a generator or another iterable of such
-            pairs, one for each batch. The images may be the only entry of a dict or a list. The
-            targets are those of `MaskRCNN.fit`, with labels less than `num_classes`. The number of
-            objects may differ from batch to batch. "masks" may be missing in all batches.
+        data: tuple, keras.utils.PyDataset or Iterable. A pair (images, targets) of arrays; or a
+            `keras.utils.PyDataset`, a `tf.data.Dataset`, a PyTorch `DataLoader`, a generator or
+            another iterable of such pairs, one for each batch. The images may be the only entry of
+            a dict or a list. The targets are those of `MaskRCNN.fit`, with labels less than
+            `num_classes`. The number of objects may differ from batch to batch. "masks" may be
+            missing in all batches.
         batch_size: int. Number of images that are predicted at once if `data` is a pair of arrays.
 
     Returns:
@@ -157,7 +158,8 @@ class COCOMetrics(keras.callbacks.Callback):
     The model and the first batch of the data are checked when the training begins.
 
     Args:
-        data: Images and targets, as for `coco_metrics`. Generators aren't allowed, because the
+        data: tuple, keras.utils.PyDataset or Iterable. Images and targets, as for `coco_metrics`.
+            Generators aren't allowed, because the
             data are read more than once.
         batch_size: int. Number of images that are predicted at once if `data` is a pair of arrays.
         every: int. Number of epochs from one evaluation to the next.

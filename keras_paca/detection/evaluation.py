@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,11 +78,10 @@ def find_sideways(dataset: COCODataset) -> set[int]:
             f"{len(dataset.paths)} that don't fit: {join_first(faults, SHOWN, '; ')}"
         )
     if sideways:
-        warnings.warn(
+        warn_user(
             f"The annotations of {len(sideways)} of {len(dataset.paths)} images fit only when the "
             "image is turned upright by its EXIF orientation, and these images are turned; first "
-            f"{sideways[0][1]}",
-            stacklevel=3,
+            f"{sideways[0][1]}"
         )
     return {number for number, _ in sideways}
 

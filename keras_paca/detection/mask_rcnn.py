@@ -84,8 +84,8 @@ class MaskRCNN(BaseModel):
             and a saved model keeps that state.
         thawed: Sequence of str. Paths of layers inside frozen layers that are trained nevertheless.
         name: str. Name of the model.
-        dtype: str or DTypePolicy. Dtype or policy of the layers after the backbone, by default the
-            backbone's.
+        dtype: str or keras.DTypePolicy. Dtype or policy of the layers after the backbone, by
+            default the backbone's.
         trainable: bool. Whether the model is trained at all.
 
     Input shape: that of the backbone, (batch, height, width, channels).
@@ -568,7 +568,7 @@ def binary_entropy(logits: Any, targets: Any) -> Any:
         max(x, 0) - x * t + log(1 + exp(-|x|)), for the logit x and the target t
 
     Args:
-        logits: Tensor of any shape.
+        logits: Tensor. Any shape.
         targets: Tensor of the same shape, in [0, 1].
 
     Returns:

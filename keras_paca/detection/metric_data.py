@@ -185,7 +185,7 @@ def read_truth(
         what: str. How errors name the objects, such as "`truth`".
         truth: dict. "boxes" (batch, n, 4), "labels" or "classes" (batch, n), and optionally
             "masks", (batch, n, height, width) or (batch, height, width).
-        image_size: (height, width) of the images in pixels.
+        image_size: tuple of int. (height, width) of the images in pixels.
         num_classes: int. Labels must be less than this. `None` allows all labels.
 
     Returns:

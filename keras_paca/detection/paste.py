@@ -21,7 +21,7 @@ def paste_masks(
         predictions: dict. The output of `MaskRCNN.predict`, or of another detector: "boxes" (batch,
             n, 4), "masks" (batch, n, rows, columns) in [0, 1], and either "labels" (batch, n),
             which are -1 for padding, or "count" (batch,).
-        image_size: (height, width) of the predicted images in pixels.
+        image_size: tuple of int. (height, width) of the predicted images in pixels.
         threshold: float. A pixel belongs to the mask if its probability is at least this, in
             [0, 1].
         bounding_box_format: str. Format of the boxes, which is the `bounding_box_format` of the
@@ -100,7 +100,7 @@ def read_predictions(
     Args:
         predictions: dict. Arrays or tensors, as for `paste_masks`.
         names: Sequence of str. Names that are required, in addition to "count" or "labels".
-        image_size: (height, width) of the images in pixels.
+        image_size: tuple of int. (height, width) of the images in pixels.
         bounding_box_format: str. Format of the boxes.
 
     Returns:

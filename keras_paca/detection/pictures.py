@@ -26,7 +26,7 @@ def plot_detections(
     """Draw images and the objects that a detector found in them, in one colour per class.
 
     Args:
-        images: Array of shape (batch, height, width, 3), RGB in 0..255.
+        images: array. Shape (batch, height, width, 3), RGB in 0..255.
         predictions: dict. The output of `MaskRCNN.predict`, or of another detector: "boxes" (batch,
             n, 4), "scores" (batch, n), "labels" (batch, n), which are -1 for padding, and
             optionally "masks" (batch, n, rows, columns).

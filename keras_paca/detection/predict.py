@@ -31,7 +31,7 @@ def detect(
         model: MaskRCNN. The detector, or another object that has `predict_on_batch`,
             `bounding_box_format` and `num_classes` and returns detections as `MaskRCNN` does. If it
             doesn't normalise its images, the function does.
-        image: numpy.ndarray. uint8 in 0..255 or uint16 in 0..65535, of shape (height, width, 3) in
+        image: np.ndarray. uint8 in 0..255 or uint16 in 0..65535, of shape (height, width, 3) in
             RGB or (height, width) in grey.
         short_side: int. Limit of the shorter side of the resized picture in pixels.
         long_side: int. Limit of its longer side in pixels.
@@ -94,7 +94,7 @@ def pad_image(image: np.ndarray, multiple: int, canvas: Sequence[int] | None = N
     The normalisation turns this colour into 0, the padding of the official code.
 
     Args:
-        image: Array of shape (height, width, 3), RGB in 0..255.
+        image: array. Shape (height, width, 3), RGB in 0..255.
         multiple: int. The sides of the result are the next multiples of this, in pixels.
         canvas: (height, width) of the result in pixels, which replaces `multiple`.
 

@@ -25,7 +25,7 @@ def roi_align(levels: Sequence[Any], boxes: Any, bins: int, strides: Sequence[in
 
     Args:
         levels: list of Tensor. Maps (batch, height, width, channels), the finest first.
-        boxes: Tensor of shape (batch, n, 4): left, top, right and bottom in pixels of the image.
+        boxes: Tensor. Left, top, right and bottom in pixels of the image, of shape (batch, n, 4).
             Sample points more than one patch outside the map have the value 0.
         bins: int. Number of bins per side.
         strides: Sequence of int. Pixels between two neighbouring patches of each level.

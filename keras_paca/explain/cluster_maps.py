@@ -32,9 +32,9 @@ def cluster_maps(
         model: keras.Model. A `PaCaViT`; a `Segmenter`, a `MaskRCNN` or another detector with a
             `PaCaViT` as its backbone; or a functional or Sequential model that calls a `PaCaViT`.
             Layers before the `PaCaViT` are applied to the images.
-        images: Array or tensor (batch, height, width, channels), as for `model.predict`; or a dict
-            or a list with one such array. The preprocessor of a KerasHub model is applied, as in
-            its `predict`.
+        images: array, Tensor, dict or list. An array or a tensor of shape (batch, height, width,
+            channels), as for `model.predict`; or a dict or a list with one of them. The
+            preprocessor of a KerasHub model is applied, as in its `predict`.
         block: int or dict. The index of the block in each stage whose assignment is returned; by
             default the last one that each stage computes. A dict such as {"P4": 2} also selects
             the levels.

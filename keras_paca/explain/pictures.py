@@ -144,7 +144,8 @@ def plot_cluster_maps(
     image, each scaled from 0 to its own maximum.
 
     Args:
-        image: Array (height, width, 3), RGB in 0..255, or (height, width, 1), grey in 0..255.
+        image: array. Shape (height, width, 3), RGB in 0..255, or (height, width, 1), grey in
+            0..255.
         maps: Mapping of str to np.ndarray. The result of `cluster_maps` for that image,
             {level: (height, width, clusters)} or {level: (1, height, width, clusters)}.
         top: int. Number of clusters whose maps are drawn.

@@ -1,4 +1,4 @@
-"""The form of models for inference: each layer's twin, and `fuse`, which makes models of them."""
+"""The form of models for inference: the twins of layers, and `fuse`, which uses them."""
 
 from keras_paca.inference import backbone, twins
 from keras_paca.inference.fuse import can_fuse, fuse

@@ -1,4 +1,4 @@
-"""Families of backbones in their form for inference: the same graph, made of twins."""
+"""Families of backbones in their form for inference: the same graph, built from twins."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from keras_paca.layers.policies import exact_dtype
 
 
 class TwinGraphMaker(TwinMaker, GraphMaker):
-    """Makes the layers of a graph as `GraphMaker` does, twins where there are some.
+    """Creates the layers of a graph as `GraphMaker` does, but twins of the layers that have one.
 
-    A first layer whose twin takes the normalisation of the images gets it, in full precision.
+    If the twin of the first layer can normalise the images, it does, except in half precision.
 
     Args:
         policy: DTypePolicy. The policy that the model was given.
@@ -50,10 +50,10 @@ def make_twin(family: type) -> type | None:
         return {**family.get_config(self), KEY: True}
 
     def checkpoint_map(cls: type, config: Mapping[str, Any]) -> weights.KeyMap:
-        """Raise an error: the weights are other ones."""
+        """Raise an error, because official checkpoints have other weights."""
         raise ValueError(
-            "A fused model has other weights than official checkpoints. Load them into the model "
-            "as it was before and fuse it then: `keras_paca.fuse(model)`."
+            "The weights of a fused model differ from those of official checkpoints. Load a "
+            "checkpoint into the original model and fuse it then: `keras_paca.fuse(model)`."
         )
 
     members = {

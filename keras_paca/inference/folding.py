@@ -1,6 +1,6 @@
-"""Folding scales and centres into the projections beside them, from one layer into another.
+"""Folding scales and offsets into the projections before or after them.
 
-"Folding" means: to write the product of two linear operations into the weights of one.
+Folding means that two linear operations become one, whose weights are their product.
 """
 
 from typing import Any, NamedTuple
@@ -13,26 +13,26 @@ from keras_paca.forms import is_twin
 
 
 class Affine(NamedTuple):
-    """y = scale x + centre, channel by channel.
+    """A scale and an offset of each channel: y = scale x + offset.
 
     Attributes:
-        scale: Array (channels,) of float64, or a number.
-        centre: Array (channels,) of float64, or a number.
+        scale: np.ndarray or float. Shape (channels,), float64.
+        offset: np.ndarray or float. Shape (channels,), float64.
     """
 
     scale: np.ndarray | float = 1.0
-    centre: np.ndarray | float = 0.0
+    offset: np.ndarray | float = 0.0
 
 
 UNCHANGED = Affine()
 
 
 def to_float64(variable: Any, default: float = 0.0) -> Any:
-    """Return a variable as an array of float64, and `default` for `None`.
+    """Return a variable as an array of float64, or `default` for `None`.
 
     Args:
-        variable: Variable or tensor, or `None`.
-        default: float. What stands for `None`.
+        variable: keras.Variable, Tensor or None. The variable.
+        default: float. The value that is returned for `None`.
 
     Example:
     >>> to_float64(None, 1.0)
@@ -44,13 +44,13 @@ def to_float64(variable: Any, default: float = 0.0) -> Any:
 
 
 def affine_of(norm: keras.layers.Layer | None) -> Affine:
-    """Return the scale and the centre of a norm, in inference.
+    """Return the scale and the offset of a norm in inference.
 
-    For a layer norm these are applied after the mean and the variance of the input are gone; for a
-    batch norm they are all that it does.
+    A layer normalization applies them to the normalized inputs. A batch normalization applies them
+    to the inputs, and that is all it does in inference.
 
     Args:
-        norm: `LayerNormalization`, `BatchNormalization`, or `None` for no norm.
+        norm: keras.layers.Layer or None. A `LayerNormalization` or `BatchNormalization`.
 
     Example:
     >>> norm = keras.layers.BatchNormalization(epsilon=0.0)
@@ -60,11 +60,11 @@ def affine_of(norm: keras.layers.Layer | None) -> Affine:
     """
     if norm is None:
         return UNCHANGED
-    scale, centre = to_float64(norm.gamma, 1.0), to_float64(norm.beta)
+    scale, offset = to_float64(norm.gamma, 1.0), to_float64(norm.beta)
     if isinstance(norm, keras.layers.BatchNormalization):
         scale = scale / np.sqrt(to_float64(norm.moving_variance) + norm.epsilon)
-        centre = centre - to_float64(norm.moving_mean) * scale
-    return Affine(scale, centre)
+        offset = offset - to_float64(norm.moving_mean) * scale
+    return Affine(scale, offset)
 
 
 def fold_projection(
@@ -76,16 +76,18 @@ def fold_projection(
     """Write after(source(before(x))) into the weights of one projection.
 
     Args:
-        target: `Dense` or `Conv2D`, built. Without a bias, only the kernel is written.
-        source: `Dense` or `Conv2D` of the same shape, with or without a bias.
-        before: Affine. What comes before a `Dense`. A convolution that pads can't hold a centre.
-        after: Affine. What comes after it.
+        target: keras.layers.Layer. A `Dense` or `Conv2D`, built. If it has no bias, only the kernel
+            is written.
+        source: keras.layers.Layer. A `Dense` or `Conv2D` of the same shape, with or without a bias.
+        before: Affine. The operation before a `Dense`. A convolution with padding can't include an
+            offset.
+        after: Affine. The operation after the projection.
 
     Example:
     >>> source, target = keras.layers.Dense(2), keras.layers.Dense(2)
     >>> for layer in (source, target):
     ...     layer.build((None, 3))
-    >>> fold_projection(target, source, after=Affine(scale=2.0, centre=1.0))
+    >>> fold_projection(target, source, after=Affine(scale=2.0, offset=1.0))
     >>> ops.convert_to_numpy(target.bias).tolist()
     [1.0, 1.0]
     """
@@ -101,29 +103,47 @@ def folded(
     """Return kernel and bias of after(source(before(x))) as arrays; see `fold_projection`.
 
     Args:
-        source: `Dense` or `Conv2D`, built.
-        before: Affine. What comes before it.
-        after: Affine. What comes after it.
+        source: keras.layers.Layer. A `Dense` or `Conv2D`, built.
+        before: Affine. The operation before it.
+        after: Affine. The operation after it.
+
+    Returns:
+        tuple of np.ndarray. The kernel and the bias, float64.
+
+    Example:
+    >>> source = keras.layers.Dense(2, kernel_initializer="ones")
+    >>> source.build((None, 3))
+    >>> kernel, bias = folded(source, before=Affine(scale=2.0, offset=1.0))
+    >>> kernel[0].tolist(), bias.tolist()
+    ([2.0, 2.0], [3.0, 3.0])
     """
-    kernel = to_float64(source.kernel)  # (..., channels, filters), with LoRA's share
+    kernel = to_float64(source.kernel)  # (..., channels, filters), LoRA included
     bias = to_float64(source.bias)
     if before is not UNCHANGED:
         channels = kernel.shape[-2]
-        bias = bias + np.broadcast_to(before.centre, channels) @ kernel
+        bias = bias + np.broadcast_to(before.offset, channels) @ kernel
         kernel = np.broadcast_to(before.scale, channels)[:, None] * kernel
-    bias = np.broadcast_to(bias * after.scale + after.centre, kernel.shape[-1])
+    bias = np.broadcast_to(bias * after.scale + after.offset, kernel.shape[-1])
     return kernel * after.scale, bias
 
 
 def copy_weights(target: keras.layers.Layer, source: keras.layers.Layer) -> None:
-    """Copy the weights of a layer or model; a twin folds those of a layer that is none.
+    """Copy the weights of a layer or model, or fold them where only the target is a twin.
 
     Args:
-        target: Layer or model, built.
-        source: Layer or model. One of the same configuration, but for the form.
+        target: keras.layers.Layer. A layer or model, built.
+        source: keras.layers.Layer. A layer or model of the same configuration, except for the form.
 
     Raises:
         ValueError: If they don't have the same layers.
+
+    Example:
+    >>> source, target = keras.layers.Dense(2), keras.layers.Dense(2)
+    >>> for layer in (source, target):
+    ...     layer.build((None, 3))
+    >>> copy_weights(target, source)
+    >>> bool(np.array_equal(target.get_weights()[0], source.get_weights()[0]))
+    True
     """
     _copy(target, source, set())
 

@@ -13,22 +13,22 @@ from keras_paca.layers.policies import quantized_layers
 def fuse(model: keras.Model) -> keras.Model:
     """Return a model that computes what `model` computes, in fewer operations, for inference.
 
-    Scales, centres and shortcuts beside a projection or a convolution become part of its weights:
+    Scales, offsets and shortcuts around a projection or a convolution become part of its weights:
     those of norms before linear projections, layer scales, batch norms after convolutions and the
     shortcuts of the convolutions in feed-forward networks. In float32, the normalisation of the
-    image and the two convolutions of the stem become one convolution where the sides are known
+    image and the two convolutions of the stem become one convolution if the sides are known
     multiples of 4. The outputs in inference are the same up to rounding. The new model can be
-    saved, exported and quantized like the other. It can also be trained on, but without those batch
-    norms.
+    saved, exported and quantized like the original. It can also be trained further, but without
+    those batch norms.
 
     Args:
         model: keras.Model. Any built Keras model with layers of this library at any depth, such as
-            a `PaCaViT`, a `Segmenter`, a `MaskRCNN` or a model around one of them. It doesn't
-            change.
+            a `PaCaViT`, a `Segmenter`, a `MaskRCNN` or a model around one of them. It isn't
+            changed.
 
     Returns:
         keras.Model. A new model of the same name, dtype and frozen layers, which isn't compiled.
-        Its class is a subclass of the model's. A model that is fused already comes back as a copy.
+        Its class is a subclass of the model's class. If `model` is fused already, this is a copy.
 
     Raises:
         ValueError: If the model isn't built, has quantized layers, or has no layer of this library
@@ -59,7 +59,7 @@ def fuse(model: keras.Model) -> keras.Model:
 
 
 def can_fuse(model: keras.Model) -> bool:
-    """Return whether `fuse` takes a model: it has layers with twins, or twins, and none quantized.
+    """Return whether `fuse` accepts a model: it has layers of this library, none of them quantized.
 
     Args:
         model: keras.Model. The model.
@@ -77,7 +77,7 @@ def _has_form(cls: type) -> bool:
 
 
 def _ask_for_twins(config: Any, classes: Mapping[str, type]) -> int:
-    """Set `KEY` in the configuration of each object with a twin; return how many there are."""
+    """Set `KEY` in the configuration of each object with a twin, and return their number."""
     if isinstance(config, (list, tuple)):
         return sum(_ask_for_twins(item, classes) for item in config)
     if not isinstance(config, dict):

@@ -1,11 +1,13 @@
-"""Blocks whose maps have no mean over the channels, so that their norms needn't subtract one.
+"""Blocks whose maps have the mean 0 over the channels, so that their norms needn't subtract it.
 
-Where nothing but norms reads the map that a block returns, its mean over the channels doesn't
-matter: the norms subtract it. Such blocks can subtract the mean of their input once, and have
-projections that add none. Their layer norms are root-mean-square norms then, which saves a pass and
-a sum, a few percent of a file's time where a runtime has no operator for layer norms.
+If only norms read the map that a block returns, its mean over the channels doesn't matter, because
+the norms subtract it. Such a block can subtract the mean of its input once, and its projections can
+be changed so that they don't add to the mean. Its layer norms are then root-mean-square norms,
+which saves a sum and a pass over the map. In a runtime without an operator for layer norms, this is
+a few percent of the time.
 
-That is for exported files only: a model may be trained on, and others may read its maps.
+This is done in exported files only, because a model may be trained further, and other code may read
+its maps.
 
 Source: Jiang et al., "Pre-RMSNorm and Pre-CRMSNorm Transformers: Equivalent and Efficient Pre-LN
 Transformers", NeurIPS 2023, section 3.
@@ -23,13 +25,14 @@ from keras_paca.layers import PaCaBlock
 
 
 def mean_free_blocks(model: keras.Model) -> dict[PaCaBlock, bool]:
-    """Return the blocks of a model that can do without the mean of their maps.
+    """Return the blocks of a model whose maps may have the mean 0 over the channels.
 
     Args:
         model: keras.Model. A model that `fuse` made.
 
     Returns:
-        dict. {block: whether its input may have a mean, which the block has to subtract}.
+        dict. {block: whether the mean of its input may differ from 0, so that it has to be
+        subtracted}.
 
     Example:
     >>> import keras_paca
@@ -38,12 +41,12 @@ def mean_free_blocks(model: keras.Model) -> dict[PaCaBlock, bool]:
     [('stage1_block1', True), ('stage1_block2', False)]
     """
     found: dict[PaCaBlock, bool] = {}
-    read: set[PaCaBlock] = set()  # blocks whose maps are read by something else in some graph
+    read: set[PaCaBlock] = set()  # blocks whose maps have another reader in some graph
     for graph in model._flatten_layers():
         if not isinstance(graph, keras.Model) or not hasattr(graph, "_nodes_by_depth"):
             continue
         nodes = _nodes(graph)
-        free: list[Any] = []  # maps without a mean
+        free: list[Any] = []  # maps with the mean 0
         for node in nodes:
             block = node.operation
             if not _is_pre_norm(block):
@@ -59,10 +62,10 @@ def mean_free_blocks(model: keras.Model) -> dict[PaCaBlock, bool]:
 
 
 def center_weights(blocks: Iterable[PaCaBlock]) -> None:
-    """Change what blocks add to their maps so that it has no mean over the channels.
+    """Change the weights of blocks so that what they add has the mean 0 over the channels.
 
     Args:
-        blocks: Iterable of blocks that `mean_free_blocks` found.
+        blocks: Iterable of PaCaBlock. Blocks that `mean_free_blocks` found.
     """
     for block in blocks:
         projections = (block.attention.output_dense, block.mlp.project_dense)
@@ -75,10 +78,10 @@ def center_weights(blocks: Iterable[PaCaBlock]) -> None:
 
 
 def subtract_mean(inputs: Any) -> Any:
-    """Return a map less its mean over the channels, computed in float32 at least.
+    """Subtract the mean over the channels from a map, computed in float32 or wider.
 
     Args:
-        inputs: Tensor (b, h, w, c).
+        inputs: Tensor. Shape (b, h, w, c).
 
     Example:
     >>> subtract_mean(ops.array([[1.0, 3.0]])).tolist()

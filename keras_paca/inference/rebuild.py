@@ -6,12 +6,11 @@ from keras_paca.inference.folding import copy_weights
 
 
 def rebuild(model: keras.Model, config: dict) -> keras.Model:
-    """Return a model of a changed configuration with the weights of the model it is from.
+    """Build a model from a changed configuration, with the weights of the original model.
 
     Args:
-        model: keras.Model. The model whose weights are copied. Classes that aren't registered
-            are looked for in it.
-        config: dict. What `serialize_keras_object` returned for it, changed.
+        model: keras.Model. The original model. Its classes needn't be registered.
+        config: dict. The changed result of `keras.saving.serialize_keras_object(model)`.
 
     Returns:
         keras.Model. A new model, not compiled.
@@ -30,7 +29,7 @@ def rebuild(model: keras.Model, config: dict) -> keras.Model:
         if ">" not in keras.saving.get_registered_name(cls) and not _is_of_keras(cls)
     }
     config = {key: value for key, value in config.items() if key != "compile_config"}
-    # What is in memory already runs as safely as it did, a `Lambda` too.
+    # The code is in memory already, that of a `Lambda` too, so the safe mode protects nothing.
     copy = keras.saving.deserialize_keras_object(config, unregistered, safe_mode=False)
     copy_weights(copy, model)
     return copy

@@ -1,4 +1,4 @@
-"""What the twins of layers have in common: how they make the layers inside."""
+"""The base class of the twins of layers: how they create their sub-layers."""
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
@@ -11,12 +11,12 @@ from keras_paca.layers.base import LayerMaker
 
 
 class TwinMaker(LayerMaker):
-    """Makes layers as `LayerMaker` does, twins where there are some, and with other arguments.
+    """Creates sub-layers as `LayerMaker` does, but twins of those that have one.
 
     Args:
-        policy: DTypePolicy. The policy that the layer or model around them was given.
-        changes: dict. {path, or pattern of paths such as "projection*": arguments that the layer
-            gets instead, or `None` for no layer}.
+        policy: DTypePolicy. The policy that the layer or model was given.
+        changes: dict. {path, or pattern of paths such as "projection*": arguments of the sub-layer
+            to change, or `None` for no sub-layer}.
 
     Example:
     >>> from keras_paca import layers
@@ -34,7 +34,7 @@ class TwinMaker(LayerMaker):
         self.changes = dict(changes or {})
 
     def __call__(self, make: Callable[..., Any], path: str, *args: Any, **kwargs: Any) -> Any:
-        """Return a new layer inside; see `LayerMaker`."""
+        """Create a sub-layer; see `LayerMaker`."""
         fitting = (each for name, each in self.changes.items() if fnmatchcase(path, name))
         changes = next(fitting, {})
         if changes is None:
@@ -44,14 +44,14 @@ class TwinMaker(LayerMaker):
 
 
 class Twin:
-    """Comes first among the bases of a layer's twin.
+    """First base class of a layer's twin; the second base class is the layer's class.
 
-    The second base is the layer itself. The twin has the same name, because a file finds the layers
-    in a list by the names of their classes. It says what it does otherwise: which arguments the
-    layers inside get, how it computes, and by `fold` where its weights come from.
+    A twin has the same name as the layer's class, because Keras finds the layers of a list in a
+    file by the names of their classes. It defines what differs: the arguments of sub-layers, the
+    computation, and in `fold` how its weights are computed from those of the layer.
 
     Attributes:
-        changes: dict. What `TwinMaker` takes for the layers inside.
+        changes: dict. The argument `changes` of `TwinMaker`.
 
     Example:
     >>> from keras_paca import forms, layers
@@ -63,7 +63,7 @@ class Twin:
     changes: ClassVar[Mapping[str, Mapping[str, Any] | None]] = {}
 
     def maker(self, policy: Any) -> TwinMaker:
-        """Return what makes the layers inside."""
+        """Return the function that creates the sub-layers."""
         return TwinMaker(policy, self.changes)
 
     def get_config(self) -> dict:
@@ -72,10 +72,17 @@ class Twin:
 
 
 def without_affine(norm: keras.layers.Layer | None) -> None:
-    """Have a norm that isn't built yet neither scale nor shift, as the next projection does it.
+    """Remove the scale and the offset of a norm that isn't built yet.
 
     Args:
-        norm: `keras.layers.LayerNormalization`, or `None` for no norm.
+        norm: keras.layers.LayerNormalization or None. The norm.
+
+    Example:
+    >>> norm = keras.layers.LayerNormalization()
+    >>> without_affine(norm)
+    >>> norm.build((None, 4))
+    >>> norm.weights
+    []
     """
     if norm is not None:
         norm.center = norm.scale = False

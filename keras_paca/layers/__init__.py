@@ -1,4 +1,4 @@
-"""The mechanisms, one file each; every layer works alone in somebody's own model."""
+"""The layers of PaCa-ViT, one file each; every layer can be used alone in any model."""
 
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.block import PaCaBlock

@@ -18,29 +18,29 @@ class PatchToClusterAttention(BaseLayer):
     With the assignment A of patches to clusters, the clusters are z = LayerNorm(A^T x). With
     q = Wq x, k = Wk z, v = Wv z, the output is Wo softmax(q k^T / sqrt(d)) v, where each head has d
     channels. The cost grows linearly with the number of patches. Without an assignment, z = x
-    without a norm: this is plain self-attention, whose cost grows with the square of that number.
+    without a norm. This is plain self-attention, whose cost grows with the square of that number.
 
     Args:
         num_heads: int. Number of heads. It must divide the channels.
-        cluster_norm: bool. Whether the clusters are layer-normed.
+        cluster_norm: bool. Whether layer normalization is applied to the clusters.
         cluster_position_embedding: bool. Whether a learned vector is added to each cluster.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout on the output.
         recompute_activations: bool. Whether training computes the attention weights again in the
-            backward pass rather than hold them.
+            backward pass instead of keeping them in memory.
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Map (batch, height, width, channels), float.
-        assignment: Tensor (batch, height x width, clusters), in which each cluster sums to 1 over
-            the patches, or `None` for plain attention. It keeps its dtype whatever the policy is:
-            in float16, most entries for a large image would fall below the normal range.
+        inputs: Tensor. Map of shape (batch, height, width, channels), float.
+        assignment: Tensor or None. Shape (batch, height x width, clusters). Each cluster sums to 1
+            over the patches. `None` means plain attention. The assignment keeps its dtype under
+            every policy, because in float16 most entries for a large image would be subnormal.
 
     Output shape: (batch, height, width, channels).
 
     Raises:
         ValueError: If `num_heads` does not divide the channels, or if the layer was built with an
-            assignment and is called without one, or the reverse.
+            assignment and is called without one, or vice versa.
 
     Source: PaCa-ViT (Grainger et al., CVPR 2023), section 3.
 
@@ -70,7 +70,7 @@ class PatchToClusterAttention(BaseLayer):
         self.recompute_activations = recompute_activations
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
-        """Build the projections, and the norm and the embedding of the clusters."""
+        """Build the projections, the norm of the clusters and their embedding."""
         channels = inputs_shape[-1]
         if channels % self.num_heads:
             raise ValueError(
@@ -140,8 +140,8 @@ class PatchToClusterAttention(BaseLayer):
         return ops.unflatten_patches(outputs, like=inputs)
 
     def _aggregate(self, patches: Any, assignment: Any) -> Any:
-        """Return the clusters (b, m, c). They sum many patches, in the assignment's dtype."""
-        patches = cast(patches, assignment.dtype)
+        """Return the clusters (b, m, c)."""
+        patches = cast(patches, assignment.dtype)  # the sums over many patches need float32
         clusters = matmul(transpose(assignment, (0, 2, 1)), patches)
         if self.cluster_embedding is not None:
             clusters = clusters + cast(self.cluster_embedding, clusters.dtype)
@@ -168,7 +168,7 @@ class PatchToClusterAttention(BaseLayer):
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def count_products(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> int:
-        """Return the multiply-accumulates of a call beside those of the projections."""
+        """Return the number of multiply-accumulates of a call, without those of the projections."""
         size = math.prod(inputs_shape)
         if assignment_shape is None:
             return 2 * size * math.prod(inputs_shape[1:3])

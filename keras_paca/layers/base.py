@@ -1,4 +1,4 @@
-"""What the library's layers have in common: how they make the layers inside and are made again."""
+"""The base class of the library's layers: how they create sub-layers and how they are saved."""
 
 import functools
 import inspect
@@ -15,11 +15,11 @@ from keras_paca.naming import default_name
 
 @functools.cache
 def argument_names(cls: type, base: type) -> tuple[str, ...]:
-    """Return the names of a class's arguments beside those of a class that it is based on.
+    """Return the names of the arguments that a class adds to those of one of its base classes.
 
     Args:
         cls: type. The class.
-        base: type. A class that it is based on.
+        base: type. One of its base classes.
 
     Example:
     >>> from keras_paca.layers import LinearClustering
@@ -36,7 +36,7 @@ def argument_names(cls: type, base: type) -> tuple[str, ...]:
 
 
 class LayerMaker:
-    """Makes the layers inside a layer or a model, each with its name and its dtype policy.
+    """Creates the sub-layers of a layer or a model, each with its name and its dtype policy.
 
     Args:
         policy: DTypePolicy. The policy that the layer or model was given.
@@ -60,31 +60,34 @@ class LayerMaker:
         dtype: Any = None,
         **kwargs: Any,
     ) -> keras.layers.Layer:
-        """Return a new layer inside.
+        """Create a sub-layer.
 
         Args:
-            make: type or Callable. The layer's class, or a function that makes the layer.
-            path: str. Path of the layer from here, such as "query" or "stage1_block1/clustering".
-                It ends in the layer's name.
-            *args: Arguments of the layer.
-            dtype: Dtype or policy of the layer unless it is quantized. By default, the policy of
-                the layer or model around it.
-            **kwargs: Arguments of the layer.
+            make: type or Callable. The class of the sub-layer, or a function that creates it.
+            path: str. Path of the sub-layer, such as "query" or "stage1_block1/clustering". It ends
+                in the name of the sub-layer.
+            *args: Arguments of the sub-layer.
+            dtype: str or DTypePolicy. Dtype or policy of the sub-layer unless it is quantized. By
+                default, the policy of the layer or model that holds it.
+            **kwargs: Arguments of the sub-layer.
+
+        Returns:
+            keras.layers.Layer. The sub-layer.
         """
         return make(*args, **kwargs, **policy_inside(self.given_policy, path, dtype))
 
 
 class BaseLayer(keras.layers.Layer):
-    """A layer that makes others with `make` and remembers which of them don't train.
+    """Base class of the library's layers, which create their sub-layers with `make`.
 
-    Its configuration also tells which layers inside are quantized, so that a quantized model can be
-    loaded again.
+    The configuration also records which sub-layers are frozen or quantized, so that a layer can be
+    loaded as it was saved.
 
     Args:
-        frozen: Sequence of str. Paths of layers inside that don't train, from a configuration.
-        thawed: Sequence of str. Paths of layers that train inside frozen ones.
+        frozen: Sequence of str. Paths of the sub-layers that don't train.
+        thawed: Sequence of str. Paths of the layers inside frozen sub-layers that train.
         name: str. Name of the layer. By default, that of its class, such as "paca_block".
-        dtype: Dtype or policy of the layer and of those inside.
+        dtype: str or DTypePolicy. Dtype or policy of the layer and its sub-layers.
         **kwargs: As for `keras.layers.Layer`.
 
     Example:
@@ -121,7 +124,7 @@ class BaseLayer(keras.layers.Layer):
     def _post_build(self) -> None:
         super()._post_build()
         if not self.trainable:
-            set_trainable(self, False)  # now that there are variables
+            set_trainable(self, False)  # the variables exist only now
         restore_trainable_state(self, **self._given_state, must_exist=False)
 
     def get_config(self) -> dict:
@@ -143,6 +146,6 @@ class BaseLayer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "BaseLayer":
-        """Return the layer of a configuration, in the form that it asks for."""
+        """Create a layer from a configuration, in the form that the configuration asks for."""
         wanted, config = resolve(cls, config)
         return super().from_config(config) if wanted is cls else wanted.from_config(config)

@@ -21,42 +21,46 @@ class PaCaBlock(BaseLayer):
     x = x + DropPath(g1 norm1_after(attention(norm1_before(x), A)))
     x = x + DropPath(g2 norm2_after(mlp(norm2_before(x))))
 
-    The assignment A is what `clustering` makes of norm1_before(x), or else the one received. By
-    default a block has the norms before, with `post_norm` those after, with `sub_norm` both.
+    The assignment A is clustering(norm1_before(x)), or the one that the block is called with. By
+    default, a block has the norms before the branches; with `post_norm`, it has those after them,
+    and with `sub_norm`, it has both.
 
     Args:
         num_heads: int. Number of attention heads. It must divide the channels.
-        clustering: Layer. From a map to an assignment, such as `ConvClustering(100)`. With `None`,
-            the block uses the assignment that it receives; without one, plain attention.
-        mlp_ratio: float. Width of the feed-forward network over the channels.
+        clustering: keras.layers.Layer. It computes an assignment of patches to clusters from a
+            map, such as `ConvClustering(100)`. With `None`, the block uses the assignment that it
+            is called with, and plain attention if there is none.
+        mlp_ratio: float. Width of the feed-forward network's hidden layer, as a multiple of the
+            channels.
         drop_path_rate: float. Rate at which both residual branches are dropped.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
         layer_scale: float. Initial value of the learned channel scales g1 and g2, or `None` for a
             block without them.
-        post_norm: bool. Whether the outputs of the branches are normed rather than their inputs.
-        sub_norm: bool. Whether both the inputs and the outputs of the branches are normed.
+        post_norm: bool. Whether the outputs of the branches are normalized instead of their inputs.
+        sub_norm: bool. Whether both the inputs and the outputs of the branches are normalized.
         position_embedding_size: (int, int). Height and width in patches of a learned position
             embedding, which is added to the input and resized for maps of other sizes, or `None`.
         cluster_position_embedding: bool. Whether a learned vector is added to each cluster.
-        cluster_norm: bool. Whether the clusters are layer-normed.
-        dwconv_in_mlp: bool. Whether the feed-forward network has its depthwise convolution.
+        cluster_norm: bool. Whether layer normalization is applied to the clusters.
+        dwconv_in_mlp: bool. Whether the feed-forward network has a depthwise convolution.
         shortcut_in_mlp: bool. Whether that convolution has a shortcut.
-        remat: bool. Whether training holds only the block's inputs and computes the block again in
-            the backward pass. This takes less memory and more time; the gradients are the same.
+        remat: bool. Whether training keeps only the inputs of the block in memory and computes the
+            block again in the backward pass. This takes less memory and more time; the gradients
+            are the same.
         recompute_activations: bool. Whether training computes the attention weights and the
-            activations of the feed-forward network again, where `keras_paca.ops.recompute` says
-            that it pays.
+            activations of the feed-forward network again in the backward pass, if that pays on the
+            backend; see `keras_paca.ops.is_recomputed`.
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Map (batch, height, width, channels), float.
-        assignment: Tensor (batch, height x width, clusters), or `None`.
+        inputs: Tensor. Map of shape (batch, height, width, channels), float.
+        assignment: Tensor or None. Shape (batch, height x width, clusters).
 
-    Output: The map (batch, height, width, channels). Where the block makes or receives an
-    assignment, the pair (map, assignment).
+    Output: The map (batch, height, width, channels). If there is an assignment, the pair (map,
+    assignment).
 
-    Source: PaCa-ViT (Grainger et al., CVPR 2023), figure 2, and the options of its code.
+    Source: PaCa-ViT (Grainger et al., CVPR 2023), figure 2, and the options of the official code.
 
     Example:
     >>> from keras_paca.layers import ConvClustering
@@ -137,7 +141,7 @@ class PaCaBlock(BaseLayer):
         return self.make(keras.layers.LayerNormalization, name, epsilon=1e-6)
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
-        """Build the layers inside."""
+        """Build the sub-layers."""
         channels = inputs_shape[-1]
         self.position_embedding = None
         if self.position_embedding_size is not None:
@@ -162,7 +166,7 @@ class PaCaBlock(BaseLayer):
                 norm.build(inputs_shape)
 
     def call(self, inputs: Any, assignment: Any = None, training: bool = False) -> Any:
-        """Transform the map `inputs`; see the class for what is returned."""
+        """Apply the block to the map `inputs`; the class describes the outputs."""
         if not (self.remat and training):
             return self._transform(inputs, assignment, training)
         given = (inputs,) if assignment is None else (inputs, assignment)
@@ -199,7 +203,7 @@ class PaCaBlock(BaseLayer):
     def compute_output_shape(
         self, inputs_shape: tuple, assignment_shape: tuple | None = None
     ) -> tuple:
-        """Return the shape of the map, or the shapes of map and assignment."""
+        """Return the shape of the map, or the shapes of the map and the assignment."""
         if self.clustering is not None:
             assignment_shape = self.clustering.compute_output_shape(inputs_shape)
         return inputs_shape if assignment_shape is None else (inputs_shape, assignment_shape)
@@ -220,7 +224,7 @@ class PaCaBlock(BaseLayer):
 
     @classmethod
     def from_config(cls, config: dict) -> "PaCaBlock":
-        """Return the block of a configuration."""
+        """Create a block from its configuration."""
         clustering = config.get("clustering")
         if not isinstance(clustering, keras.layers.Layer):
             clustering = keras.saving.deserialize_keras_object(clustering)

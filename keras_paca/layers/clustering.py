@@ -1,4 +1,4 @@
-"""From a map to its cluster assignment: each cluster is a distribution over the patches."""
+"""Assignment of patches to clusters: each cluster is a distribution over the patches of a map."""
 
 from typing import Any
 
@@ -13,10 +13,13 @@ from keras_paca.layers.policies import exact_dtype, logits_policy
 
 
 def softmax_over_patches(logits: Any) -> Any:
-    """Return the assignment (b, h w, clusters) of logits (b, h, w, clusters), at least float32.
+    """Return the assignment of patches to clusters: the softmax of logits over the patches.
 
     Args:
-        logits: Tensor (b, h, w, clusters).
+        logits: Tensor. Shape (b, h, w, clusters).
+
+    Returns:
+        Tensor (b, h x w, clusters), float32 or wider.
 
     Example:
     >>> softmax_over_patches(keras.ops.zeros((1, 1, 4, 1))).flatten().tolist()
@@ -31,16 +34,17 @@ def assignment_spec(map_shape: tuple, clusters: int, policy: Any) -> keras.Keras
     Args:
         map_shape: tuple. (batch, height, width, channels).
         clusters: int. Number of clusters.
-        policy: DTypePolicy. The policy of the layer that makes it.
+        policy: DTypePolicy. The policy of the layer that computes it.
     """
     shape = (map_shape[0], ops.count_patches(map_shape), clusters)
     return keras.KerasTensor(shape, dtype=exact_dtype(policy))
 
 
 class Clustering(BaseLayer):
-    """Base class of the clusterings: a network to one logit per cluster, a softmax over patches.
+    """Base class of the clustering layers: a network that computes logits, then a softmax.
 
-    Subclasses make the network in `build` and apply it in `compute_logits`.
+    The network computes one logit per cluster for each patch, and the softmax is taken over the
+    patches. Subclasses create the network in `build` and apply it in `compute_logits`.
 
     Args:
         clusters: int. Number of clusters.
@@ -52,7 +56,7 @@ class Clustering(BaseLayer):
         self.clusters = check_positive("clusters", clusters)
 
     def make_projection(self, make: Any, use_bias: bool = False) -> keras.layers.Layer:
-        """Return the last layer, which makes the logits."""
+        """Create the last layer, which computes the logits."""
         dtype = logits_policy(self.dtype_policy)
         return self.make(make, "projection", self.clusters, use_bias=use_bias, dtype=dtype)
 
@@ -122,7 +126,7 @@ class MLPClustering(Clustering):
 
     Args:
         clusters: int. Number of clusters.
-        mlp_ratio: float. Width of the hidden layer over the channels of the input.
+        mlp_ratio: float. Width of the hidden layer, as a multiple of the channels.
         **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels), float.

@@ -15,12 +15,12 @@ class ConvMLP(BaseLayer):
     """Feed-forward network: y = W2 GELU(t + DWConv3x3(t)) + b2, t = W1 x + b1.
 
     Args:
-        mlp_ratio: float. Width of the hidden layer over the channels of the input.
-        dwconv: bool. Whether there is a 3 x 3 depthwise convolution at all.
+        mlp_ratio: float. Width of the hidden layer, as a multiple of the channels.
+        dwconv: bool. Whether there is a 3 x 3 depthwise convolution.
         shortcut: bool. Whether the convolution's input is added to its output.
         dropout: float. Rate of dropout after the activation and after the output.
         recompute_activations: bool. Whether training computes the activations of the hidden layer
-            again in the backward pass: they would be most of what a training step holds.
+            again in the backward pass. They would take most of the memory of a training step.
         **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels), float.
@@ -64,7 +64,7 @@ class ConvMLP(BaseLayer):
         self.project_dense.build(hidden_shape)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Transform the map `inputs` (b, h, w, c)."""
+        """Apply the network to the map `inputs` (b, h, w, c)."""
         hidden = self.expand_dense(inputs)
         if not training:
             return self._contract(self._convolve(hidden))

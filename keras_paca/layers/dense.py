@@ -9,9 +9,9 @@ from keras_paca import ops
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class Dense(keras.layers.Dense):
-    """`keras.layers.Dense`, y = x W + b, by `keras_paca.ops.linear`.
+    """`keras.layers.Dense`, computed by `keras_paca.ops.linear`: y = x W + b.
 
-    LoRA and quantization work as in `keras.layers.Dense`, and so do the arguments.
+    The arguments, LoRA and quantization are those of `keras.layers.Dense`.
 
     Input shape: (..., channels).
     Output shape: (..., units).
@@ -33,9 +33,9 @@ class Dense(keras.layers.Dense):
 
         Args:
             mode: str. Name of the mode, such as "int8".
-            type_check: bool. Whether a subclass of this class is refused: its own `call` isn't used
-                once it is quantized.
-            config: `keras.quantizers.QuantizationConfig`.
+            type_check: bool. Whether to raise an error for a subclass of this class, whose own
+                `call` isn't used once it is quantized.
+            config: keras.quantizers.QuantizationConfig. The quantizers and the block size.
 
         Raises:
             NotImplementedError: If this is a subclass, unless `type_check=False`.

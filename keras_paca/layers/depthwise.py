@@ -1,4 +1,4 @@
-"""Depthwise convolution with stride 1, perhaps with a shortcut around it."""
+"""Depthwise convolution with stride 1, with or without a shortcut around it."""
 
 from numbers import Integral
 from typing import Any
@@ -61,7 +61,7 @@ class DepthwiseConv2D(BaseLayer):
         return self.convolve(inputs, shortcut=self.shortcut)
 
     def convolve(self, inputs: Any, shortcut: bool) -> Any:
-        """Convolve a map (b, h, w, c), and add it to the result or not."""
+        """Convolve a map (b, h, w, c), and add the map to the result if `shortcut`."""
         kernel = keras.ops.convert_to_tensor(self.kernel)
         bias = None if self.bias is None else keras.ops.convert_to_tensor(self.bias)
         return ops.depthwise_conv2d(inputs, kernel, bias, shortcut)

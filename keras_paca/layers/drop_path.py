@@ -14,7 +14,7 @@ class DropPath(keras.layers.Layer):
 
     Args:
         rate: float. Probability with which the branch of a sample is dropped, 0 <= rate < 1.
-        seed: int. Seed of the draws, or `None` for a random one.
+        seed: int. Seed of the random numbers, or `None` for a random one.
         **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, ...).
@@ -38,10 +38,10 @@ class DropPath(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
-        self.built = True  # else `predict` on JAX first runs a whole model around it, unjitted
+        self.built = True  # else `predict` on JAX first runs the model uncompiled
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Drop samples of `inputs` where `training`."""
+        """Drop the branch of some samples if `training`."""
         if not training or self.rate == 0:
             return inputs
         # The factor 0 or 1 / (1 - rate) of each sample: one pass over the inputs, not two.

@@ -36,11 +36,11 @@ def downsample_conv(filters: int, **kwargs: Any) -> keras.layers.Conv2D:
 def pad_borders(inputs: Any) -> Any:
     """Pad a map with one row or column of zeros on every side.
 
-    Keras's `padding="same"` pads only the far sides before a convolution of stride 2; PyTorch pads
-    both.
+    Before a convolution of stride 2, Keras's `padding="same"` pads even sides only at the end,
+    while PyTorch pads them at both ends.
 
     Args:
-        inputs: Tensor (b, h, w, c).
+        inputs: Tensor. Shape (b, h, w, c).
 
     Example:
     >>> tuple(pad_borders(keras.ops.ones((1, 5, 7, 3))).shape)
@@ -66,7 +66,7 @@ def padded_shape(input_shape: tuple) -> tuple:
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class OverlappingTransition(BaseLayer):
-    """Halve a map between two stages: y = LayerNorm(Conv3x3, stride 2, padding 1 (x)).
+    """Halve a map between two stages: y = LayerNorm(Conv3x3(x)), with stride 2 and padding 1.
 
     Args:
         filters: int. Number of channels of the output.
@@ -105,15 +105,15 @@ class OverlappingTransition(BaseLayer):
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class OverlappingStem(BaseLayer):
-    """Embed an image at a quarter of its side: LayerNorm(Conv3x3 s2 (Conv3x3 s2 (x))).
+    """Embed an image in a map of a quarter of its sides: y = LayerNorm(Conv3x3(Conv3x3(x))).
 
-    Here x is the image, or (image - mean) / deviation where these are given. There is no activation
-    and no norm between the two convolutions. The first has half the filters.
+    Here x is the image, or (image - mean) / deviation if these are given. Both convolutions have
+    stride 2, and the first has half the filters. There is no activation and no norm between them.
 
     Args:
         filters: int. Number of channels of the output, even.
-        mean: Sequence of float. One number per channel, or `None`.
-        deviation: Sequence of float. One number per channel, none of them 0, or `None`.
+        mean: Sequence of float. Mean of each channel, or `None`.
+        deviation: Sequence of float. Standard deviation of each channel, none of them 0, or `None`.
         **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels), float.
@@ -177,6 +177,6 @@ class OverlappingStem(BaseLayer):
         return self.conv2(pad_borders(x))  # (b, h / 4, w / 4, filters)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return (batch, a quarter of the height, of the width, filters), each half rounded up."""
+        """Return (batch, height / 4, width / 4, filters), where each of two halvings rounds up."""
         batch, height, width, _ = input_shape
         return (batch, halve(halve(height)), halve(halve(width)), self.filters)

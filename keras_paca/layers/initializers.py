@@ -1,4 +1,7 @@
-"""The official initial values. Each call returns a fresh object: a shared one repeats its draw."""
+"""The initial values of the official code.
+
+Each function returns a new initializer, because one that two weights share repeats its values.
+"""
 
 import math
 from typing import Any
@@ -12,17 +15,17 @@ from keras_paca.layers.dense import Dense
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class HostNormal(keras.initializers.RandomNormal):
-    """N(0, stddev), drawn by NumPy from Keras's seed: the same values on each backend.
+    """Normal distribution, drawn by NumPy from Keras's seed: the same values on each backend.
 
-    Keras's own initializer draws on the backend, where JAX compiles a program of 0.4 s for each
-    shape of a weight: it took 17 s to make a PaCaSmall.
+    Keras's own initializer draws on the backend. JAX compiles a program for each shape, which takes
+    0.4 s; for a PaCaSmall, that added up to 17 s.
 
     Args:
         mean: float. Mean of the values.
-        stddev: float. Their standard deviation. `None` means `sqrt(2 / fan_out)`, where `fan_out`
-            is kernel height x kernel width x output channels / groups (He et al., 2015).
-        seed: int. By default another one for each initializer, drawn by Python's `random`, which
-            `keras.utils.set_random_seed` sets.
+        stddev: float. Standard deviation of the values. `None` means `sqrt(2 / fan_out)`, where
+            `fan_out` is kernel height x kernel width x output channels / groups (He et al., 2015).
+        seed: int. By default, each initializer gets its own seed from Python's `random`, which
+            `keras.utils.set_random_seed` seeds.
 
     Example:
     >>> tuple(HostNormal(stddev=0.02, seed=0)((2, 3)).shape)
@@ -30,7 +33,7 @@ class HostNormal(keras.initializers.RandomNormal):
     """
 
     def __call__(self, shape: tuple, dtype: Any = None) -> Any:
-        """Return a tensor of this shape."""
+        """Return a tensor of random values of this shape."""
         stddev = self.stddev
         if stddev is None:
             stddev = math.sqrt(2 / (math.prod(shape[:-2]) * shape[-1]))
@@ -39,10 +42,11 @@ class HostNormal(keras.initializers.RandomNormal):
 
 
 def linear_initializer() -> keras.initializers.Initializer:
-    """Return N(0, 0.02), for linear projections and position embeddings.
+    """Return the initializer N(0, 0.02) of linear projections and position embeddings.
 
-    The official code calls this truncated, but cuts at an absolute 2.0, a hundred deviations away;
-    Keras's `TruncatedNormal` cuts at two deviations and would be a tenth too narrow.
+    The official code truncates this distribution at the absolute value 2.0, which is a hundred
+    standard deviations away. Keras's `TruncatedNormal` truncates at two standard deviations, which
+    would make the values about a tenth smaller.
 
     Example:
     >>> linear_initializer().stddev
@@ -52,7 +56,7 @@ def linear_initializer() -> keras.initializers.Initializer:
 
 
 def conv_initializer() -> keras.initializers.Initializer:
-    """Return N(0, sqrt(2 / fan_out)), for convolutions of every kind, 1 x 1 and depthwise too.
+    """Return the initializer N(0, sqrt(2 / fan_out)) of all convolutions, also 1 x 1 and depthwise.
 
     Example:
     >>> tuple(conv_initializer()((3, 3, 8, 1)).shape)

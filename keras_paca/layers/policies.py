@@ -1,4 +1,4 @@
-"""The dtype policies of layers inside layers, some of which may be quantized."""
+"""The dtype policies of sub-layers, some of which may be quantized."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,20 +8,21 @@ import keras
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
-    """The policies of the quantized layers inside a layer or a model.
+    """The policies of the quantized sub-layers of a layer or a model.
 
-    Keys are paths from there, such as "attention/query". They don't begin with the name of the
-    layer or model itself, which may change between saving and loading.
+    Keys are the paths of sub-layers, such as "attention/query". They don't begin with the name of
+    the layer or model itself, which may change between saving and loading.
 
     Args:
-        default_policy: DTypePolicy. The policy of all other layers inside, and of the layer or
-            model itself.
+        default_policy: DTypePolicy. The policy of the layer or model itself and of all other
+            sub-layers.
         policy_map: dict. {path: policy}.
-        quantization_configs: dict. {path: `keras.quantizers.QuantizationConfig`}, for the
-            quantizers and block sizes that policies don't tell.
+        quantization_configs: dict. {path: `keras.quantizers.QuantizationConfig`}, with the
+            quantizers and block sizes, which policies don't record.
 
     Example:
-    >>> policies = InnerDTypePolicyMap("float32", {"query": "int8_from_float32"})
+    >>> quantized = keras.dtype_policies.get("int8_from_float32")
+    >>> policies = InnerDTypePolicyMap("float32", {"query": quantized})
     >>> policies["query"].name, policies.default_policy.name
     ('int8_from_float32', 'float32')
     """
@@ -42,7 +43,7 @@ class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "InnerDTypePolicyMap":
-        """Return the policies of a configuration."""
+        """Create the policies from their configuration."""
         configs = keras.saving.deserialize_keras_object(
             config["quantization_configs"], custom_objects=custom_objects
         )
@@ -50,10 +51,14 @@ class InnerDTypePolicyMap(keras.dtype_policies.DTypePolicyMap):
 
 
 def default_policy(policy: Any) -> Any:
-    """Return the policy of a layer itself, where `policy` also tells those of layers inside.
+    """Return the policy of a layer itself, without those of its sub-layers.
 
     Args:
         policy: DTypePolicy. The policy that the layer was given.
+
+    Example:
+    >>> default_policy(InnerDTypePolicyMap("bfloat16")).name
+    'bfloat16'
     """
     return policy.default_policy if isinstance(policy, InnerDTypePolicyMap) else policy
 
@@ -72,7 +77,7 @@ def logits_policy(policy: Any) -> Any:
 
 
 def exact_dtype(policy: Any) -> str:
-    """Return the dtype of sums and norms under a policy: float32, or the policy's where wider.
+    """Return the dtype of sums and norms under a policy: float32, or the policy's if that is wider.
 
     Args:
         policy: DTypePolicy. The policy of the layer or model around them.
@@ -85,14 +90,18 @@ def exact_dtype(policy: Any) -> str:
 
 
 def policy_inside(policy: Any, path: str, dtype: Any = None) -> dict[str, Any]:
-    """Return the arguments `name` and `dtype` of a layer inside another layer or a model.
+    """Return the arguments `name` and `dtype` of a sub-layer.
 
-    Where that layer is quantized, they include its `quantization_config`.
+    If the sub-layer is quantized, they include its `quantization_config`.
 
     Args:
-        policy: DTypePolicy. The policy that the layer or model around it was given.
-        path: str. Path of the layer inside. It ends in the layer's name.
-        dtype: Dtype or policy of the layer unless it is quantized. By default, that around it.
+        policy: DTypePolicy. The policy that the layer or model was given.
+        path: str. Path of the sub-layer. It ends in the name of the sub-layer.
+        dtype: str or DTypePolicy. Dtype or policy of the sub-layer unless it is quantized. By
+            default, that of the layer or model.
+
+    Returns:
+        dict.
 
     Example:
     >>> policy_inside(keras.dtype_policies.get("float32"), "attention/query")["name"]
@@ -116,15 +125,19 @@ def policy_inside(policy: Any, path: str, dtype: Any = None) -> dict[str, Any]:
 
 
 def serialize_policy(policy: Any, layers: Iterable[keras.layers.Layer]) -> dict:
-    """Return the `dtype` in the configuration of a layer or model with layers inside.
+    """Return the `dtype` in the configuration of a layer or model with sub-layers.
 
     Args:
         policy: DTypePolicy. Its own policy.
-        layers: Iterable of layers. The layers inside.
+        layers: Iterable of keras.layers.Layer. The sub-layers.
 
     Returns:
-        dict. A serialized `InnerDTypePolicyMap` where a layer inside is quantized; otherwise the
+        dict. A serialized `InnerDTypePolicyMap` if a sub-layer is quantized; otherwise the
         serialized policy.
+
+    Example:
+    >>> serialize_policy(keras.dtype_policies.get("float32"), [])["config"]
+    {'name': 'float32'}
     """
     quantized = {} if isinstance(policy, keras.dtype_policies.DTypePolicyMap) else _find(layers)
     if not quantized:
@@ -142,14 +155,14 @@ def serialize_policy(policy: Any, layers: Iterable[keras.layers.Layer]) -> dict:
 
 
 def quantized_layers(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Return the quantized layers inside a layer or a model, itself included.
+    """Return the quantized layers of a layer or a model, itself included.
 
     Args:
-        owner: Layer or model.
+        owner: keras.layers.Layer. The layer or model.
 
     Example:
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
-    >>> model.quantize("int8")
+    >>> model.get_layer("dense").quantize("int8")
     >>> [layer.name for layer in quantized_layers(model)]
     ['dense']
     """

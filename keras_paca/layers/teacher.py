@@ -1,4 +1,4 @@
-"""The external clustering teacher: a light ConvMixer pyramid that makes the assignments."""
+"""The external clustering teacher: a light ConvMixer pyramid that computes the assignments."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from keras_paca.layers.policies import logits_policy
 
 
 def batch_norm(**kwargs: Any) -> keras.layers.Layer:
-    """Return PyTorch's batch norm, whose momentum of 0.1 is 0.9 in Keras.
+    """Return a batch normalization with PyTorch's defaults, whose momentum 0.1 is 0.9 in Keras.
 
     Args:
         **kwargs: As for `keras.layers.BatchNormalization`.
@@ -32,11 +32,18 @@ def batch_norm(**kwargs: Any) -> keras.layers.Layer:
 
 
 class ConvMixerUnit(BaseLayer):
-    """y = BN(GELU(W (x + BN(GELU(DWConv_kxk(x)))))).
+    """One unit of a ConvMixer: y = BN(GELU(W (x + BN(GELU(DWConv_kxk(x)))))).
 
     Args:
         kernel_size: int. Side of the depthwise convolution's kernel, odd.
         **kwargs: As for `keras.layers.Layer`.
+
+    Input shape: (batch, height, width, channels), float.
+    Output shape: The same.
+
+    Example:
+    >>> tuple(ConvMixerUnit(3)(keras.ops.ones((1, 5, 7, 4))).shape)
+    (1, 5, 7, 4)
     """
 
     def __init__(self, kernel_size: int, **kwargs: Any) -> None:
@@ -46,24 +53,33 @@ class ConvMixerUnit(BaseLayer):
         self.norm2 = self.make(batch_norm, "norm2")
 
     def build(self, input_shape: tuple) -> None:
-        """Build the unit."""
+        """Build the sub-layers."""
         self.pointwise = self.make(pointwise, "pointwise", input_shape[-1])
         for layer in (self.depthwise, self.norm1, self.pointwise, self.norm2):
             if layer is not None:
                 layer.build(input_shape)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Transform the map `inputs` (b, h, w, c)."""
+        """Apply the layer to the map `inputs` (b, h, w, c)."""
         x = inputs + self.norm1(ops.gelu(self.depthwise(inputs)), training=training)
         return self.norm2(ops.gelu(self.pointwise(x)), training=training)
 
 
 class BlurTransition(BaseLayer):
-    """y = BN(GELU(Conv3x3, stride 2 (blur(x)))), where the blur is [1 2 1; 2 4 2; 1 2 1] / 16.
+    """Blur and halve a map between two stages: y = BN(GELU(Conv3x3(blur(x)))), with stride 2.
+
+    The kernel of the blur is [1 2 1; 2 4 2; 1 2 1] / 16.
 
     Args:
         filters: int. Number of channels of the output.
         **kwargs: As for `keras.layers.Layer`.
+
+    Input shape: (batch, height, width, channels), float.
+    Output shape: (batch, ceil(height / 2), ceil(width / 2), filters).
+
+    Example:
+    >>> tuple(BlurTransition(8)(keras.ops.ones((1, 5, 8, 4))).shape)
+    (1, 3, 4, 8)
     """
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
@@ -72,29 +88,36 @@ class BlurTransition(BaseLayer):
         self.norm = self.make(batch_norm, "norm")
 
     def build(self, input_shape: tuple) -> None:
-        """Build the transition."""
+        """Build the convolution and the norm."""
         taps = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) / 16
         self.blur = np.repeat(taps[:, :, None, None], input_shape[-1], axis=2)  # (3, 3, c, 1)
         self.conv.build(padded_shape(input_shape))
         self.norm.build((*input_shape[:-1], self.conv.filters))
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Transform the map `inputs` (b, h, w, c)."""
+        """Apply the layer to the map `inputs` (b, h, w, c)."""
         blurred = ops.depthwise_conv2d(inputs, convert_to_tensor(self.blur, inputs.dtype))
         x = ops.gelu(self.conv(pad_borders(blurred)))
         return self.norm(x, training=training)
 
     def count_products(self, input_shape: tuple) -> int:
-        """Return the multiply-accumulates of the blur."""
+        """Return the number of multiply-accumulates of the blur."""
         return 9 * math.prod(input_shape)
 
 
 class Lateral(BaseLayer):
-    """y = BN(GELU(W x)).
+    """Project a deeper map on the top-down path: y = BN(GELU(W x)).
 
     Args:
         filters: int. Number of channels of the output.
         **kwargs: As for `keras.layers.Layer`.
+
+    Input shape: (batch, height, width, channels), float.
+    Output shape: (batch, height, width, filters).
+
+    Example:
+    >>> tuple(Lateral(8)(keras.ops.ones((1, 5, 7, 4))).shape)
+    (1, 5, 7, 8)
     """
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
@@ -103,26 +126,26 @@ class Lateral(BaseLayer):
         self.norm = self.make(batch_norm, "norm")
 
     def build(self, input_shape: tuple) -> None:
-        """Build the projection."""
+        """Build the projection and the norm."""
         self.pointwise.build(input_shape)
         self.norm.build((*input_shape[:-1], self.pointwise.units))
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Transform the map `inputs` (b, h, w, c)."""
+        """Apply the layer to the map `inputs` (b, h, w, c)."""
         return self.norm(ops.gelu(self.pointwise(inputs)), training=training)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class ConvMixerTeacher(BaseLayer):
-    """Make the cluster assignments of all stages from the stem's map, beside the backbone.
+    """Compute the cluster assignments of all stages from the stem's map, beside the backbone.
 
-    Bottom-up, stage i is `depths[i]` ConvMixer units x -> BN(GELU(W (x + BN(GELU(DWConv(x)))))).
+    Bottom-up, stage i has `depths[i]` ConvMixer units x -> BN(GELU(W (x + BN(GELU(DWConv(x)))))).
     A blur and a strided convolution lead to the next stage. Top-down, the deeper map is resized
     bilinearly, projected, added to the stage's own map and passed through one more unit. A
     projection of the result and a softmax over patches give the assignment.
 
     Args:
-        hidden_dims: Sequence of int. Channels per stage. The first equals the input's.
+        hidden_dims: Sequence of int. Channels per stage. The first is that of the input.
         depths: Sequence of int. Units per stage.
         clusters: Sequence of int. Clusters per stage. A stage with 0 has no assignment.
         kernel_size: int. Side of the kernels of the units' depthwise convolutions, odd.
@@ -135,8 +158,8 @@ class ConvMixerTeacher(BaseLayer):
     channels) for each stage. Each stage has half the sides of the one before, rounded up.
 
     Raises:
-        ValueError: If the arguments don't have one entry per stage, or the input has other
-            channels.
+        ValueError: If the arguments don't have one entry per stage, or the input doesn't have
+            `hidden_dims[0]` channels.
 
     Source: PaCa-ViT (Grainger et al., CVPR 2023), external clustering teacher.
 
@@ -167,7 +190,7 @@ class ConvMixerTeacher(BaseLayer):
         self.kernel_size = kernel_size
 
         stages = range(len(self.depths))
-        self.units = [  # not one list per stage: Keras 3.13 saves nothing of lists in lists
+        self.units = [  # one list for all stages, as Keras 3.13 saves no layers in nested lists
             self.make(ConvMixerUnit, f"stage{i + 1}_unit{j + 1}", kernel_size)
             for i in stages
             for j in range(self.depths[i])
@@ -203,7 +226,7 @@ class ConvMixerTeacher(BaseLayer):
         return shapes
 
     def build(self, input_shape: tuple) -> None:
-        """Build every stage."""
+        """Build the sub-layers of every stage."""
         if input_shape[-1] != self.hidden_dims[0]:
             raise ValueError(
                 f"The input must have hidden_dims[0]={self.hidden_dims[0]} channels. "
@@ -221,7 +244,7 @@ class ConvMixerTeacher(BaseLayer):
             projection.build(map_shape)
 
     def _clustered(self, per_stage: Sequence[Any]) -> list[Any]:
-        """Return what belongs to the stages that have clusters."""
+        """Return the items of the stages that have clusters."""
         return [x for x, count in zip(per_stage, self.clusters, strict=True) if count]
 
     def call(self, inputs: Any, training: bool = False) -> tuple[list, list]:

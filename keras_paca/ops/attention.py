@@ -32,12 +32,12 @@ def attend(
     """Return softmax(q k^T / sqrt(d)) v.
 
     Args:
-        query: Tensor (b, heads, n, d).
-        key: Tensor (b, heads, m, d).
-        value: Tensor (b, heads, m, d).
-        dropout: `keras.layers.Dropout` for the weights, in training only.
-        recompute_weights: bool. Whether the backward pass computes the weights again rather than
-            hold them, where that pays on the backend.
+        query: Tensor. Shape (b, heads, n, d).
+        key: Tensor. Shape (b, heads, m, d).
+        value: Tensor. Shape (b, heads, m, d).
+        dropout: keras.layers.Dropout. Dropout of the weights, in training only.
+        recompute_weights: bool. Whether the backward pass computes the weights again instead of
+            keeping them in memory, if that pays on the backend.
 
     Returns:
         Tensor (b, heads, n, d), of the dtype of the inputs.
@@ -59,11 +59,11 @@ def attend(
 
 
 def attention_scores(query: Any, key: Any) -> Any:
-    """Return query key^T over the last axis, in float32 where the inputs are float16.
+    """Return query key^T, the scalar products over the last axis; for float16 inputs in float32.
 
     Args:
-        query: Tensor (..., n, d).
-        key: Tensor (..., m, d).
+        query: Tensor. Shape (..., n, d).
+        key: Tensor. Shape (..., m, d).
 
     Returns:
         Tensor (..., n, m).

@@ -29,9 +29,9 @@ def depthwise_conv2d(inputs: Any, kernel: Any, bias: Any = None, shortcut: bool 
     """Convolve each channel by itself: y[p, c] = sum_o kernel[o, c] x[p + o, c] + bias[c].
 
     Args:
-        inputs: Tensor (b, h, w, c).
-        kernel: Tensor (k, k, c, 1), k odd.
-        bias: Tensor (c,), or `None`.
+        inputs: Tensor. Shape (b, h, w, c).
+        kernel: Tensor. Shape (k, k, c, 1), where k is odd.
+        bias: Tensor or None. Shape (c,).
         shortcut: bool. Whether to add the inputs to the outputs.
 
     Returns:
@@ -63,7 +63,7 @@ def identity_kernel(size: int) -> np.ndarray:
         size: int. Side of the kernel, odd.
 
     Returns:
-        Array (size, size, 1, 1).
+        np.ndarray. Shape (size, size, 1, 1).
 
     Example:
     >>> identity_kernel(3)[:, :, 0, 0].tolist()
@@ -78,7 +78,7 @@ def _grouped_for_torch(inputs: Any, kernel: Any, bias: Any) -> Any:
     from torch.nn import functional
 
     margin, channels = kernel.shape[0] // 2, kernel.shape[2]
-    inputs = inputs.permute(0, 3, 1, 2)  # (b, c, h, w), as it lies in memory
+    inputs = inputs.permute(0, 3, 1, 2)  # (b, c, h, w), a view
     kernel = kernel.permute(2, 3, 0, 1)  # (c, 1, k, k)
     outputs = functional.conv2d(inputs, kernel, bias, padding=margin, groups=channels)
     return outputs.permute(0, 2, 3, 1)
@@ -90,7 +90,7 @@ def _shifted_sum(inputs: Any, kernel: Any) -> Any:
 
 
 def _taps(inputs: Any, size: int) -> list[tuple[tuple[int, int], Any]]:
-    """Return ((row, column) in the kernel, map shifted by it) of a map (b, h, w, c)."""
+    """Return ((row, column) in the kernel, shifted map) for each tap of a map (b, h, w, c)."""
     height, width = inputs.shape[1:3]
     margin = (size // 2, size // 2)
     padded = ops.pad(inputs, ((0, 0), margin, margin, (0, 0)))

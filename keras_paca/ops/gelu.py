@@ -24,8 +24,8 @@ def gelu(inputs: Any, training: bool = False) -> Any:
     """Return the exact GELU, x (1 + erf(x / sqrt(2))) / 2.
 
     Args:
-        inputs: Tensor of any shape.
-        training: bool. Whether to take the form that is faster together with its gradient.
+        inputs: Tensor. Any shape.
+        training: bool. Whether to use the form that is faster together with its gradient.
 
     Returns:
         Tensor of the shape and dtype of `inputs`.

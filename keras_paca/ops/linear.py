@@ -19,9 +19,9 @@ def linear(inputs: Any, kernel: Any, bias: Any = None) -> Any:
     """Project the last axis: y = x W + b.
 
     Args:
-        inputs: Tensor (..., channels).
-        kernel: Tensor or variable (channels, units).
-        bias: Tensor or variable (units,), or `None`.
+        inputs: Tensor. Shape (..., channels).
+        kernel: Tensor or keras.Variable. Shape (channels, units).
+        bias: Tensor, keras.Variable or None. Shape (units,).
 
     Returns:
         Tensor (..., units).

@@ -1,4 +1,4 @@
-"""Between feature maps (b, height, width, c) and patches (b, height x width, c)."""
+"""Conversion between feature maps (b, height, width, c) and patches (b, height x width, c)."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ from keras import ops
 
 
 def count_patches(map_shape: tuple) -> int | None:
-    """Return height x width of a map's shape, or `None` where either is unknown.
+    """Return height x width of a map's shape, or `None` if either is unknown.
 
     Args:
         map_shape: tuple. (batch, height, width, channels).
@@ -24,7 +24,7 @@ def flatten_map(inputs: Any) -> Any:
     """Return the patches of a map, row by row.
 
     Args:
-        inputs: Tensor (b, h, w, c).
+        inputs: Tensor. Shape (b, h, w, c).
 
     Returns:
         Tensor (b, h x w, c).
@@ -40,11 +40,11 @@ def flatten_map(inputs: Any) -> Any:
 
 
 def unflatten_patches(patches: Any, like: Any) -> Any:
-    """Return patches as a map of the height and width of another map.
+    """Return patches as a map with the height and width of another map.
 
     Args:
-        patches: Tensor (b, h x w, c).
-        like: Tensor (b, h, w, any).
+        patches: Tensor. Shape (b, h x w, c).
+        like: Tensor. Shape (b, h, w, any).
 
     Returns:
         Tensor (b, h, w, c).
@@ -64,7 +64,7 @@ def halve(size: int | None) -> int | None:
     """Return the side of a map after a 3 x 3 convolution of stride 2 with padding 1.
 
     Args:
-        size: int. The side before, or `None` where it is unknown.
+        size: int. The side before, or `None` if it is unknown.
 
     Example:
     >>> halve(7)

@@ -61,15 +61,15 @@ def is_recomputed(operation: str) -> bool:
 def recompute(
     layers: Iterable[keras.layers.Layer], function: Callable[..., Any], *inputs: Any
 ) -> Any:
-    """Return `function(*inputs)`, for whose gradient only `inputs` are held in memory.
+    """Return `function(*inputs)`, keeping only `inputs` in memory for the gradient.
 
     The backward pass calls the function again, with the same variables and the same random
-    numbers. Inside a function that is recomputed, further calls of `recompute` only call theirs.
+    numbers. Inside such a function, `recompute` only calls the function that it is given.
 
     Args:
-        layers: Iterable of layers. All layers that the function calls, built.
+        layers: Iterable of keras.layers.Layer. All layers that the function calls, built.
         function: Callable. It takes the tensors `inputs` and returns a tensor or a tuple of them.
-        *inputs: Tensors of a floating dtype.
+        *inputs: Tensor. Tensors of a floating-point dtype.
 
     Returns:
         What the function returns.
@@ -80,9 +80,9 @@ def recompute(
     9.0
     """
     # `keras.RematScope` fails in TensorFlow's graphs and in JAX's training loop. Here the states of
-    # the random generators go in as values, with all other variables, so that both passes draw
-    # the same, and advance outside. (On PyTorch layers without a seed draw from its own generator,
-    # whose state `keras.remat` restores.)
+    # the random generators are passed in as values, like all other variables, so that both passes
+    # draw the same numbers; they are advanced outside. (On PyTorch, layers without a seed draw from
+    # its own generator, whose state `keras.remat` restores.)
     if getattr(_state, "recomputing", False) or _runs_eagerly_on_tensorflow():
         return function(*inputs)
     variables = [variable for layer in layers for variable in layer.variables]
@@ -134,7 +134,7 @@ class _CountingScope(keras.StatelessScope):
 
 def _hold_inputs(pure: Callable[..., Any]) -> Callable[..., Any]:
     def call(values: list, *inputs: Any) -> Any:
-        count = len(values)  # `keras.remat` takes tensors alone, not lists of them
+        count = len(values)  # `keras.remat` accepts only tensors, not lists of them
         flat = keras.remat(lambda *tensors: pure(list(tensors[:count]), *tensors[count:]))
         return flat(*values, *inputs)
 
@@ -142,15 +142,15 @@ def _hold_inputs(pure: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _hold_inputs_for_jax(pure: Callable[..., Any]) -> Callable[..., Any]:
-    # `jax.checkpoint` saves nothing under XLA for CPUs: its barrier between the two passes does
-    # not outlive the compiler, which then schedules the recomputation into the forward pass.
+    # `jax.checkpoint` saves no memory with XLA for CPUs: the compiler removes its barrier between
+    # the two passes and then schedules the recomputation in the forward pass.
     import jax
 
     def backward(saved: tuple, gradients: Any) -> tuple:
         values, *inputs = saved
         first = jax.tree.leaves(gradients)[0]
         first = first[(0,) * first.ndim]
-        zero = jax.numpy.where(first == first, 0.0, jax.numpy.nan)  # known only from `first`
+        zero = jax.numpy.where(first == first, 0.0, jax.numpy.nan)  # depends on `first`
         inputs = [x + zero.astype(x.dtype) for x in inputs]
         return jax.vjp(pure, values, *inputs)[1](gradients)
 

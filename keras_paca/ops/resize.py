@@ -1,7 +1,7 @@
 """Bilinear resizing and adaptive pooling of feature maps, as matrix products.
 
-`keras.ops.image.resize` takes neither sizes that are known only when the graph runs nor
-`align_corners`. These take both, and are differentiable on every backend.
+`keras.ops.image.resize` supports neither sizes that are known only when the graph runs nor
+`align_corners`. These functions support both, and are differentiable on every backend.
 """
 
 from typing import Any
@@ -11,14 +11,14 @@ from keras import ops
 
 
 def resize_bilinear(inputs: Any, size: tuple, align_corners: bool = False) -> Any:
-    """Resize a map bilinearly, without antialias.
+    """Resize a map bilinearly, without antialiasing.
 
     Args:
-        inputs: Tensor (b, h, w, c).
-        size: tuple. The new (height, width): integers, or scalar tensors where they are known
-            only when the graph runs.
-        align_corners: bool. Whether the centres of the outer pixels stay where they are;
-            otherwise pixels have half-pixel centres.
+        inputs: Tensor. Shape (b, h, w, c).
+        size: tuple. The new (height, width): integers, or scalar tensors if they are known only
+            when the graph runs.
+        align_corners: bool. Whether the centres of the corner pixels are aligned. Otherwise, pixels
+            have half-pixel centres.
 
     Returns:
         Tensor (b, height, width, c), of the dtype of `inputs`.
@@ -53,11 +53,11 @@ def _interpolation_matrix(old: Any, new: Any, align_corners: bool) -> Any:
 
 
 def resize_like(inputs: Any, like: Any) -> Any:
-    """Resize a map bilinearly to the sides of another, with half-pixel centres, no antialias.
+    """Resize a map bilinearly to the sides of another map, with half-pixel centres.
 
     Args:
-        inputs: Tensor (b, h, w, c).
-        like: Tensor (b, height, width, any).
+        inputs: Tensor. Shape (b, h, w, c).
+        like: Tensor. Shape (b, height, width, any).
 
     Returns:
         Tensor (b, height, width, c), of the dtype of `inputs`.
@@ -82,7 +82,7 @@ def average_pool_to(inputs: Any, side: int) -> Any:
     Bin i holds the rows from floor(i h / side) to ceil((i + 1) h / side), and likewise the columns.
 
     Args:
-        inputs: Tensor (b, h, w, c). Its sides may be smaller than the grid's.
+        inputs: Tensor. Shape (b, h, w, c). The sides may be smaller than the grid's.
         side: int. Number of bins per side.
 
     Returns:

@@ -1,7 +1,7 @@
 """The softmax of assignments and attention, and the precision of what goes into it.
 
-float16 ends at 65,504, which the scores and logits of a trained network may exceed: they are
-infinite then, and a softmax of several infinite numbers is NaN. bfloat16 ends where float32 does.
+The largest float16 number is 65,504. The scores and logits of a trained network may exceed it; they
+are infinite then, and the softmax of infinite numbers is NaN. bfloat16 has the range of float32.
 """
 
 from typing import Any
@@ -11,10 +11,10 @@ from keras import ops
 
 
 def stable_softmax(logits: Any, axis: int) -> Any:
-    """Return the softmax over an axis, in float32 or wider whatever the dtype of the logits.
+    """Return the softmax over an axis, computed in float32 or wider for every dtype of the logits.
 
     Args:
-        logits: Tensor of any shape.
+        logits: Tensor. Any shape.
         axis: int. The axis that sums to 1.
 
     Returns:
@@ -26,7 +26,7 @@ def stable_softmax(logits: Any, axis: int) -> Any:
     """
     logits = ops.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
     if logits.shape[axis] == 1:
-        # With one patch or one cluster, Keras's softmax would warn. The 1 still depends on the
-        # logits, with gradient 0: trainers would warn of weights without a gradient otherwise.
+        # Keras's softmax would warn of an axis of size 1. The result still depends on the logits,
+        # with gradient 0, because trainers would warn of weights without a gradient.
         return ops.exp(logits - logits)
     return ops.softmax(logits, axis=axis)

@@ -2,7 +2,6 @@
 
 import os
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Real
@@ -15,6 +14,7 @@ from keras_paca.arguments import join_first
 from keras_paca.preprocessing.formats import READERS, picture_suffixes
 from keras_paca.preprocessing.pictures import read_picture
 from keras_paca.preprocessing.transform import CROP, check_resized_size, check_size
+from keras_paca.warn import warn_user
 
 # Names of files and folders that operating systems and programs create, in lower case. Names that
 # start with "." are hidden as well.
@@ -235,10 +235,9 @@ def _refuse_splits(folder: Path, folders: list[Path]) -> None:
     """Raise an error if the folders for training and validation contain classes, else warn."""
     names = join_first([path.name for path in folders], NAMED)
     if not any(map(_folders_in, folders)):
-        warnings.warn(
+        warn_user(
             f"The folders of {folder} are treated as classes, although their names ({names}) are "
-            "those of the parts of a data set.",
-            stacklevel=4,
+            "those of the parts of a data set."
         )
         return
     training = [path for path in folders if path.name.casefold().startswith("train")]
@@ -318,7 +317,7 @@ def _check_files(
         )
     if notes:
         more = f" The same holds for {len(notes) - 1} more images." if len(notes) > 1 else ""
-        warnings.warn(f"{notes[0]}{more}", stacklevel=3)
+        warn_user(f"{notes[0]}{more}")
 
 
 def _warn_left_out(folder: Path, others: list[Path], direct: Sequence[Path] = ()) -> None:
@@ -331,7 +330,7 @@ def _warn_left_out(folder: Path, others: list[Path], direct: Sequence[Path] = ()
     if direct:
         parts.append(f"{_count(direct, 'image')} in no class, such as {direct[0].name}")
     if parts:
-        warnings.warn(f"Left out of {folder}: {'; '.join(parts)}.", stacklevel=3)
+        warn_user(f"Left out of {folder}: {'; '.join(parts)}.")
 
 
 def _count_suffixes(paths: Sequence[Path]) -> str:
@@ -352,10 +351,7 @@ def _warn_alike(classes: Sequence[str]) -> None:
     for names in alike.values():
         if len(names) > 1:
             listed = join_first([repr(name) for name in names], NAMED)
-            warnings.warn(
-                f"The classes {listed} have almost the same name. They are kept apart.",
-                stacklevel=3,
-            )
+            warn_user(f"The classes {listed} have almost the same name. They are kept apart.")
 
 
 def _count(things: Sequence, name: str) -> str:

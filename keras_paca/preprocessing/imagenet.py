@@ -16,8 +16,8 @@ def decode_predictions(predictions: Any, top: int = 5) -> list[list[tuple[str, s
     Classes with equal scores keep the order of their indices. A NaN ranks below every number.
 
     Args:
-        predictions: Array or tensor of any backend, (batch, 1000). The scores of a classifier,
-            logits or probabilities.
+        predictions: array or Tensor. The scores of a classifier, logits or probabilities, of shape
+            (batch, 1000).
         top: int. How many classes to name for each image, from 1 to 1000.
 
     Returns:

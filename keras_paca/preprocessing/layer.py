@@ -1,6 +1,5 @@
 """The official evaluation transform of PaCa-ViT as a layer, for models and `tf.data`."""
 
-import warnings
 from typing import Any
 
 import keras
@@ -9,6 +8,7 @@ from keras import ops
 
 from keras_paca.preprocessing.colours import conversion_hint, scale_uint16
 from keras_paca.preprocessing.transform import check_size, crop_offset, resized_size, scale_size
+from keras_paca.warn import warn_user
 
 UINT16_STEP = 257  # 65535 / 255
 
@@ -194,7 +194,7 @@ def _check_array(images: np.ndarray) -> np.ndarray:
     if images.dtype.kind == "u" and images.dtype.itemsize == 2:
         images, note = scale_uint16(images, "an array of images")
         if note is not None:
-            warnings.warn(note, stacklevel=3)
+            warn_user(note)
     elif images.dtype.kind in "iu" and not (images.min() >= 0 and images.max() <= 255):
         raise ValueError(
             "Expected images of 0 to 255, or of uint16. "
@@ -202,10 +202,9 @@ def _check_array(images: np.ndarray) -> np.ndarray:
             f"{conversion_hint(images)}"
         )
     elif images.dtype.kind == "f" and images.min() >= 0 and 0 < images.max() <= 1:
-        warnings.warn(
+        warn_user(
             "Expected images of 0 to 255. Received: an array of floats of "
-            f"{images.min():g} to {images.max():g}, which becomes black. {conversion_hint(images)}",
-            stacklevel=3,
+            f"{images.min():g} to {images.max():g}, which becomes black. {conversion_hint(images)}"
         )
     return images
 

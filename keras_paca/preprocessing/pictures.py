@@ -2,7 +2,6 @@
 
 import io
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,6 +14,7 @@ from keras_paca.preprocessing.formats import (
     unreadable,
     why_unidentified,
 )
+from keras_paca.warn import warn_user
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,7 +63,7 @@ def load_image(path: "str | os.PathLike", exif_transpose: bool = False) -> "Imag
     check_exif_transpose(exif_transpose)
     image, note = read_picture(path, exif_transpose)
     if note is not None:
-        warnings.warn(note, stacklevel=2)
+        warn_user(note)
     return image
 
 

@@ -3,7 +3,6 @@
 import math
 import operator
 import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from keras_paca.preprocessing.colours import array_to_rgb, image_to_rgb
 from keras_paca.preprocessing.formats import PictureError, import_pillow
 from keras_paca.preprocessing.pictures import check_exif_transpose, read_picture, turn_upright
+from keras_paca.warn import warn_user
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -80,7 +80,7 @@ def evaluation_transform(
     check_exif_transpose(exif_transpose)
     rgb, note = _to_rgb(image, exif_transpose)
     if note is not None:
-        warnings.warn(note, stacklevel=2)
+        warn_user(note)
     name = str(image) if isinstance(image, str | os.PathLike) else "an image"
     return transform_rgb(rgb, name, image_size, crop)
 

@@ -1,11 +1,11 @@
 """Resizing whole images for segmenters and detectors, without a crop."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from keras_paca.preprocessing.colours import array_to_rgb
+from keras_paca.warn import warn_user
 
 
 def read_array(image: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def read_array(image: np.ndarray) -> np.ndarray:
         )
     rgb, note = array_to_rgb(image)
     if note is not None:
-        warnings.warn(note, stacklevel=3)
+        warn_user(note)
     return np.asarray(rgb)
 
 

@@ -60,33 +60,33 @@ def PaCaBaseSegmenter(
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
             file, or the official (200, 200, 200, 0), with a teacher 200 in each stage; with
             "imagenet" those of its file.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped. By
             default 0.1, for Base with conv clustering and the PaCa head 0.5.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
         ignore_class: int. Id of the pixels that have no class.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file, where it has as many classes.
         evaluation_transform: dict. How large images are made for the model, such as
             `{"short_side": 512, "long_side": 2048}`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
         keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
@@ -142,33 +142,33 @@ def PaCaSmallSegmenter(
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
             file, or the official (200, 200, 200, 0), with a teacher 200 in each stage; with
             "imagenet" those of its file.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped. By
             default 0.1, for Base with conv clustering and the PaCa head 0.5.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
         ignore_class: int. Id of the pixels that have no class.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file, where it has as many classes.
         evaluation_transform: dict. How large images are made for the model, such as
             `{"short_side": 512, "long_side": 2048}`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
         keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
@@ -224,33 +224,33 @@ def PaCaTinySegmenter(
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Sides
-            begin at 32 and may be odd; `None` means any.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        clustering: str. "conv", "mlp" or "linear" for assignments made of each stage's own map;
-            "teacher" for those of a ConvMixer beside the backbone.
+        clustering: str. "conv", "mlp" or "linear" for assignments computed from each stage's own
+            map; "teacher" for those of a ConvMixer beside the backbone.
         clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
             file, or the official (200, 200, 200, 0), with a teacher 200 in each stage; with
             "imagenet" those of its file.
-        cluster_every: int or Sequence of int. Per stage, in which blocks an assignment is made:
-            `None` in the first, 1 in all, n in every n-th. A teacher's serve whole stages.
+        cluster_every: int or Sequence of int. Per stage, the blocks that compute an assignment:
+            `None` for the first, 1 for all, n for every n-th. A teacher computes one per stage.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped. By
             default 0.1, for Base with conv clustering and the PaCa head 0.5.
         attention_dropout: float. Rate of dropout on the attention weights.
         dropout: float. Rate of dropout after projections.
-        remat: bool. Whether training holds only the inputs of each block and computes the block
-            again in the backward pass: less memory, more time, the same gradients.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
-            again that are cheap for the memory they take; see `keras_paca.ops.recompute`.
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
         auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
         ignore_class: int. Id of the pixels that have no class.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file, where it has as many classes.
         evaluation_transform: dict. How large images are made for the model, such as
             `{"short_side": 512, "long_side": 2048}`. By default, that of the file.
-        weights_url: str. Where a mirror of the released files is. By default, the environment
-            variable KERAS_PACA_WEIGHTS_URL or the authors' own address.
-        dtype: Dtype or policy of every layer.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
 
     Returns:
         keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,

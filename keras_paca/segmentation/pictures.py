@@ -32,10 +32,10 @@ def plot_segmentation(
     Each image is one row of the figure. The classes are drawn in colours over the image.
 
     Args:
-        images: Array of shape (batch, height, width, 3), RGB in 0..255.
-        logits: Array of shape (batch, height, width, num_classes), as `Segmenter.predict` returns
-            it; or integer class ids (batch, height, width).
-        masks: Array of shape (batch, height, width). The true classes. Pixels whose id isn't a
+        images: array. Shape (batch, height, width, 3), RGB in 0..255.
+        logits: array. Shape (batch, height, width, num_classes), as `Segmenter.predict` returns it;
+            or integer class ids (batch, height, width).
+        masks: array. The true classes, of shape (batch, height, width). Pixels whose id isn't a
             class aren't coloured.
         palette: dict. {class: (red, green, blue)} in 0..255, such as `ade20k_palette()`. The
             default is matplotlib's tab20 for up to 20 classes, and otherwise the palette of ADE20K,
@@ -140,8 +140,8 @@ def head_cluster_maps(segmenter: Segmenter, images: Any, batch_size: int = 8) ->
 
     Args:
         segmenter: Segmenter. A model with a `PaCaSegmentationHead`.
-        images: Array of shape (batch, height, width, channels), as the segmenter takes it; or a
-            dict or a list with that array, as for `Segmenter.predict`.
+        images: array, dict or list. An array of shape (batch, height, width, channels), as the
+            segmenter takes it; or a dict or a list with that array, as for `Segmenter.predict`.
         batch_size: int. Number of images that are processed at once.
 
     Returns:
@@ -183,8 +183,8 @@ def plot_head_clusters(
     """Draw the clusters of a PaCa head over one image, as `plot_cluster_maps` does.
 
     Args:
-        image: Array of shape (height, width, 3), RGB in 0..255.
-        maps: Array. The output of `head_cluster_maps` for that image.
+        image: array. Shape (height, width, 3), RGB in 0..255.
+        maps: array. The output of `head_cluster_maps` for that image.
         top: int. Number of clusters that are drawn as heat maps.
         path: str or Path. Where to save the picture. The suffix gives the format. `None` doesn't
             save it.

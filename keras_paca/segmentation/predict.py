@@ -28,7 +28,7 @@ def segment(
 
     Args:
         model: Segmenter. The model. If it doesn't normalise its images, the function does.
-        image: numpy.ndarray. uint8 in 0..255 or uint16 in 0..65535, of shape (height, width, 3) in
+        image: np.ndarray. uint8 in 0..255 or uint16 in 0..65535, of shape (height, width, 3) in
             RGB or (height, width) in grey.
         short_side: int. Limit of the shorter side of the resized picture in pixels.
         long_side: int. Limit of its longer side in pixels.

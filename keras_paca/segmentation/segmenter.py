@@ -120,7 +120,7 @@ class Segmenter(BaseModel):
             that state.
         thawed: Sequence of str. Paths of layers inside frozen layers that are trained nevertheless.
         name: str. Name of the model.
-        dtype: str or DTypePolicy. Dtype or policy of the heads, by default the backbone's.
+        dtype: str or keras.DTypePolicy. Dtype or policy of the heads, by default the backbone's.
         trainable: bool. Whether the model is trained at all.
 
     Input shape: that of the backbone, (batch, height, width, channels).

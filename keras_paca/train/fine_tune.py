@@ -42,9 +42,10 @@ def fine_tune(
     Args:
         model: keras.Model. A classifier that can be copied from its configuration. Its last layer
             must be the head, a `Dense` layer whose outputs are probabilities or logits.
-        training: keras.utils.PyDataset or another data set for `fit`. It must have a length and
-            yield batches of (images, one-hot labels), as an `ImageFolder` does.
-        validation: keras.utils.PyDataset or another data set for `evaluate`, of the same kind.
+        training: keras.utils.PyDataset. This or another data set for `fit`. It must have a length
+            and yield batches of (images, one-hot labels), as an `ImageFolder` does.
+        validation: keras.utils.PyDataset. This or another data set for `evaluate`, of the same
+            kind.
         output: str or Path. Folder for the results. It is created if it doesn't exist.
         head_epochs: int. Number of epochs of the first phase.
         epochs: int. Number of epochs of the second phase.

@@ -292,7 +292,7 @@ def write_safetensors(
     Args:
         path: str or os.PathLike. The file. An existing file of that name is replaced.
         tensors: Mapping of str to np.ndarray. The arrays, contiguous or not.
-        metadata: dict of str to str, or None. Texts to store with the arrays.
+        metadata: dict of str to str or None. Texts to store with the arrays.
 
     Raises:
         CheckpointError: If safetensors can't hold the dtype or the name of an array. This is a

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_paca.warn import warn_user
+from keras_paca.warn import FreshWeightsWarning, warn_user
 
 
 class Entry(NamedTuple):
@@ -313,7 +313,7 @@ def keras_keys(model: Any) -> dict[str, Any]:
 
 
 def warn_fresh(source: str, what: str, why: str) -> None:
-    """Warn that a part of a model keeps its initial values, because the file has none for it.
+    """Issue a `FreshWeightsWarning`: the file has no values for a part of the model.
 
     Args:
         source: str. Name of the file.
@@ -329,7 +329,7 @@ def warn_fresh(source: str, what: str, why: str) -> None:
     >>> print(caught[0].message)
     model.pth: made for 1000 classes, not 10; the head keeps its initial values.
     """
-    warn_user(f"{source}: {why}; {what} keeps its initial values.")
+    warn_user(f"{source}: {why}; {what} keeps its initial values.", FreshWeightsWarning)
 
 
 def _check(

@@ -102,6 +102,15 @@ def register_released_file(file: ReleasedFile) -> ReleasedFile:
 
     Returns:
         ReleasedFile. The file.
+
+    Example:
+    >>> import dataclasses
+    >>> from keras_paca.weights import register_released_file, released_files
+    >>> first = released_files()[0]
+    >>> register_released_file(dataclasses.replace(first, file="mine.pth", family="mine")).file
+    'mine.pth'
+    >>> released_files()[-1].family
+    'mine'
     """
     _registered[file.file] = file
     return file

@@ -271,7 +271,9 @@ def test_numpy_numbers(small, tmp_path):
 
 
 def test_its_name(small):
-    detector = MaskRCNN(small(include_top=False), 2, channels=8, proposals=10, name="cats")
+    detector = MaskRCNN(
+        small(include_top=False), 2, channels=8, max_detections=10, proposals=10, name="cats"
+    )
     assert detector.name == "cats"
     assert detector.get_config()["name"] == "cats"
 

@@ -1,4 +1,4 @@
-"""The twins of layers, one file for each file of layers. A new file here is found by itself."""
+"""The twins of layers, one file for each file of layers. All files in this folder are imported."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""The attention whose projections hold the scales, centres and biases beside them."""
+"""Attention whose projections include the scales, offsets and biases around them."""
 
 from typing import ClassVar
 
@@ -19,8 +19,9 @@ from keras_paca.inference.twin import Twin
 class PatchToClusterAttention(Twin, layers.PatchToClusterAttention):
     """`keras_paca.layers.PatchToClusterAttention` with fewer weights.
 
-    The keys and values hold the scale and centre of the clusters' norm. They have no bias: the
-    softmax drops that of the keys, and the output projection holds that of the values.
+    The projections of the keys and values include the scale and offset of the clusters' norm. They
+    have no bias: that of the keys cancels in the softmax, and the output projection includes that
+    of the values.
     """
 
     changes: ClassVar = {
@@ -35,13 +36,13 @@ class PatchToClusterAttention(Twin, layers.PatchToClusterAttention):
         before: Affine = UNCHANGED,
         after: Affine = UNCHANGED,
     ) -> None:
-        """Take over the weights of the layer, with what stands before and after it.
+        """Compute the weights from those of the layer and the operations around it.
 
         Args:
             source: PatchToClusterAttention. The layer.
-            before: Affine. What is done to the patches. With clusters, which are made of the
-                patches, there must be nothing.
-            after: Affine. What is done to the output.
+            before: Affine. The operation on the patches. With clusters, which are computed from the
+                patches, there must be none.
+            after: Affine. The operation on the outputs.
         """
         to_source = before if self.clusters is None else affine_of(source.cluster_norm_layer)
         if self.cluster_embedding is not None:
@@ -49,6 +50,6 @@ class PatchToClusterAttention(Twin, layers.PatchToClusterAttention):
         fold_projection(self.query_dense, source.query_dense, before)
         fold_projection(self.key_dense, source.key_dense, to_source)
         fold_projection(self.value_dense, source.value_dense, to_source)
-        # The weights of the values sum to 1, so their bias reaches the output unchanged.
+        # The attention weights sum to 1, so the bias of the values reaches the output unchanged.
         _, bias = folded(source.value_dense, to_source)
-        fold_projection(self.output_dense, source.output_dense, Affine(centre=bias), after)
+        fold_projection(self.output_dense, source.output_dense, Affine(offset=bias), after)

@@ -1,4 +1,4 @@
-"""The block whose projections hold its layer scales and the scales and centres of its norms."""
+"""The block whose projections include its layer scales and the scales and offsets of its norms."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ from keras_paca.inference.twin import Twin, without_affine
 
 @register_twin(layers.PaCaBlock)
 class PaCaBlock(Twin, layers.PaCaBlock):
-    """`keras_paca.layers.PaCaBlock` whose projections do what the norms and scales did.
+    """`keras_paca.layers.PaCaBlock` whose projections include the norms' scales and layer scales.
 
-    The projections and the norms after the branches hold g1 and g2. The projections hold the scale
-    and centre of the norms before; `norm1_before` keeps its own where clusters are made of its
-    output.
+    The norms after the branches include g1 and g2; without these norms, the last projections do.
+    The first projections include the scale and offset of the norms before the branches, but
+    `norm1_before` keeps them if clusters are computed from its outputs.
     """
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
-        """Build the layers inside."""
+        """Build the sub-layers."""
         without_affine(self.norm2_before)
         if self.clustering is None and assignment_shape is None:
             without_affine(self.norm1_before)
@@ -33,7 +33,7 @@ class PaCaBlock(Twin, layers.PaCaBlock):
         self.layer_scale = layer_scale
 
     def fold(self, source: layers.PaCaBlock) -> None:
-        """Take over the weights of the layer."""
+        """Compute the weights from those of the layer."""
         if self.position_embedding is not None:
             self.position_embedding.assign(to_float64(source.position_embedding))
         if self.clustering is not None:
@@ -49,7 +49,7 @@ class PaCaBlock(Twin, layers.PaCaBlock):
 
 
 def _fold_scale(norm: Any, source: Any, scale: Any) -> Affine:
-    """Fold the scale of a branch into its norm; return it where there is no norm."""
+    """Fold the scale of a branch into its norm, or return it if there is no norm."""
     scale = to_float64(scale, 1.0)
     if norm is None:
         return Affine(scale)

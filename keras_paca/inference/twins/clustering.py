@@ -1,4 +1,4 @@
-"""The clustering without the bias that its softmax drops."""
+"""Clustering without the bias that cancels in the softmax."""
 
 from typing import ClassVar
 
@@ -15,6 +15,6 @@ class MLPClustering(Twin, layers.MLPClustering):
     changes: ClassVar = {"projection": {"use_bias": False}}
 
     def fold(self, source: layers.MLPClustering) -> None:
-        """Take over the weights of the layer."""
+        """Compute the weights from those of the layer."""
         copy_weights(self.hidden_dense, source.hidden_dense)
         fold_projection(self.projection, source.projection)

@@ -1,4 +1,4 @@
-"""The feed-forward network whose projections hold what stands before and after it."""
+"""The feed-forward network whose projections include the operations before and after it."""
 
 from keras_paca import layers
 from keras_paca.forms import register_twin
@@ -8,17 +8,17 @@ from keras_paca.inference.twin import Twin
 
 @register_twin(layers.ConvMLP)
 class ConvMLP(Twin, layers.ConvMLP):
-    """`keras_paca.layers.ConvMLP`: the convolution's kernel holds the shortcut."""
+    """`keras_paca.layers.ConvMLP` whose convolution includes the shortcut."""
 
     def fold(
         self, source: layers.ConvMLP, before: Affine = UNCHANGED, after: Affine = UNCHANGED
     ) -> None:
-        """Take over the weights of the layer, with what stands before and after it.
+        """Compute the weights from those of the layer and the operations around it.
 
         Args:
             source: ConvMLP. The layer.
-            before: Affine. What is done to its inputs.
-            after: Affine. What is done to its outputs.
+            before: Affine. The operation on the inputs.
+            after: Affine. The operation on the outputs.
         """
         fold_projection(self.expand_dense, source.expand_dense, before=before)
         if self.depthwise is not None:

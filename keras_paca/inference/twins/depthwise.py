@@ -1,4 +1,4 @@
-"""The depthwise convolution whose kernel holds the shortcut."""
+"""The depthwise convolution whose kernel includes the shortcut."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from keras_paca.ops.depthwise import identity_kernel
 
 @register_twin(layers.DepthwiseConv2D)
 class DepthwiseConv2D(Twin, layers.DepthwiseConv2D):
-    """`keras_paca.layers.DepthwiseConv2D`: the kernel has a 1 more in its middle for a shortcut."""
+    """`keras_paca.layers.DepthwiseConv2D` whose shortcut is a 1 in the middle of the kernel."""
 
     def call(self, inputs: Any) -> Any:
         """Convolve the map `inputs` (b, h, w, c)."""
         return self.convolve(inputs, shortcut=False)
 
     def fold(self, source: layers.DepthwiseConv2D) -> None:
-        """Take over the weights of the layer."""
+        """Compute the weights from those of the layer."""
         shortcut = identity_kernel(self.kernel_size) if self.shortcut else 0
         self.kernel.assign(to_float64(source.kernel) + shortcut)
         if self.bias is not None:

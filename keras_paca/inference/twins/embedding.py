@@ -1,4 +1,4 @@
-"""The stem whose two convolutions and normalisation are one convolution."""
+"""The stem whose normalisation and two convolutions are one convolution."""
 
 import math
 from typing import Any
@@ -15,11 +15,12 @@ from keras_paca.inference.twin import Twin
 class OverlappingStem(Twin, layers.OverlappingStem):
     """`keras_paca.layers.OverlappingStem` as one convolution of 7 x 7 with stride 4.
 
-    That is where the sides are known multiples of 4, as the far borders would differ with others.
-    In half precision there are two convolutions as before, as the sums of kernels would be rounded.
+    This requires sides that are known multiples of 4; with others, the bottom and right borders
+    would differ. In half precision, there are two convolutions, because rounding the product of
+    the kernels would change the outputs.
     """
 
-    takes_normalisation = True  # the model around it leaves it to `mean` and `deviation`
+    takes_normalisation = True  # the model passes `mean` and `deviation` instead of a layer
 
     def convolve(self, inputs: Any) -> Any:
         """Return the map of an image before the norm."""
@@ -32,7 +33,7 @@ class OverlappingStem(Twin, layers.OverlappingStem):
         return known and self.compute_dtype in ("float32", "float64")
 
     def _convolve_once(self, inputs: Any) -> Any:
-        """Return the linear part, by one kernel, plus the map of an image of zeros."""
+        """Return the linear part, computed with one kernel, plus the map of an image of zeros."""
         kernel1 = ops.convert_to_tensor(self.conv1.kernel)  # (3, 3, c, filters / 2)
         if self.deviation is not None:
             deviation = ops.convert_to_tensor(self.deviation, kernel1.dtype)
@@ -50,7 +51,7 @@ class OverlappingStem(Twin, layers.OverlappingStem):
         padded = ops.pad(inputs, ((0, 0), (3, 0), (3, 0), (0, 0)))
         outputs = ops.conv(padded, kernel, strides=4, padding="valid", data_format="channels_last")
         zeros = ops.zeros((1, 8, 8, inputs.shape[-1]), self.compute_dtype)
-        # Only the first row and the first column see the padding; all others are alike.
+        # Only the first row and the first column depend on the padding; all others are equal.
         offset = super().convolve(zeros)  # (1, 2, 2, filters)
         for axis in (1, 2):
             places = np.minimum(np.arange(outputs.shape[axis]), 1)
@@ -58,7 +59,7 @@ class OverlappingStem(Twin, layers.OverlappingStem):
         return outputs + offset
 
     def count_products(self, input_shape: tuple) -> int:
-        """Return the multiply-accumulates of a call beside those of the two convolutions."""
+        """Return the number of multiply-accumulates of a call, without those of the sub-layers."""
         if not self._is_once(input_shape):
             return 0
         return 49 * input_shape[-1] * math.prod(self.compute_output_shape(input_shape))

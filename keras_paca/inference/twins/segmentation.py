@@ -1,4 +1,4 @@
-"""The segmentation heads whose convolutions and projections hold their batch norms."""
+"""The segmentation heads whose convolutions and projections include their batch norms."""
 
 from typing import Any, ClassVar
 
@@ -12,23 +12,23 @@ from keras_paca.segmentation import heads
 
 @register_twin(heads.ConvNormReLU)
 class ConvNormReLU(Twin, heads.ConvNormReLU):
-    """`ConvNormReLU` whose convolution has a bias and holds the norm."""
+    """`ConvNormReLU` whose convolution has a bias and includes the norm."""
 
     changes: ClassVar = {"conv": {"use_bias": True}, "norm": None}
 
     def fold(self, source: heads.ConvNormReLU) -> None:
-        """Take over the weights of the layer."""
+        """Compute the weights from those of the layer."""
         fold_projection(self.conv, source.conv, after=affine_of(source.norm))
 
 
 @register_twin(heads.PaCaSegmentationHead)
 class PaCaSegmentationHead(Twin, heads.PaCaSegmentationHead):
-    """`PaCaSegmentationHead` whose projections hold their batch norms."""
+    """`PaCaSegmentationHead` whose projections include their batch norms."""
 
     changes: ClassVar = {"key_norm": None, "value_norm": None}
 
     def fold(self, source: heads.PaCaSegmentationHead) -> None:
-        """Take over the weights of the head."""
+        """Compute the weights from those of the head."""
         for part, source_part in zip(_plain_parts(self), _plain_parts(source), strict=True):
             copy_weights(part, source_part)
         fold_projection(self.key_dense, source.key_dense, after=affine_of(source.key_norm))
@@ -36,24 +36,24 @@ class PaCaSegmentationHead(Twin, heads.PaCaSegmentationHead):
 
 
 def _plain_parts(head: Any) -> list[keras.layers.Layer]:
-    """Return the layers of a head beside its keys and values."""
+    """Return the layers of a head without the projections of its keys and values."""
     convs = [*head.laterals, head.query_conv, head.cluster_conv, head.output_conv]
     return [*convs, head.cluster_projection, head.classify]
 
 
-# These have no form of their own; the convolutions inside have.
+# These change nothing themselves; the convolutions inside them do.
 
 
 @register_twin(heads.UPerHead)
 class UPerHead(Twin, heads.UPerHead):
-    """`UPerHead` whose convolutions hold their batch norms."""
+    """`UPerHead` whose convolutions include their batch norms."""
 
 
 @register_twin(heads.SemanticFPNHead)
 class SemanticFPNHead(Twin, heads.SemanticFPNHead):
-    """`SemanticFPNHead` whose convolutions hold their batch norms."""
+    """`SemanticFPNHead` whose convolutions include their batch norms."""
 
 
 @register_twin(heads.FCNHead)
 class FCNHead(Twin, heads.FCNHead):
-    """`FCNHead` whose convolution holds its batch norm."""
+    """`FCNHead` whose convolution includes its batch norm."""

@@ -1,4 +1,4 @@
-"""The teacher whose 1 x 1 convolutions hold what they can of the batch norms before them."""
+"""The teacher whose 1 x 1 convolutions include most of the batch norms before them."""
 
 from typing import Any, ClassVar
 
@@ -17,14 +17,14 @@ from keras_paca.layers import teacher
 
 @register_twin(teacher.ConvMixerUnit)
 class ConvMixerUnit(Twin, teacher.ConvMixerUnit):
-    """`ConvMixerUnit` whose inner norm is a scale; the projection's bias holds the centre.
+    """`ConvMixerUnit` whose inner norm is a scale; the bias of the projection includes the offset.
 
-    The outer norm stays, because a padded convolution comes after it. Where none does,
-    `norm_outputs` is `False`, and the projections that come after hold it.
+    The outer norm stays if a convolution with padding comes after it. Otherwise, `norm_outputs` is
+    `False`, and the projections that come after it include it.
 
     Args:
         kernel_size: int. Side of the depthwise convolution's kernel, odd.
-        norm_outputs: bool. Whether there is the outer norm.
+        norm_outputs: bool. Whether the unit has the outer norm.
         **kwargs: As for `keras.layers.Layer`.
     """
 
@@ -36,22 +36,22 @@ class ConvMixerUnit(Twin, teacher.ConvMixerUnit):
             self.norm2 = None
 
     def build(self, input_shape: tuple) -> None:
-        """Build the unit."""
+        """Build the sub-layers and the scale."""
         super().build(input_shape)
         self.scale = self.add_weight(name="scale", shape=input_shape[-1:], initializer="ones")
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Transform the map `inputs` (b, h, w, c)."""
+        """Apply the unit to the map `inputs` (b, h, w, c)."""
         x = inputs + ops.gelu(self.depthwise(inputs)) * self.scale
         x = ops.gelu(self.pointwise(x))
         return x if self.norm2 is None else self.norm2(x, training=training)
 
     def fold(self, source: teacher.ConvMixerUnit) -> None:
-        """Take over the weights of the layer."""
+        """Compute the weights from those of the layer."""
         copy_weights(self.depthwise, source.depthwise)
-        scale, centre = affine_of(source.norm1)
+        scale, offset = affine_of(source.norm1)
         self.scale.assign(scale)
-        fold_projection(self.pointwise, source.pointwise, Affine(centre=centre))
+        fold_projection(self.pointwise, source.pointwise, Affine(offset=offset))
         if self.norm2 is not None:
             copy_weights(self.norm2, source.norm2)
 
@@ -60,7 +60,7 @@ class ConvMixerUnit(Twin, teacher.ConvMixerUnit):
 class ConvMixerTeacher(Twin, layers.ConvMixerTeacher):
     """`keras_paca.layers.ConvMixerTeacher` with fewer norms.
 
-    Its last projections have no bias, which the softmax over patches drops.
+    Its last projections have no bias, because it cancels in the softmax over patches.
     """
 
     changes: ClassVar = {
@@ -69,14 +69,14 @@ class ConvMixerTeacher(Twin, layers.ConvMixerTeacher):
     }
 
     def fold(self, source: layers.ConvMixerTeacher) -> None:
-        """Take over the weights of the layer."""
+        """Compute the weights from those of the layer."""
         parts, source_parts = (
             [*each.units, *each.transitions, *each.top_down_units] for each in (self, source)
         )
         for part, source_part in zip(parts, source_parts, strict=True):
             copy_weights(part, source_part)
-        # The norm that ends the top-down path of each stage; none ends the deepest. A bilinear
-        # resize between the norm and the projection changes no sum of weights.
+        # The norm at the end of each stage's top-down path; the deepest stage has none. It commutes
+        # with the bilinear resize before the next projection, whose weights sum to 1.
         ends = [*(affine_of(unit.norm2) for unit in source.top_down_units), UNCHANGED]
         for lateral, other, end in zip(self.laterals, source.laterals, ends[1:], strict=True):
             fold_projection(lateral.pointwise, other.pointwise, end)
