@@ -7,9 +7,9 @@
 | litert         | d / sqrt(mean(d d) + e), d = x - mean(x) |
 | onnx           | one `LayerNormalization`                 |
 
-TensorFlow and OpenVINO join the operations of Keras's form by themselves. On LiteRT, that form takes
-one more pass and squares a difference in one operator, for which there is only a slow kernel in
-int8. The runtimes of ONNX have a kernel for the operator.
+TensorFlow and OpenVINO join the operations of Keras's form by themselves. On LiteRT, that form
+takes one more pass and squares a difference in one operator, for which there is only a slow kernel
+in int8. The runtimes of ONNX have a kernel for the operator.
 
 Except in ONNX, the norms of blocks whose maps have the mean 0 over the channels (see
 `keras_paca.inference.mean_free`) are x / sqrt(mean(x x) + e). Measured by

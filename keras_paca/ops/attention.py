@@ -1,14 +1,16 @@
 """Scaled dot-product attention.
 
-| backend    | form                                    | why |
-| ---------- | --------------------------------------- | --- |
-| TensorFlow | two matrix products and a softmax       | there is no fused kernel for CPUs |
-| JAX        | two matrix products and a softmax       | there is no fused kernel for CPUs |
-| PyTorch    | `scaled_dot_product_attention`          | it is faster and holds no weights |
-| PyTorch, with dropout on the weights in training | as TensorFlow's     | Keras's seeds |
+| backend                                          | form                             |
+| ------------------------------------------------ | -------------------------------- |
+| TensorFlow                                       | two matrix products, a softmax   |
+| JAX                                              | two matrix products, a softmax   |
+| PyTorch                                          | `scaled_dot_product_attention`   |
+| PyTorch, with dropout on the weights in training | two matrix products, a softmax   |
 
-In training the weights are computed again in the backward pass where `is_recomputed("attention")`.
-Measured by `python benchmarks/ops.py attention`.
+PyTorch's kernel holds no weights, and draws dropout from another generator than Keras. In training,
+the weights are computed again in the backward pass where `is_recomputed("attention")`.
+
+TABLE_ATTENTION
 """
 
 import functools

@@ -1,19 +1,22 @@
 """Depthwise convolution with stride 1.
 
-| backend    | form                                   | why |
-| ---------- | -------------------------------------- | --- |
-| TensorFlow | its own depthwise convolution          | its kernel for CPUs is fast |
-| JAX        | a sum of shifted products, with a gradient of its own | XLA's kernel for CPUs is up to \
-thirty times slower, its gradient a hundred times |
-| PyTorch    | grouped convolution, bias included     | the layout is a view, and the bias costs nothing |
+| backend    | form                                                   |
+| ---------- | ------------------------------------------------------ |
+| TensorFlow | `keras.ops.depthwise_conv`                             |
+| JAX        | a sum of shifted products, with a gradient of our own  |
+| PyTorch    | a grouped convolution that includes the bias           |
 
-| shortcut   | form                                   | why |
-| ---------- | -------------------------------------- | --- |
-| TensorFlow, PyTorch | a 1 in the middle of the kernel | it saves a pass over the outputs |
-| JAX        | an addition                            | XLA adds in the same loop |
-| float16, bfloat16 | an addition                     | the kernel would be rounded beside a 1 |
+TABLE_DEPTHWISE
 
-Measured by `python benchmarks/ops.py depthwise`.
+A shortcut, where the inputs are added to the outputs, has two forms:
+
+| backend             | dtype             | form                            |
+| ------------------- | ----------------- | ------------------------------- |
+| TensorFlow, PyTorch | float32, float64  | a 1 in the middle of the kernel |
+| TensorFlow, PyTorch | float16, bfloat16 | an addition                     |
+| JAX                 | any               | an addition                     |
+
+TABLE_SHORTCUT
 """
 
 import functools

@@ -1,14 +1,14 @@
 """The exact GELU.
 
-| backend    | inference    | training | why |
-| ---------- | ------------ | -------- | --- |
-| TensorFlow | Keras's own  | two functions compiled by XLA, forward and gradient | two passes over \
-memory, Keras's own takes fourteen |
-| JAX        | Keras's own  | x / 2 + x / 2 erf(x / sqrt(2)) | its gradient is joined into one loop |
-| PyTorch    | Keras's own  | Keras's own | it is one kernel each way |
+| backend    | inference        | training                                            |
+| ---------- | ---------------- | --------------------------------------------------- |
+| TensorFlow | `keras.ops.gelu` | forward and gradient, each compiled by XLA          |
+| JAX        | `keras.ops.gelu` | x / 2 + x / 2 erf(x / sqrt(2))                      |
+| PyTorch    | `keras.ops.gelu` | `keras.ops.gelu`                                    |
 
-Files that are exported can't hold the forms for training. Measured by
-`python benchmarks/ops.py gelu`.
+Exported files can't hold the forms for training.
+
+TABLE_GELU
 """
 
 import functools

@@ -1,12 +1,15 @@
 """Linear projection of the last axis.
 
-| backend    | form                              | why |
-| ---------- | --------------------------------- | --- |
-| TensorFlow | matrix product, then the bias     | the compiler joins the two |
-| JAX        | matrix product, then the bias     | the compiler joins the two |
-| PyTorch    | `torch.nn.functional.linear`      | a separate addition is a pass over the outputs |
+| backend    | form                              |
+| ---------- | --------------------------------- |
+| TensorFlow | a matrix product, then the bias   |
+| JAX        | a matrix product, then the bias   |
+| PyTorch    | `torch.nn.functional.linear`      |
 
-Measured by `python benchmarks/ops.py linear`.
+The compilers of TensorFlow and JAX join the two. On PyTorch, a separate addition is one more pass
+over the outputs.
+
+TABLE_LINEAR
 """
 
 from typing import Any
