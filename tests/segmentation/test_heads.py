@@ -6,12 +6,13 @@ import pytest
 from keras import ops
 from keras.src import testing
 
-from keras_paca.ops import average_pool_to, resize_bilinear, resize_like
 from keras_paca.segmentation import FCNHead, PaCaSegmentationHead, SemanticFPNHead, UPerHead
 from keras_paca.segmentation.heads import ConvNormReLU
 from keras_paca.segmentation.segmenter import ResizeToImage
 
 MAPS = [(2, 9, 8, 3), (2, 5, 4, 4), (2, 3, 2, 5), (2, 2, 1, 6)]
+
+
 CASES = {  # class, arguments, output shape, trainable weights
     "paca": (PaCaSegmentationHead, {"channels": 4}, ((2, 9, 8, 7),) * 2, 7 * 3 + 2 * 4 + 4),
     "upernet": (
@@ -102,26 +103,3 @@ def test_clusters_of_the_head_are_over_patches(images):
     logits, _ = head([images(*shape) / 255 for shape in MAPS])
     logits = ops.convert_to_numpy(logits)
     np.testing.assert_allclose(logits, logits[:, :1, :1] + 0 * logits, atol=1e-6)
-
-
-@pytest.mark.parametrize("size", [(7, 5), (4, 4), (2, 9)])
-@pytest.mark.parametrize("side", [1, 2, 3, 6])
-def test_average_pool_is_the_mean_of_each_bin(size, side, images):
-    x = images(2, *size, 3)
-    found = ops.convert_to_numpy(average_pool_to(x, side))
-    assert found.shape == (2, side, side, 3)
-    for i in range(side):
-        for j in range(side):
-            (top, bottom), (left, right) = (
-                (k * n // side, -(-(k + 1) * n // side)) for k, n in ((i, size[0]), (j, size[1]))
-            )
-            expected = x[:, top:bottom, left:right].mean(axis=(1, 2))
-            np.testing.assert_allclose(found[:, i, j], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(9, 7), (3, 2), (5, 11)])
-def test_resize_is_the_same_known_or_not(size, images):
-    x = images(2, 5, 4, 3)
-    found = ops.convert_to_numpy(resize_like(x, np.zeros((2, *size, 1), "float32")))
-    expected = ops.convert_to_numpy(resize_bilinear(x, size))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)

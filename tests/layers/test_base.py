@@ -1,0 +1,31 @@
+"""What the layers have in common: they train, save and load inside models of others."""
+
+import keras
+import numpy as np
+
+from keras_paca import layers
+
+
+def test_layers_in_somebodys_own_model_train_and_reload(tmp_path, images):
+    inputs = keras.Input((16, 20, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same")(inputs)
+    x, assignment = layers.PaCaBlock(2, layers.ConvClustering(4, 3), drop_path_rate=0.2)(x)
+    x, assignment = layers.PaCaBlock(2)(x, assignment)
+    x = layers.OverlappingTransition(12)(x)
+    x = layers.PatchToClusterAttention(3)(x, layers.MLPClustering(5)(x))
+    (given,), (features,) = layers.ConvMixerTeacher((12,), (1,), (6,), 3)(x)
+    x = layers.PatchToClusterAttention(3)(keras.layers.Add()([x, features]), given)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    model.compile("adam", "mse")
+    x = images(4, 16, 20, 3) / 255
+    model.fit(x, np.zeros((4, 12)), epochs=2, verbose=0)
+    model.save(tmp_path / "own.keras")
+    again = keras.saving.load_model(tmp_path / "own.keras")
+    np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+
+
+def test_sequential_of_our_layers(images):
+    model = keras.Sequential(
+        [layers.OverlappingStem(8), layers.PaCaBlock(2), layers.ConvMLP(), layers.DropPath(0.5)]
+    )
+    assert model.predict(images(2, 33, 40, 3), verbose=0).shape == (2, 9, 10, 8)
