@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from keras.src import testing
 
 from keras_paca.segmentation import FCNHead, PaCaSegmentationHead, SemanticFPNHead, UPerHead
 from keras_paca.segmentation.heads import ConvNormReLU
 from keras_paca.segmentation.segmenter import ResizeToImage
+from tests.layers.run import run_layer_test
 
 MAPS = [(2, 9, 8, 3), (2, 5, 4, 4), (2, 3, 2, 5), (2, 2, 1, 6)]
 
@@ -34,42 +34,28 @@ CASES = {  # class, arguments, output shape, trainable weights
 @pytest.mark.parametrize("name", CASES)
 def test_run_layer_test(name):
     cls, options, shape, trainable = CASES[name]
-    test = testing.TestCase()
-    test.setUp()
-    try:
-        test.run_layer_test(
-            cls,
-            {"num_classes": 7, **options},
-            input_shape=MAPS,
-            expected_output_shape=shape,
-            expected_num_trainable_weights=trainable,
-            run_training_check=False,  # Keras's takes one input; segmenters train in their tests
-            run_mixed_precision_check=False,  # logits are float32 on purpose; tested below
-        )
-    finally:
-        test.tearDown()
+    run_layer_test(
+        cls,
+        {"num_classes": 7, **options},
+        MAPS,
+        shape,
+        trainable,
+        run_training_check=False,  # Keras's takes one input; segmenters train in their tests
+        run_mixed_precision_check=False,  # logits are float32 on purpose; tested below
+    )
 
 
 def test_run_layer_test_unit_and_resize():
-    test = testing.TestCase()
-    test.setUp()
-    try:
-        test.run_layer_test(
-            ConvNormReLU,
-            {"filters": 5, "kernel_size": 3},
-            input_shape=(2, 7, 5, 4),
-            expected_output_shape=(2, 7, 5, 5),
-            expected_num_trainable_weights=3,
-        )
-        test.run_layer_test(
-            ResizeToImage,
-            {},
-            input_shape={"logits_shape": (2, 3, 2, 4), "images_shape": (2, 9, 7, 3)},
-            expected_output_shape=(2, 9, 7, 4),
-            run_training_check=False,
-        )
-    finally:
-        test.tearDown()
+    unit = {"filters": 5, "kernel_size": 3}
+    run_layer_test(ConvNormReLU, unit, (2, 7, 5, 4), (2, 7, 5, 5), 3)
+    run_layer_test(
+        ResizeToImage,
+        {},
+        {"logits_shape": (2, 3, 2, 4), "images_shape": (2, 9, 7, 3)},
+        (2, 9, 7, 4),
+        0,
+        run_training_check=False,
+    )
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
