@@ -2,8 +2,10 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_paca import layers
+from tests.marks import slow_but_on_torch
 
 
 def test_layers_in_somebodys_own_model_train_and_reload(tmp_path, images):
@@ -29,3 +31,21 @@ def test_sequential_of_our_layers(images):
         [layers.OverlappingStem(8), layers.PaCaBlock(2), layers.ConvMLP(), layers.DropPath(0.5)]
     )
     assert model.predict(images(2, 33, 40, 3), verbose=0).shape == (2, 9, 10, 8)
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("part", ["whole", "inside"])
+def test_layers_in_a_model_of_others(part, tmp_path):
+    """Keras itself loses what is frozen inside a layer."""
+    inputs = keras.Input((16, 16, 8))
+    block = layers.PaCaBlock(2, layers.ConvClustering(4, 3))
+    x, _ = block(layers.OverlappingTransition(8)(inputs))
+    model = keras.Model(inputs, x)
+    if part == "whole":
+        block.trainable = False
+    else:
+        block.attention.query_dense.trainable = block.clustering.trainable = False
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(again.trainable_variables) == len(model.trainable_variables)
+    assert not all(v.trainable for v in again.weights)
