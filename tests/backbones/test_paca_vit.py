@@ -15,8 +15,6 @@ from keras_paca import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
 from tests.marks import slow_but_on_torch
 
 CLUSTERINGS = ("conv", "mlp", "linear", "teacher")
-
-
 OPTIONS = {
     **{clustering: {"clustering": clustering} for clustering in CLUSTERINGS},
     "every_block": {"cluster_every": 1, "clusters": 5},

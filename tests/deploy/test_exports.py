@@ -17,8 +17,6 @@ from tests.deploy.files import builtin
 from tests.marks import slow_but_on_tensorflow, with_tensorflow
 
 BACKEND = keras.backend.backend()
-
-
 SUFFIXES = formats.SUFFIXES
 
 

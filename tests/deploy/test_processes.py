@@ -13,8 +13,6 @@ from keras_paca.deploy.processes import run
 from tests.marks import slow_but_on_torch, with_tensorflow
 
 BACKEND = keras.backend.backend()
-
-
 CLASS = """
 import keras
 @keras.saving.register_keras_serializable("mine")

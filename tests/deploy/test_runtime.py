@@ -13,8 +13,6 @@ from keras_paca.deploy import formats
 from tests.marks import with_tensorflow
 
 BACKEND = keras.backend.backend()
-
-
 SUFFIXES = formats.SUFFIXES
 
 

@@ -11,8 +11,6 @@ from keras_paca.segmentation.segmenter import ResizeToImage
 from tests.layers.run import run_layer_test
 
 MAPS = [(2, 9, 8, 3), (2, 5, 4, 4), (2, 3, 2, 5), (2, 2, 1, 6)]
-
-
 CASES = {  # class, arguments, output shape, trainable weights
     "paca": (PaCaSegmentationHead, {"channels": 4}, ((2, 9, 8, 7),) * 2, 7 * 3 + 2 * 4 + 4),
     "upernet": (
