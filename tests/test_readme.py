@@ -17,9 +17,10 @@ from keras_paca.backbones import PaCaViT
 from keras_paca.backbones.convert import official_tensors
 from keras_paca.weights import released_files
 from keras_paca_cli import parse
+from tests.dense_stand_ins import build, official_checkpoint
 from tests.marks import slow_but_on_tensorflow, slow_but_on_torch
+from tests.served import served
 from tests.stand_ins import FACTORIES, write_released
-from tests.test_dense_weights import build, official_checkpoint, served
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

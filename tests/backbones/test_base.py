@@ -12,9 +12,9 @@ import keras_paca
 from keras_paca import layers, weights
 from keras_paca.backbones import Backbone, variant
 from keras_paca.backbones.convert import convert, official_tensors
-from tests.backbones.test_task_variants import served
-from tests.inference.test_fuse import error, randomise
+from tests.inference.compare import error, randomise
 from tests.marks import slow_but_on_torch
+from tests.served import served
 from tests.torch_writer import save_zip
 
 # --- The family -----------------------------------------------------------------------------

@@ -1,9 +1,7 @@
 """Released checkpoints into models: what loads, what is refused, and why."""
 
-import functools
-import http.server
+import os
 import re
-import threading
 import warnings
 
 import keras
@@ -12,9 +10,10 @@ import pytest
 
 from keras_paca import PaCaBase, PaCaSmall, PaCaTiny, weights
 from keras_paca.backbones import PaCaViT, convert, loading
-from keras_paca.weights import cache, released_files, write_safetensors
+from keras_paca.weights import released_files, write_safetensors
 from tests.marks import slow_but_on_torch
 from tests.parity import official, recipe
+from tests.served import served
 from tests.stand_ins import official_checkpoint, released_tensors, write_released
 from tests.torch_writer import save_legacy, save_zip
 
@@ -317,21 +316,10 @@ def mirror(tmp_path, monkeypatch):
     """A server of a folder, as mirror of the released files, and an empty cache."""
     folder = tmp_path / "mirror"
     folder.mkdir()
-    handler = functools.partial(_Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("KERAS_PACA_WEIGHTS_URL", f"http://127.0.0.1:{server.server_port}")
-    yield folder
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
+    with served(folder) as url:
+        monkeypatch.setenv("KERAS_PACA_WEIGHTS_URL", url)
+        yield folder
 
 
 def test_imagenet_from_a_mirror(mirror, tiny_file, expected):
@@ -347,7 +335,7 @@ def test_imagenet_from_a_mirror(mirror, tiny_file, expected):
 
 def test_weights_url_argument(mirror, tiny_file, monkeypatch):
     (mirror / tiny_file.name).write_bytes(tiny_file.read_bytes())
-    url = cache.os.environ["KERAS_PACA_WEIGHTS_URL"]
+    url = os.environ["KERAS_PACA_WEIGHTS_URL"]
     monkeypatch.delenv("KERAS_PACA_WEIGHTS_URL")
     PaCaTiny(weights_url=url, include_top=False)
 
@@ -382,57 +370,3 @@ def test_bad_options_before_any_download(mirror):
         PaCaTiny(clustering="slots")
     with pytest.raises(ValueError, match="sides from 32"):
         PaCaTiny(input_shape=(16, 16, 3))
-
-
-# --- Conversion ------------------------------------------------------------------------------
-
-
-def test_convert_clusters_of_some_blocks(tmp_path):
-    model = PaCaTiny(weights=None, cluster_every=(None, 1, 2, None))
-    model.save_weights(tmp_path / "some.weights.h5")
-    convert.convert(tmp_path / "some.weights.h5", tmp_path / "some.keras")
-    found = keras.saving.load_model(tmp_path / "some.keras")
-    for loaded, saved in zip(found.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(loaded, saved)
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors"])
-def test_convert_and_back(suffix, tmp_path, tiny_file):
-    convert.convert(tiny_file, tmp_path / f"tiny{suffix}")
-    convert.convert(tmp_path / f"tiny{suffix}", tmp_path / "back.safetensors")
-    found = weights.open_checkpoint(tmp_path / "back.safetensors").tensors
-    expected = released_tensors("tiny")
-    assert set(found) == set(expected)
-    for key, array in expected.items():
-        np.testing.assert_array_equal(found[key], array)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
-        ["back.safetensors", f"tiny{suffix}"]
-    )
-
-
-@pytest.mark.parametrize(
-    ("clustering", "clusters", "blockwise"),
-    [("mlp", None, False), ("linear", 49, True), ("teacher", None, False), ("conv", 10, True)],
-)
-def test_convert_knows_the_variant(clustering, clusters, blockwise, tmp_path):
-    tensors = released_tensors("tiny", clustering, clusters, blockwise)
-    save_zip(tmp_path / "in.pth", tensors)
-    convert.convert(tmp_path / "in.pth", tmp_path / "out.keras")
-    config = keras.saving.load_model(tmp_path / "out.keras").get_config()
-    assert config["clustering"] == clustering
-    assert config["cluster_every"] == ((1,) * 4 if blockwise else (None,) * 4)
-    convert.convert(tmp_path / "out.keras", tmp_path / "back.safetensors")
-    found = weights.open_checkpoint(tmp_path / "back.safetensors").tensors
-    for key, array in found.items():
-        np.testing.assert_array_equal(array, tensors[key])
-
-
-def test_convert_refuses(tmp_path, tiny_file):
-    with pytest.raises(ValueError, match="must end in"):
-        convert.convert(tiny_file, tmp_path / "out.pth")
-    with pytest.raises(FileNotFoundError):
-        convert.convert(tmp_path / "none.pth", tmp_path / "out.keras")
-    save_zip(tmp_path / "resnet.pth", {"conv1.weight": np.ones((64, 3, 7, 7), "float32")})
-    with pytest.raises(ValueError, match="holds no model of paca_tiny, paca_small, paca_base"):
-        convert.convert(tmp_path / "resnet.pth", tmp_path / "out.keras")
-    assert not list(tmp_path.glob("out*"))

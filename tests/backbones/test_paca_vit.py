@@ -32,6 +32,8 @@ OPTIONS = {
     },
     "post_norm": {"post_norm": True, "dwconv_in_mlp": False, "remat": True},
 }
+
+
 EACH_BACKEND = ("conv", "teacher", "all_options", "post_norm")  # they hold every layer there is
 
 
@@ -360,14 +362,6 @@ def test_any_number_of_channels_without_preprocessing(channels, small, images):
     assert model.predict(images(1, 40, 40, channels), verbose=0).shape == (1, 5)
 
 
-def test_keras_input_as_input_tensor(images, tmp_path):
-    inputs = keras.Input((64, 64, 3))
-    model = PaCaTiny(weights=None, input_tensor=inputs, classes=4)
-    assert isinstance(model, PaCaViT)
-    assert model.input is inputs
-    assert model.image_shape == (64, 64, 3)
-
-
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`")  # Keras's, of every dict for one
 def test_name_of_the_input_survives(small, images, tmp_path):
     model = small(input_tensor=keras.Input((40, 48, 3), name="photo"))
@@ -422,13 +416,6 @@ def test_saved_here_and_loaded_on_another_backend(reader, small, images, tmp_pat
     np.testing.assert_allclose(found, model.predict(x, verbose=0), rtol=1e-4, atol=1e-6)
 
 
-def test_input_tensor_that_is_no_float_input(images):
-    inputs = keras.Input((64, 64, 3), dtype="uint8")
-    model = PaCaTiny(weights=None, input_tensor=inputs, classes=4)
-    assert type(model) is not PaCaViT
-    assert model.predict(np.zeros((1, 64, 64, 3), "uint8"), verbose=0).shape == (1, 4)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -468,40 +455,6 @@ def test_integers_of_numpy(small):
     config = model.get_config()
     assert config["clusters"] == (4, 4, 4, 0)
     assert type(config["depths"][0]) is type(config["classes"]) is int
-
-
-def test_bad_input_tensor(small):
-    for tensor in (
-        keras.layers.Flatten()(keras.Input((64, 64))),
-        keras.Input((64, 64, 3), 1, "uint8"),
-    ):
-        with pytest.raises(ValueError, match=r"must be a `keras.Input` of float32"):
-            small(input_tensor=tensor)
-    with pytest.raises(ValueError, match="symbolic Keras tensor"):
-        PaCaTiny(weights=None, input_tensor=np.zeros((1, 64, 64, 3)))
-    with pytest.raises(ValueError, match="must agree"):
-        PaCaTiny(weights=None, input_tensor=keras.Input((64, 64, 3)), input_shape=(32, 32, 3))
-
-
-def test_signature_is_that_of_keras_applications():
-    import inspect
-
-    parameters = inspect.signature(PaCaSmall).parameters
-    expected = ["include_top", "include_preprocessing", "weights", "input_tensor", "input_shape"]
-    expected += ["pooling", "classes", "classifier_activation", "name"]
-    assert list(parameters)[: len(expected)] == expected
-    assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[len(expected) :])
-    assert list(parameters)[-1] == "dtype"
-    assert parameters["weights"].default == "imagenet"
-    assert parameters["name"].default == "paca_small"
-    for name in parameters:
-        assert f"\n    {name}: " in PaCaSmall.__doc__
-    assert "depths=(3, 3, 10, 3)" in PaCaSmall.__doc__
-    assert parameters["drop_path_rate"].annotation == float | None
-    with pytest.raises(
-        TypeError, match=r"PaCaSmall\(\) got an unexpected keyword argument 'depth'"
-    ):
-        PaCaSmall(depth=3)
 
 
 @slow_but_on_torch
@@ -567,3 +520,19 @@ def test_every_variant_trains_saves_and_runs_mixed(factory, clustering, images, 
     fixed.set_weights(model.get_weights())
     for found in _exported(fixed, x, tmp_path):
         np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["include_top", "include_preprocessing", "cluster_norm", "remat", "trainable"]
+)
+@pytest.mark.parametrize("value", ["False", 1, None])
+def test_booleans_given_as_something_else(name, value, small):
+    with pytest.raises(ValueError, match=f"`{name}` must be True or False"):
+        small(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["drop_path_rate", "attention_dropout", "dropout"])
+@pytest.mark.parametrize("value", [-0.1, 1.0, "0.1", float("nan"), None])
+def test_rates_are_named(name, value, small):
+    with pytest.raises(ValueError, match=rf"`{name}` must lie in \[0, 1\)"):
+        small(**{name: value})

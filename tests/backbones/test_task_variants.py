@@ -1,35 +1,23 @@
 """Released segmentation and detection checkpoints into models: what loads and what is refused."""
 
-import contextlib
-import functools
-import http.server
-import threading
-
-import keras
 import numpy as np
 import pytest
 
 from keras_paca import detection, segmentation
 from keras_paca.backbones.convert import official_tensors
-from keras_paca.detection.checkpoints import checkpoint_map as detector_map
-from keras_paca.segmentation.checkpoints import checkpoint_map as segmenter_map
-from keras_paca.weights import model_variables, released_files, to_official
+from keras_paca.weights import released_files
+from tests.dense_stand_ins import build, official_checkpoint
 from tests.marks import slow_but_on_torch
 from tests.parity import dense, official
+from tests.served import served
 from tests.stand_ins import released_tensors, write_released
 
 pytestmark = slow_but_on_torch
+
+
 DENSE = [file for file in released_files() if file.task != "classification"]
-SEGMENTERS = {
-    "tiny": segmentation.PaCaTinySegmenter,
-    "small": segmentation.PaCaSmallSegmenter,
-    "base": segmentation.PaCaBaseSegmenter,
-}
-DETECTORS = {
-    "tiny": detection.PaCaTinyMaskRCNN,
-    "small": detection.PaCaSmallMaskRCNN,
-    "base": detection.PaCaBaseMaskRCNN,
-}
+
+
 # What the official README states otherwise than its own configurations have it, in millions.
 MISSTATED = {
     "mask_rcnn_pacavit_convmixer_base_100_0_mstrain_480_800_1x_coco.pth": 67.35,
@@ -38,30 +26,6 @@ MISSTATED = {
     "upernet_pacavit_small_p2cconv_49_100_512x512_160k_ade20k.pth": 23.41,
     "upernet_pacavit_small_p2cconv_100_49_512x512_160k_ade20k.pth": 23.41,
 }
-
-
-def build(file, **options):
-    """Return the model of a released file, without its weights."""
-    options = {
-        "weights": None,
-        "clustering": file.clustering,
-        "clusters": file.clusters,
-        "cluster_every": 1 if file.blockwise else None,
-        **options,
-    }
-    if file.task == "segmentation":
-        return SEGMENTERS[file.size](file.head, **options)
-    return DETECTORS[file.size](**options)
-
-
-def official_checkpoint(model):
-    """Return a model's weights as an official file holds them."""
-    key_map = detector_map if isinstance(model, detection.MaskRCNN) else segmenter_map
-    variables = model_variables(model)
-    return {
-        key: to_official(keras.ops.convert_to_numpy(variables[entry.path]), entry.layout)
-        for key, entry in key_map(model).items()
-    }
 
 
 @pytest.mark.parametrize(
@@ -90,13 +54,6 @@ def case_model(name, **options):
     return segmentation.PaCaTinySegmenter(dense.SEGMENTERS[name], **options)
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A server that doesn't say what it serves."""
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture(params=CASES)
 def released(request, tmp_path, monkeypatch):
     """Serve a case's checkpoint under the released file's name; return (case, file, folder)."""
@@ -108,21 +65,6 @@ def released(request, tmp_path, monkeypatch):
     write_released(folder / file.file, checkpoint)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     return name, file, folder
-
-
-@contextlib.contextmanager
-def served(folder):
-    """Serve a folder, as a mirror of the released files; yield its address."""
-    handler = functools.partial(Quiet, directory=folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_named_weights_come_from_a_server(released):

@@ -8,10 +8,10 @@ import pytest
 
 from keras_paca.deploy import failures
 from keras_paca.deploy.failures import quiet, sentence
-from keras_paca.deploy.processes import run
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
+
 
 LITERT = """Could not translate MLIR to FlatBuffer.<unknown>:0: error: loc(callsite(fused["Beta:", \
 "functional_1/beta (1)/Beta"] at fused["StatefulPartitionedCall:"])): 'tf.Beta' op is neither a \
@@ -19,17 +19,23 @@ custom op nor a flex op
 <unknown>:0: note: loc(fused["StatefulPartitionedCall:"]): called from
 <unknown>:0: error: failed while converting: 'main':
 Some ops in the model are custom ops, See instructions to implement custom ops"""
+
+
 OPENVINO = """Check 'false' failed at src/frontends/common_translators/src/report.cpp:151:
 FrontEnd API failed with OpConversionFailure:
 Model wasn't fully converted.
 Summary:
 -- No conversion rule found for operations: Beta
 To facilitate the conversion of unsupported operations, refer to the documentation"""
+
+
 KERAS = """Exception encountered when calling Two.call().
 
 \x1b[1mNo kernel.\x1b[0m
 
 Arguments received by Two.call():"""
+
+
 PYTHON = """I0000 00:00:1795641118.782346 9267 port.cc:153] oneDNN custom operations are on
 Traceback (most recent call last):
   File "write.py", line 3, in main
@@ -72,16 +78,3 @@ def test_standard_error_is_kept_away(capfd):
         raise KeyError("passed on")
     os.write(2, b"later\n")
     assert capfd.readouterr().err == "ours\nlater\n"
-
-
-def test_other_processes():
-    assert run([sys.executable, "-c", "print(3)"]) == "3\n"
-    script = (
-        "import sys; print('a dump', file=sys.stderr); raise ValueError('It is\\n' + 'x' * 900)"
-    )
-    with pytest.raises(RuntimeError) as caught:
-        run([sys.executable, "-c", script])
-    assert str(caught.value) == "It is"
-    assert "a dump" in str(caught.value.__cause__)
-    with pytest.raises(RuntimeError, match="ended by signal 9, as where memory runs out"):
-        run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])

@@ -1,13 +1,10 @@
 """Copies that compute in float32."""
 
-import doctest
-
 import keras
 import numpy as np
 import pytest
 
 from keras_paca import detection, segmentation
-from keras_paca.deploy import rebuild
 from keras_paca.deploy.float32 import float32_copy, in_float32, precision_of
 from tests.marks import slow_but_on_torch
 
@@ -117,7 +114,6 @@ def test_a_configuration_that_is_not_enough():
 
 @slow_but_on_torch
 def test_dtypes_in_configurations():
-    assert doctest.testmod(rebuild).failed == 0
     config = {
         "name": "float16",
         "dtype": {"class_name": "DTypePolicy", "config": {"name": "mixed_float16"}},

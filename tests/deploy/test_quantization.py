@@ -19,7 +19,6 @@ from keras_paca.detection import MaskRCNN
 from keras_paca.detection.heads import BoxHead, MaskHead
 from keras_paca.forms import twin_of
 from keras_paca.layers.dense import Dense
-from keras_paca.layers.policies import InnerDTypePolicyMap
 from keras_paca.segmentation import FCNHead, PaCaSegmentationHead, Segmenter
 from keras_paca.segmentation.segmenter import HEADS
 from keras_paca.weights import open_checkpoint
@@ -27,7 +26,10 @@ from tests.marks import slow_but_on_torch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 
+
 PROJECTIONS = {"conv": 37, "mlp": 37, "linear": 34, "teacher": 44}
+
+
 only_on_torch = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="the same work on each backend"
 )
@@ -272,60 +274,6 @@ def test_configurations_of_float_models_are_as_always(small):
     assert block == keras.dtype_policies.serialize(keras.DTypePolicy("mixed_bfloat16"))
 
 
-@slow_but_on_torch
-def test_policies_have_the_paths_inside_their_owner(small):
-    model = small(name="any", input_shape=(32, 32, 3))
-    model.quantize("int8", filters="^(query|predictions)$")
-    policies = keras.dtype_policies.get(model.get_config()["dtype"])
-    assert isinstance(policies, InnerDTypePolicyMap)
-    assert policies.default_policy.name == "float32"
-    assert set(policies) == {"predictions"} | {
-        f"stage{i}_block{j}/attention/query" for i, j in ((1, 1), (2, 1), (2, 2), (3, 1), (4, 1))
-    }
-    block = model.get_layer("stage2_block2")
-    assert set(keras.dtype_policies.get(block.get_config()["dtype"])) == {"attention/query"}
-
-
-@slow_but_on_torch
-def test_a_map_of_the_users_own_is_handed_on(images):
-    policies = keras.dtype_policies.DTypePolicyMap(
-        "float32", {".*/expand": keras.DTypePolicy("bfloat16")}
-    )
-    layer = layers.ConvMLP(dtype=policies)
-    layer(images(1, 4, 4, 4) / 255)
-    assert layer.expand_dense.compute_dtype == "bfloat16"
-    assert layer.project_dense.compute_dtype == layer.compute_dtype == "float32"
-
-
-def test_the_quantized_call_is_used(images, monkeypatch):
-    x = ops.convert_to_tensor(images(3, 8) / 255)
-    layer = Dense(6)
-    exact = ops.convert_to_numpy(layer(x))
-    layer.quantize("int8")
-    monkeypatch.setattr(layer, "call", None)
-    kernel = ops.convert_to_numpy(layer.kernel)
-    scale = ops.convert_to_numpy(layer.kernel_scale)
-    assert kernel.dtype == "int8"
-    inputs_scale = 127 / np.abs(ops.convert_to_numpy(x)).max(axis=1, keepdims=True)
-    integers = np.round(ops.convert_to_numpy(x) * inputs_scale) @ kernel.astype("float32")
-    found = ops.convert_to_numpy(layer(x))
-    np.testing.assert_allclose(found, integers / inputs_scale / scale, rtol=2e-5, atol=1e-5)
-    assert 0 < np.abs(found - exact).max() < 0.05
-
-
-@slow_but_on_torch
-def test_a_subclass_of_our_dense_is_not_quantized_unasked(images):
-    class Own(Dense):
-        pass
-
-    layer = Own(3)
-    layer(images(1, 4))
-    with pytest.raises(NotImplementedError, match="Own"):
-        layer.quantize("int8")
-    layer.quantize("int8", type_check=False)
-    assert layer.quantization_mode == "int8"
-
-
 @pytest.mark.slow
 def test_lora_of_a_quantized_model_trains_and_is_merged(small, images, tmp_path):
     model = small(input_shape=(32, 32, 3))
@@ -365,9 +313,6 @@ def test_weights_of_another_model(small, images, tmp_path):
     checkpoint = open_checkpoint(str(tmp_path / "quantized.weights.h5"))
     with pytest.raises(ValueError, match="not floating-point"):
         loading.load_weights(small(), checkpoint, other_options=False)
-
-
-# --- The report -------------------------------------------------------------------------------
 
 
 @slow_but_on_torch

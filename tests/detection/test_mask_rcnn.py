@@ -5,52 +5,13 @@ import types
 import keras
 import numpy as np
 import pytest
-from keras.src import testing
 
 from keras_paca.detection import (
-    BoxHead,
-    FeaturePyramid,
-    MaskHead,
     MaskRCNN,
-    RegionProposalNetwork,
-    coco_classes,
-    plot_detections,
 )
 from tests.data import Stream
+from tests.detection.scenes import scene
 from tests.marks import slow_but_on_torch
-
-
-@pytest.fixture
-def detector(small):
-    """Return a function that builds a small detector of three classes."""
-
-    def build(dtype=None, input_shape=None, **options):
-        keras.utils.set_random_seed(1)
-        backbone = small(
-            include_top=False, drop_path_rate=0.2, dtype=dtype, input_shape=input_shape
-        )
-        settings = {"channels": 16, "proposals": 60, "max_detections": 8, "score_threshold": 0.0}
-        return MaskRCNN(backbone, 3, **{**settings, **options})
-
-    return build
-
-
-def scene(count, height, width, objects=3, seed=0):
-    """Return images of bright rectangles on dark ground, with their boxes, labels and masks."""
-    draw = np.random.default_rng(seed)
-    images = draw.uniform(0, 60, (count, height, width, 3)).astype("float32")
-    boxes = np.zeros((count, objects, 4), "float32")
-    labels = draw.integers(0, 3, (count, objects)).astype("int32")
-    masks = np.zeros((count, objects, height, width), bool)
-    for i in range(count):
-        for j in range(objects):
-            left, top = draw.integers(0, width // 2), draw.integers(0, height // 2)
-            right, bottom = left + draw.integers(8, width // 2), top + draw.integers(8, height // 2)
-            boxes[i, j] = left, top, right, bottom
-            images[i, top:bottom, left:right, labels[i, j]] += 150
-            masks[i, j, top:bottom, left:right] = True
-    return images, {"boxes": boxes, "labels": labels, "masks": masks}
-
 
 NAMES = {"rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss", "loss"}
 
@@ -237,18 +198,6 @@ def test_the_loss_of_devices_that_work_together(detector, monkeypatch):
     assert loss() == pytest.approx(alone / 2, rel=1e-5)
 
 
-@slow_but_on_torch
-def test_pictures(detector, tmp_path):
-    images, _ = scene(3, 48, 64)
-    found = detector().predict(images, verbose=0)
-    for options in ({}, {"class_names": coco_classes(), "score_threshold": 0.0, "columns": 2}):
-        plot_detections(images, found, path=tmp_path / "found.png", **options)
-        assert (tmp_path / "found.png").stat().st_size > 1000
-    boxes = {name: found[name] for name in ("boxes", "scores", "labels")}  # of another detector
-    (axis, *_) = plot_detections(images, boxes, score_threshold=0.0).axes
-    assert len(axis.patches) == found["count"][0] > 0
-
-
 @pytest.mark.parametrize(
     "options", [{"max_detections": 999}, {"proposals": 9000}, {"proposals": 101, "candidates": 20}]
 )
@@ -292,60 +241,6 @@ def test_thresholds_that_are_refused(name, small):
             MaskRCNN(small(include_top=False), **COUNTS, **{name: value})
 
 
-def test_classes_of_coco():
-    names = coco_classes()
-    assert (len(set(names)), names[0], names[79]) == (80, "person", "toothbrush")
-
-
 def test_backbone_without_levels():
     with pytest.raises(ValueError, match="pyramid_outputs"):
         MaskRCNN(keras.Sequential([keras.Input((32, 32, 3))]))
-
-
-@pytest.mark.parametrize("name", ["neck", "rpn", "box", "mask"])
-def test_run_layer_test(name):
-    maps = [(2, 9, 8, 4), (2, 5, 4, 4), (2, 3, 2, 4)]
-    cls, options, shape, expected, trainable = {
-        "neck": (
-            FeaturePyramid,
-            {"channels": 6},
-            maps,
-            [(2, 9, 8, 6), (2, 5, 4, 6), (2, 3, 2, 6), (2, 2, 1, 6)],
-            12,
-        ),
-        "rpn": (
-            RegionProposalNetwork,
-            {"channels": 4},
-            maps,
-            ([(2, 216), (2, 60), (2, 18)], [(2, 216, 4), (2, 60, 4), (2, 18, 4)]),
-            6,
-        ),
-        "box": (
-            BoxHead,
-            {"num_classes": 3, "units": 8},
-            (2, 5, 7, 7, 4),
-            ((2, 5, 4), (2, 5, 3, 4)),
-            8,
-        ),
-        "mask": (
-            MaskHead,
-            {"num_classes": 3, "channels": 4, "depth": 2},
-            (2, 5, 6, 6, 4),
-            (2, 5, 12, 12, 3),
-            8,
-        ),
-    }[name]
-    test = testing.TestCase()
-    test.setUp()
-    try:
-        test.run_layer_test(
-            cls,
-            options,
-            input_shape=shape,
-            expected_output_shape=expected,
-            expected_num_trainable_weights=trainable,
-            run_training_check=False,  # several outputs have no single loss; trained above
-            run_mixed_precision_check=False,  # logits are float32 on purpose
-        )
-    finally:
-        test.tearDown()

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_equal
 
 from keras_paca.detection import COCOMetrics, coco_metrics, evaluate_detections
-from tests.detection.test_coco_metrics import (
+from tests.detection.scenes import (
     SIZE,
     TWO,
     Batches,
@@ -14,11 +14,8 @@ from tests.detection.test_coco_metrics import (
     detections,
     known,
     objects,
-    scenes,
 )
 from tests.marks import slow_but_on_torch
-
-__all__ = ["scenes"]  # a fixture
 
 truth = objects(TWO, [0, 1])
 found = detections(TWO, [0, 1])

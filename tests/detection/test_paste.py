@@ -1,56 +1,21 @@
 """Masks and boxes laid into images: every format of boxes, and what is refused."""
 
-import keras
 import numpy as np
 import pytest
 
-from keras_paca.detection import coco_classes, paste_masks, plot_detections
-from keras_paca.detection.box_formats import BOX_FORMATS, to_xyxy
-from tests.marks import slow_but_on_torch
-
-SIZE = (40, 60)
-BOXES = np.array([[[4, 8, 32, 36], [40, 20, 56, 30], [0, 0, 0, 0]]], "float32")
-
-
-def found(kind="xyxy", **more):
-    """Return predictions of two objects in an image of 40 x 60 pixels."""
-    boxes = keras.utils.bounding_boxes.convert_format(BOXES, "xyxy", kind, *SIZE)
-    return {
-        "boxes": keras.ops.convert_to_numpy(boxes),
-        "scores": np.array([[0.9, 0.8, 0]], "float32"),
-        "labels": np.array([[1, 0, -1]]),
-        "masks": np.ones((1, 3, 28, 28), "float32"),
-        "count": np.array([2]),
-        **more,
-    }
-
-
-def without(predictions, *names):
-    return {name: array for name, array in predictions.items() if name not in names}
+from keras_paca.detection import paste_masks, plot_detections
+from keras_paca.detection.box_formats import BOX_FORMATS
+from tests.detection.predictions import BOXES, SIZE, found, without
 
 
 @pytest.mark.parametrize("kind", BOX_FORMATS)
 def test_formats(kind):
-    np.testing.assert_allclose(
-        to_xyxy(keras.ops.convert_to_tensor(found(kind)["boxes"]), kind, SIZE), BOXES, atol=1e-4
-    )
     expected = paste_masks(found(), SIZE)[0]
     assert expected[0].sum() > 700
     assert expected[1].sum() > 140
     for name in (kind, kind.upper()):
         (masks,) = paste_masks(found(kind), SIZE, bounding_box_format=name)
         np.testing.assert_array_equal(masks, expected)
-
-
-@slow_but_on_torch
-@pytest.mark.parametrize("kind", BOX_FORMATS)
-def test_pictures_in_all_formats(kind):
-    image = np.full((1, *SIZE, 3), 100, "uint8")
-    expected = plot_detections(image, found()).axes[0]
-    (axis,) = plot_detections(image, found(kind), bounding_box_format=kind).axes
-    np.testing.assert_array_equal(axis.images[0].get_array(), expected.images[0].get_array())
-    for ours, theirs in zip(axis.patches, expected.patches, strict=True):
-        np.testing.assert_allclose(ours.get_bbox().extents, theirs.get_bbox().extents, atol=1e-4)
 
 
 def test_predictions_without_count():
@@ -161,41 +126,16 @@ def test_wrong_predictions(wrong):
         assert "\n" not in str(refusal.value)
 
 
-def test_pictures_need_no_masks():
-    (axis,) = plot_detections(np.full((1, *SIZE, 3), 9), without(found(), "masks", "count")).axes
-    assert len(axis.patches) == 2
-
-
-@slow_but_on_torch
-def test_wrong_arguments_of_pictures(tmp_path):
-    image = np.full((1, *SIZE, 3), 9)
-    for images in (image[0], image[..., :1], image[:0], np.moveaxis(image, 3, 1)):
-        with pytest.raises(ValueError, match="`images` must have the shape"):
-            plot_detections(images, found())
-    for images in (image / 255, image / 9 - 0.5, np.full((1, *SIZE, 3), np.nan), image > 3):
-        with pytest.raises(ValueError, match=r"`images` must be RGB in 0\.\.255"):
-            plot_detections(images, found())
-    plot_detections(0.0 * image, found())
-    with pytest.raises(ValueError, match="2 images and predictions for 1"):
-        plot_detections(np.repeat(image, 2, axis=0), found())
-    for options, error, words in (
-        ({"score_threshold": 50}, ValueError, "`score_threshold` must be"),
-        ({"score_threshold": None}, ValueError, "`score_threshold` must be"),
-        ({"columns": 0}, ValueError, "`columns` must be"),
-        ({"columns": 1.5}, ValueError, "`columns` must be"),
-        ({"class_names": ["cat"]}, ValueError, "1 names, and predictions with the label 1"),
-        ({"class_names": {0: "cat"}}, ValueError, "with the label 1"),
-        ({"class_names": "cat"}, ValueError, "`class_names` must be"),
-        ({"class_names": 5}, ValueError, "`class_names` must be"),
-        ({"bounding_box_format": "coco"}, ValueError, "must be one of"),
-        ({"path": tmp_path / "none" / "a.png"}, FileNotFoundError, "No such folder"),
-        ({"path": tmp_path / "a.xyz"}, ValueError, "ends in one of .*png"),
-        ({"path": tmp_path}, ValueError, "`path` must be a file"),
-    ):
-        with pytest.raises(error, match=words):
-            plot_detections(image, found(), **options)
-    for names in (coco_classes(), {0: "cat", 1: "dog"}, np.array(["cat", "dog"])):
-        (axis,) = plot_detections(image, found(), names, path=tmp_path / "a.png").axes
-        assert axis.texts[1].get_text() == f"{names[0]} 0.80"
-    (axis,) = plot_detections(image, found(), ["cat", "dog"], score_threshold=0.85).axes
-    assert len(axis.patches) == 1
+def test_pasted_masks():
+    grid = np.zeros((1, 2, 28, 28), "float32")
+    grid[:, :, 14:] = 1
+    predictions = {
+        "boxes": np.array([[[4, 8, 32, 36], [0, 0, 0, 0]]], "float32"),
+        "masks": grid,
+        "count": np.array([1]),
+    }
+    (found,) = paste_masks(predictions, (40, 50))
+    assert found.shape == (1, 40, 50)
+    expected = np.zeros((40, 50), bool)
+    expected[22:36, 4:32] = True
+    np.testing.assert_array_equal(found[0], expected)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_paca.detection.predict import detect
+from keras_paca.detection.predict import detect, pad_image
 from keras_paca.segmentation.predict import segment
 from tests.marks import slow_but_on_torch
 
@@ -77,3 +77,13 @@ def test_arrays_that_are_refused(task, model):
 def test_a_square_that_is_too_small():
     with pytest.raises(ValueError, match="`pad_to` must hold the resized picture, of 128 x 160"):
         detect(Detector(), np.zeros((64, 80, 3), "uint8"), 128, 160, pad_to=96)
+
+
+def test_padding():
+    image = np.random.default_rng(0).uniform(0, 255, (80, 112, 3)).astype("float32")
+    padded = pad_image(image, 32)
+    assert padded.shape == (96, 128, 3)
+    np.testing.assert_array_equal(padded[:80, :112], image)
+    np.testing.assert_allclose(
+        padded[80:], np.broadcast_to([123.675, 116.28, 103.53], (16, 128, 3))
+    )

@@ -8,42 +8,10 @@ from keras import ops
 import keras_paca
 from keras_paca import layers, segmentation
 from keras_paca.detection import MaskRCNN
-from keras_paca.forms import twin_of
 from keras_paca.inference import can_fuse
 from keras_paca.segmentation import Segmenter
+from tests.inference.compare import arrays, error, randomise
 from tests.marks import slow_but_on_torch
-
-
-def randomise(model, seed=0):
-    """Give every weight a random value: fresh scales, centres and statistics change nothing."""
-    draw = np.random.default_rng(seed)
-    for weight in model.weights:
-        if weight.name == "seed_generator_state":
-            continue
-        values = draw.normal(size=weight.shape)
-        if weight.name in ("gamma", "scale1", "scale2", "moving_variance"):
-            values = draw.uniform(0.3, 1.7, weight.shape) * np.where(values > 1.5, -1, 1)
-            values = np.abs(values) if weight.name == "moving_variance" else values
-        elif weight.name == "kernel":
-            values /= np.sqrt(np.prod(weight.shape[:-1]))
-        else:
-            values *= 0.3
-        weight.assign(values.astype("float32"))
-    return model
-
-
-def arrays(outputs):
-    return [ops.convert_to_numpy(x).astype("float64") for x in keras.tree.flatten(outputs)]
-
-
-def error(found, wanted):
-    """Return the largest relative error of several outputs."""
-    found, wanted = arrays(found), arrays(wanted)
-    assert len(found) == len(wanted) > 0
-    assert all(np.isfinite(x).all() and x.any() for x in wanted)
-    return max(
-        np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(found, wanted, strict=True)
-    )
 
 
 def check(model, images, tolerance=1e-5):
@@ -61,139 +29,7 @@ def check(model, images, tolerance=1e-5):
     return fused
 
 
-# --- Blocks -----------------------------------------------------------------------------------
-
-CLUSTERINGS = {
-    "conv": lambda: layers.ConvClustering(6, 3, name="clustering"),
-    "mlp": lambda: layers.MLPClustering(6, 2.0, name="clustering"),
-    "linear": lambda: layers.LinearClustering(6, name="clustering"),
-    "received": lambda: None,
-    "plain": lambda: None,
-}
-OPTIONS = {
-    "as it is": {},
-    "post_norm": {"post_norm": True},
-    "sub_norm": {"sub_norm": True},
-    "layer_scale": {"layer_scale": 0.1},
-    "layer_scale, post_norm": {"layer_scale": 0.1, "post_norm": True},
-    "layer_scale, sub_norm": {"layer_scale": 0.1, "sub_norm": True},
-    "no shortcut": {"shortcut_in_mlp": False},
-    "no dwconv": {"dwconv_in_mlp": False},
-    "no cluster norm": {"cluster_norm": False},
-    "positions": {"position_embedding_size": (4, 4), "cluster_position_embedding": True},
-}
-
-
-def block_model(clustering, options):
-    block = layers.PaCaBlock(2, CLUSTERINGS[clustering](), name="block", **options)
-    inputs = keras.Input((5, 6, 8))
-    if clustering != "received":
-        return keras.Model(inputs, block(inputs))
-    assignment = keras.Input((30, 6))
-    return keras.Model([inputs, assignment], block(inputs, assignment))
-
-
-@slow_but_on_torch
-@pytest.mark.parametrize(
-    ("clustering", "options"),
-    [
-        *((clustering, "as it is") for clustering in CLUSTERINGS),
-        *((clustering, name) for name in list(OPTIONS)[1:] for clustering in ("mlp", "plain")),
-    ],
-)
-def test_block(clustering, options, images):
-    model = randomise(block_model(clustering, OPTIONS[options]))
-    fused = keras_paca.fuse(model)
-    given = images(2, 5, 6, 8) / 100 - 1
-    if clustering == "received":
-        weights = images(2, 30, 6)
-        given = [given, weights / weights.sum(1, keepdims=True)]
-    assert error(fused(given), model(given)) <= 1e-5
-    assert fused.count_params() < model.count_params()
-
-
-@slow_but_on_torch
-def test_the_shortcut_is_in_the_filters(images):
-    x = images(2, 5, 6, 8) / 255
-    model = randomise(keras.Sequential([keras.Input((5, 6, 8)), layers.ConvMLP(2.0)]))
-    fused = keras_paca.fuse(model)
-    change = arrays(fused.layers[0].depthwise.kernel)[0] - arrays(model.layers[0].depthwise.kernel)
-    wanted = np.zeros((3, 3, 16, 1))
-    wanted[1, 1] = 1
-    np.testing.assert_allclose(change[0], wanted, atol=1e-6)
-    assert error(fused(x), model(x)) <= 1e-5
-
-
-# --- The stem ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [(32, 36), (4, 8), (33, 36), (34, 32), (35, 32), (None, None)])
-@pytest.mark.parametrize("normalises", [True, False])
-def test_stem(size, normalises, images):
-    """It is one convolution where both sides are multiples of 4, and equal everywhere."""
-    statistics = {"mean": [90.0, 120.0, 100.0], "deviation": [50.0, 60.0, 70.0]}
-    stem = layers.OverlappingStem(8, **statistics if normalises else {})
-    model = randomise(keras.Sequential([keras.Input((*size, 3)), stem]))
-    fused = keras_paca.fuse(model)
-    x = images(2, *(side or 34 for side in size), 3)
-    found, wanted = (either.predict(x, verbose=0) for either in (fused, model))
-    products = [report.macs for report in map(_report, (fused, model), (x, x))]
-    assert (products[0] != products[1]) == (size in [(32, 36), (4, 8)])
-    assert found.shape == (2, *stem.compute_output_shape(x.shape)[1:])
-    for part in (found, found[:, :1], found[:, -1:], found[:, :, :1], found[:, :, -1:]):
-        assert part.any()
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-5)
-
-
-def _report(model, images):
-    return keras_paca.quantization_report(model, image_size=images.shape[1:3])
-
-
-@slow_but_on_torch
-def test_stem_in_half_precision_is_two_convolutions():
-    stem = twin_of(layers.OverlappingStem)(8, dtype="mixed_float16")
-    stem.build((2, 32, 32, 3))
-    assert stem.count_products((2, 32, 32, 3)) == 0
-
-
 # --- Models -----------------------------------------------------------------------------------
-
-MODELS = {
-    "conv": {},
-    "mlp": {"clustering": "mlp", "cluster_every": 1, "layer_scale": 0.1},
-    "linear": {"clustering": "linear", "post_norm": True, "dwconv_in_mlp": False},
-    "teacher": {"clustering": "teacher", "clusters": (7, 0, 5, 4), "sub_norm": True},
-    "positions": {
-        "position_embedding_size": 48,
-        "cluster_position_embedding": True,
-        "cluster_norm": False,
-        "shortcut_in_mlp": False,
-    },
-    "fixed": {"input_shape": (44, 64, 3)},
-}
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        "conv",
-        "fixed",
-        "teacher",
-        *(pytest.param(x, marks=slow_but_on_torch) for x in ("mlp", "linear", "positions")),
-    ],
-)
-def test_classifier_and_its_levels(options, small, images):
-    model = randomise(small(**MODELS[options]))
-    fused = keras_paca.fuse(model)
-    assert isinstance(fused, keras_paca.PaCaViT)
-    assert fused.get_config() == {**model.get_config(), "fused": True}
-    everything = (
-        keras.Model(x.input, [x.output, x.pyramid_outputs, x.assignments]) for x in (fused, model)
-    )
-    side = 44 if options == "fixed" else 45
-    found, wanted = (x.predict(images(2, side, 64, 3), verbose=0) for x in everything)
-    assert error(found, wanted) <= 1e-5
-    assert fused.count_params() < model.count_params()
 
 
 def build_segmenter(head, backbone):
@@ -313,21 +149,6 @@ def test_files_and_fusing_twice(small, images, tmp_path):
 
 
 @slow_but_on_torch
-def test_block_of_a_mixed_policy(images):
-    x = images(2, 5, 6, 8) / 100 - 1
-    exact, half = (
-        randomise(block_model("received", {"layer_scale": 0.1, "dtype": policy}))
-        for policy in ("float32", "mixed_bfloat16")
-    )
-    fused, given = keras_paca.fuse(half), [x, np.full((2, 30, 6), 1 / 30, "float32")]
-    assert [keras.backend.standardize_dtype(y.dtype) for y in fused(given)] == [
-        "bfloat16",
-        "float32",
-    ]
-    assert error(fused(given), exact(given)) <= 1.5 * error(half(given), exact(given)) <= 0.02
-
-
-@slow_but_on_torch
 @pytest.mark.parametrize(
     "policy",
     [
@@ -374,18 +195,6 @@ def test_frozen_layers_stay_frozen(small):
 
 
 @slow_but_on_torch
-def test_lora_becomes_part_of_the_kernels(images):
-    model = randomise(block_model("plain", {}))
-    attention = model.get_layer("block").attention
-    for dense in (attention.query_dense, attention.value_dense):
-        dense.enable_lora(2)
-        dense.lora_kernel_b.assign(np.ones(dense.lora_kernel_b.shape))
-    fused, x = keras_paca.fuse(model), images(2, 5, 6, 8) / 100 - 1
-    assert error(fused(x), model(x)) <= 1e-5
-    assert not any("lora" in weight.path for weight in fused.weights)
-
-
-@slow_but_on_torch
 def test_quantized_models_are_refused():
     dense = keras.layers.Dense(2, name="last")
     model = keras.Sequential([keras.Input((5, 6, 8)), layers.ConvMLP(), dense])
@@ -399,13 +208,6 @@ def test_models_without_our_layers_are_refused():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="must have layers of keras_paca"):
         keras_paca.fuse(model)
-
-
-@slow_but_on_torch
-def test_official_checkpoints_are_refused(small):
-    fused = keras_paca.fuse(small())
-    with pytest.raises(ValueError, match=r"fuse it then: `keras_paca.fuse\(model\)`"):
-        fused.checkpoint_map(fused.get_config())
 
 
 @slow_but_on_torch

@@ -7,7 +7,7 @@ import pytest
 import keras_paca
 from keras_paca.deploy.norms import norms_of_format
 from keras_paca.inference.mean_free import mean_free_blocks
-from tests.inference.test_fuse import arrays, error, randomise
+from tests.inference.compare import arrays, error, randomise
 from tests.marks import slow_but_on_torch
 
 

@@ -1,15 +1,19 @@
-"""Keras's own checks of every layer's twin, and how a configuration asks for one."""
+"""The layers for inference: Keras's own checks, and the same outputs as the layers'."""
 
 import keras
+import numpy as np
 import pytest
-from keras.src import testing
 
+import keras_paca
 from keras_paca import layers, segmentation
-from keras_paca.forms import is_twin, resolve, twin_of
+from keras_paca.forms import twin_of
 from keras_paca.segmentation.heads import ConvNormReLU
-from tests.segmentation.test_heads import MAPS
+from tests.inference.compare import CLUSTERINGS, arrays, block_model, error, randomise
+from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
 
-CASES = {
+MAPS = [(2, 9, 8, 3), (2, 5, 4, 4), (2, 3, 2, 5), (2, 2, 1, 6)]
+CASES = {  # class, arguments, shapes of input and output, trainable weights
     "depthwise": (
         layers.DepthwiseConv2D,
         {"kernel_size": 3, "shortcut": True},
@@ -63,57 +67,121 @@ CASES = {
 def test_run_layer_test(name):
     cls, options, shape, expected, trainable = CASES[name]
     is_head = name.endswith("head")
-    test = testing.TestCase()
-    test.setUp()
-    try:
-        test.run_layer_test(
-            twin_of(cls),
-            options,
-            input_shape=shape,
-            expected_output_shape=expected,
-            expected_num_trainable_weights=trainable,
-            # several inputs or outputs have no single loss, and logits are float32 on purpose
-            run_training_check=not is_head and name != "teacher",
-            run_mixed_precision_check=not is_head,
-        )
-    finally:
-        test.tearDown()
+    run_layer_test(
+        twin_of(cls),
+        options,
+        shape,
+        expected,
+        trainable,
+        # several inputs or outputs have no single loss, and logits are float32 on purpose
+        run_training_check=not is_head and name != "teacher",
+        run_mixed_precision_check=not is_head,
+    )
 
 
 def test_run_layer_test_attention_with_assignment():
-    test = testing.TestCase()
-    test.run_layer_test(
+    run_layer_test(
         twin_of(layers.PatchToClusterAttention),
         {"num_heads": 2},
-        input_shape={"inputs_shape": (2, 7, 5, 4), "assignment_shape": (2, 35, 6)},
-        expected_output_shape=(2, 7, 5, 4),
-        expected_num_trainable_weights=6,
+        {"inputs_shape": (2, 7, 5, 4), "assignment_shape": (2, 35, 6)},
+        (2, 7, 5, 4),
+        6,
         run_training_check=False,  # Keras's passes one positional input
     )
 
 
-@pytest.mark.parametrize("cls", [layers.MLPClustering, layers.PaCaBlock, segmentation.UPerHead])
-def test_a_twin_is_named_as_its_layer(cls):
-    """A file finds it by the name of the layer, and by `fused` in the configuration."""
-    twin = twin_of(cls)
-    assert issubclass(twin, cls)
-    assert is_twin(twin)
-    assert not is_twin(cls)
-    assert twin.__name__ == cls.__name__
-    names = [keras.saving.get_registered_name(each) for each in (twin, cls)]
-    assert names == [f"keras_paca>{cls.__name__}"] * 2
-    assert keras.saving.get_registered_object(names[0]) is cls
+# --- Blocks -----------------------------------------------------------------------------------
+
+OPTIONS = {
+    "as it is": {},
+    "post_norm": {"post_norm": True},
+    "sub_norm": {"sub_norm": True},
+    "layer_scale": {"layer_scale": 0.1},
+    "layer_scale, post_norm": {"layer_scale": 0.1, "post_norm": True},
+    "layer_scale, sub_norm": {"layer_scale": 0.1, "sub_norm": True},
+    "no shortcut": {"shortcut_in_mlp": False},
+    "no dwconv": {"dwconv_in_mlp": False},
+    "no cluster norm": {"cluster_norm": False},
+    "positions": {"position_embedding_size": (4, 4), "cluster_position_embedding": True},
+}
 
 
-def test_configurations_that_ask_for_a_twin():
-    config = layers.MLPClustering(3, name="mlp").get_config()
-    assert type(layers.MLPClustering.from_config(config)) is layers.MLPClustering
-    twin = layers.MLPClustering.from_config({**config, "fused": True})
-    assert type(twin) is twin_of(layers.MLPClustering)
-    assert twin.get_config() == {**config, "fused": True}
-    again = type(twin).from_config(twin.get_config())
-    assert again.get_config() == twin.get_config()
-    former = {**config, "fused": False, "channel_mean": "kept"}
-    assert layers.MLPClustering.from_config(former).get_config() == config
-    with pytest.raises(ValueError, match="DropPath has no form for inference"):
-        resolve(layers.DropPath, {"rate": 0.1, "fused": True})
+@slow_but_on_torch
+@pytest.mark.parametrize(
+    ("clustering", "options"),
+    [
+        *((clustering, "as it is") for clustering in CLUSTERINGS),
+        *((clustering, name) for name in list(OPTIONS)[1:] for clustering in ("mlp", "plain")),
+    ],
+)
+def test_block(clustering, options, images):
+    model = randomise(block_model(clustering, OPTIONS[options]))
+    fused = keras_paca.fuse(model)
+    given = images(2, 5, 6, 8) / 100 - 1
+    if clustering == "received":
+        weights = images(2, 30, 6)
+        given = [given, weights / weights.sum(1, keepdims=True)]
+    assert error(fused(given), model(given)) <= 1e-5
+    assert fused.count_params() < model.count_params()
+
+
+@slow_but_on_torch
+def test_the_shortcut_is_in_the_filters(images):
+    x = images(2, 5, 6, 8) / 255
+    model = randomise(keras.Sequential([keras.Input((5, 6, 8)), layers.ConvMLP(2.0)]))
+    fused = keras_paca.fuse(model)
+    change = arrays(fused.layers[0].depthwise.kernel)[0] - arrays(model.layers[0].depthwise.kernel)
+    wanted = np.zeros((3, 3, 16, 1))
+    wanted[1, 1] = 1
+    np.testing.assert_allclose(change[0], wanted, atol=1e-6)
+    assert error(fused(x), model(x)) <= 1e-5
+
+
+# --- The stem ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(32, 36), (4, 8), (33, 36), (34, 32), (35, 32), (None, None)])
+@pytest.mark.parametrize("normalises", [True, False])
+def test_stem(size, normalises, images):
+    """It is one convolution where both sides are multiples of 4, and equal everywhere."""
+    statistics = {"mean": [90.0, 120.0, 100.0], "deviation": [50.0, 60.0, 70.0]}
+    stem = layers.OverlappingStem(8, **statistics if normalises else {})
+    model = randomise(keras.Sequential([keras.Input((*size, 3)), stem]))
+    fused = keras_paca.fuse(model)
+    x = images(2, *(side or 34 for side in size), 3)
+    found, wanted = (either.predict(x, verbose=0) for either in (fused, model))
+    products = [report.macs for report in map(_report, (fused, model), (x, x))]
+    assert (products[0] != products[1]) == (size in [(32, 36), (4, 8)])
+    assert found.shape == (2, *stem.compute_output_shape(x.shape)[1:])
+    for part in (found, found[:, :1], found[:, -1:], found[:, :, :1], found[:, :, -1:]):
+        assert part.any()
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-5)
+
+
+def _report(model, images):
+    return keras_paca.quantization_report(model, image_size=images.shape[1:3])
+
+
+@slow_but_on_torch
+def test_stem_in_half_precision_is_two_convolutions():
+    stem = twin_of(layers.OverlappingStem)(8, dtype="mixed_float16")
+    stem.build((2, 32, 32, 3))
+    assert stem.count_products((2, 32, 32, 3)) == 0
+
+
+# --- What is kept, and what isn't done --------------------------------------------------------
+
+
+@slow_but_on_torch
+def test_block_of_a_mixed_policy(images):
+    x = images(2, 5, 6, 8) / 100 - 1
+    exact, half = (
+        randomise(block_model("received", {"layer_scale": 0.1, "dtype": policy}))
+        for policy in ("float32", "mixed_bfloat16")
+    )
+    fused, given = keras_paca.fuse(half), [x, np.full((2, 30, 6), 1 / 30, "float32")]
+    assert [keras.backend.standardize_dtype(y.dtype) for y in fused(given)] == [
+        "bfloat16",
+        "float32",
+    ]
+    assert error(fused(given), exact(given)) <= 1.5 * error(half(given), exact(given)) <= 0.02

@@ -1,11 +1,10 @@
-"""Maps, patches and the bilinear resize."""
+"""Bilinear resizing and adaptive pooling, each against a plain loop."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca.ops import flatten_map, halve, resize_bilinear, stable_softmax, unflatten_patches
+from keras_paca.ops import average_pool_to, resize_bilinear, resize_like
 
 
 def interpolate(image, size, align_corners):
@@ -50,24 +49,24 @@ def test_resize_agrees_with_keras():
     )
 
 
-def test_patches_go_row_by_row_and_back():
-    image = ops.convert_to_tensor(np.arange(24, dtype="float32").reshape(1, 2, 3, 4))
-    patches = flatten_map(image)
-    assert patches.shape == (1, 6, 4)
-    np.testing.assert_array_equal(ops.convert_to_numpy(patches)[0, 4], [16, 17, 18, 19])
-    again = unflatten_patches(patches, like=image)
-    np.testing.assert_array_equal(ops.convert_to_numpy(again), ops.convert_to_numpy(image))
+@pytest.mark.parametrize("size", [(7, 5), (4, 4), (2, 9)])
+@pytest.mark.parametrize("side", [1, 2, 3, 6])
+def test_average_pool_is_the_mean_of_each_bin(size, side, images):
+    x = images(2, *size, 3)
+    found = ops.convert_to_numpy(average_pool_to(x, side))
+    assert found.shape == (2, side, side, 3)
+    for i in range(side):
+        for j in range(side):
+            (top, bottom), (left, right) = (
+                (k * n // side, -(-(k + 1) * n // side)) for k, n in ((i, size[0]), (j, size[1]))
+            )
+            expected = x[:, top:bottom, left:right].mean(axis=(1, 2))
+            np.testing.assert_allclose(found[:, i, j], expected, rtol=1e-5)
 
 
-def test_halve():
-    assert [halve(n) for n in (1, 2, 3, 224, 225, None)] == [1, 1, 2, 112, 113, None]
-
-
-@pytest.mark.parametrize("size", [1, 7])
-def test_stable_softmax(size):
-    logits = np.random.default_rng(0).standard_normal((2, size, 3)).astype("float16")
-    found = stable_softmax(ops.convert_to_tensor(logits), axis=1)
-    assert keras.backend.standardize_dtype(found.dtype) == "float32"
-    exponentials = np.exp(logits.astype("float64"))
-    expected = exponentials / exponentials.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-5)
+@pytest.mark.parametrize("size", [(9, 7), (3, 2), (5, 11)])
+def test_resize_is_the_same_known_or_not(size, images):
+    x = images(2, 5, 4, 3)
+    found = ops.convert_to_numpy(resize_like(x, np.zeros((2, *size, 1), "float32")))
+    expected = ops.convert_to_numpy(resize_bilinear(x, size))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)

@@ -4,12 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from keras.src import testing
 
-from keras_paca.ops import average_pool_to, resize_bilinear, resize_like
 from keras_paca.segmentation import FCNHead, PaCaSegmentationHead, SemanticFPNHead, UPerHead
 from keras_paca.segmentation.heads import ConvNormReLU
 from keras_paca.segmentation.segmenter import ResizeToImage
+from tests.layers.run import run_layer_test
 
 MAPS = [(2, 9, 8, 3), (2, 5, 4, 4), (2, 3, 2, 5), (2, 2, 1, 6)]
 CASES = {  # class, arguments, output shape, trainable weights
@@ -33,42 +32,28 @@ CASES = {  # class, arguments, output shape, trainable weights
 @pytest.mark.parametrize("name", CASES)
 def test_run_layer_test(name):
     cls, options, shape, trainable = CASES[name]
-    test = testing.TestCase()
-    test.setUp()
-    try:
-        test.run_layer_test(
-            cls,
-            {"num_classes": 7, **options},
-            input_shape=MAPS,
-            expected_output_shape=shape,
-            expected_num_trainable_weights=trainable,
-            run_training_check=False,  # Keras's takes one input; segmenters train in their tests
-            run_mixed_precision_check=False,  # logits are float32 on purpose; tested below
-        )
-    finally:
-        test.tearDown()
+    run_layer_test(
+        cls,
+        {"num_classes": 7, **options},
+        MAPS,
+        shape,
+        trainable,
+        run_training_check=False,  # Keras's takes one input; segmenters train in their tests
+        run_mixed_precision_check=False,  # logits are float32 on purpose; tested below
+    )
 
 
 def test_run_layer_test_unit_and_resize():
-    test = testing.TestCase()
-    test.setUp()
-    try:
-        test.run_layer_test(
-            ConvNormReLU,
-            {"filters": 5, "kernel_size": 3},
-            input_shape=(2, 7, 5, 4),
-            expected_output_shape=(2, 7, 5, 5),
-            expected_num_trainable_weights=3,
-        )
-        test.run_layer_test(
-            ResizeToImage,
-            {},
-            input_shape={"logits_shape": (2, 3, 2, 4), "images_shape": (2, 9, 7, 3)},
-            expected_output_shape=(2, 9, 7, 4),
-            run_training_check=False,
-        )
-    finally:
-        test.tearDown()
+    unit = {"filters": 5, "kernel_size": 3}
+    run_layer_test(ConvNormReLU, unit, (2, 7, 5, 4), (2, 7, 5, 5), 3)
+    run_layer_test(
+        ResizeToImage,
+        {},
+        {"logits_shape": (2, 3, 2, 4), "images_shape": (2, 9, 7, 3)},
+        (2, 9, 7, 4),
+        0,
+        run_training_check=False,
+    )
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -102,26 +87,3 @@ def test_clusters_of_the_head_are_over_patches(images):
     logits, _ = head([images(*shape) / 255 for shape in MAPS])
     logits = ops.convert_to_numpy(logits)
     np.testing.assert_allclose(logits, logits[:, :1, :1] + 0 * logits, atol=1e-6)
-
-
-@pytest.mark.parametrize("size", [(7, 5), (4, 4), (2, 9)])
-@pytest.mark.parametrize("side", [1, 2, 3, 6])
-def test_average_pool_is_the_mean_of_each_bin(size, side, images):
-    x = images(2, *size, 3)
-    found = ops.convert_to_numpy(average_pool_to(x, side))
-    assert found.shape == (2, side, side, 3)
-    for i in range(side):
-        for j in range(side):
-            (top, bottom), (left, right) = (
-                (k * n // side, -(-(k + 1) * n // side)) for k, n in ((i, size[0]), (j, size[1]))
-            )
-            expected = x[:, top:bottom, left:right].mean(axis=(1, 2))
-            np.testing.assert_allclose(found[:, i, j], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(9, 7), (3, 2), (5, 11)])
-def test_resize_is_the_same_known_or_not(size, images):
-    x = images(2, 5, 4, 3)
-    found = ops.convert_to_numpy(resize_like(x, np.zeros((2, *size, 1), "float32")))
-    expected = ops.convert_to_numpy(resize_bilinear(x, size))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)

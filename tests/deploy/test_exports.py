@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,41 +13,14 @@ from keras_paca import detection, segmentation
 from keras_paca.deploy import check as checks
 from keras_paca.deploy import exports, formats
 from keras_paca.deploy.runtime import OPENERS
-from keras_paca.detection.boxes import suppress
-from keras_paca.warn import KerasPaCaWarning
+from tests.deploy.files import builtin
 from tests.marks import slow_but_on_tensorflow, with_tensorflow
 
 BACKEND = keras.backend.backend()
 SUFFIXES = formats.SUFFIXES
 
-pytestmark = with_tensorflow
 
-
-@pytest.fixture(autouse=True)
-def _their_warnings():
-    """Warnings of the converters are theirs."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", module="keras_paca")
-        warnings.filterwarnings("error", category=KerasPaCaWarning)
-        yield
-
-
-@pytest.fixture(scope="module")
-def classifier(small):
-    model = small(input_shape=(None, None, 3))
-    draw = np.random.default_rng(0)
-    for weight in model.weights:  # fresh norms would hide what was folded wrongly
-        weight.assign(weight + 0.1 * draw.standard_normal(weight.shape).astype("float32"))
-    return model
-
-
-def builtin(exported):
-    """Check that a LiteRT file holds no operator from elsewhere."""
-    assert len(exported.operators) > 5
-    assert not [name for name in exported.operators if "flex" in name.lower() or "CUSTOM" in name]
+pytestmark = [with_tensorflow, pytest.mark.usefixtures("their_warnings")]
 
 
 # --- What is written --------------------------------------------------------------------------
@@ -89,95 +61,6 @@ def test_formats(format, classifier, tmp_path, capfd):
 
 
 @slow_but_on_tensorflow
-def test_norms_without_a_mean(small, images, tmp_path):
-    """Those before the branches look for no mean, in a fused model that trained on as well."""
-    model = keras_paca.fuse(small(depths=(1, 1, 1, 1)))
-    model.compile("sgd", "mse")
-    model.fit(images(2, 32, 32, 3), np.zeros((2, 5)), epochs=2, verbose=0)
-    wanted = model.predict(images(2, 32, 32, 3), verbose=0)
-    exported, plain = (
-        keras_paca.export(
-            model, tmp_path / f"{fuse}.tflite", "litert", image_size=32, fuse=fuse, verbose=False
-        )
-        for fuse in (True, False)
-    )
-    means = [count_operators(x.path, "MEAN") for x in (exported, plain)]
-    # eight norms find a mean less, and each stage's is taken once
-    assert means[1] - means[0] == 8 - 4
-    np.testing.assert_array_equal(model.predict(images(2, 32, 32, 3), verbose=0), wanted)
-
-
-def count_operators(path, name):
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path))
-    return [each["op_name"] for each in interpreter._get_ops_details()].count(name)
-
-
-@slow_but_on_tensorflow
-@pytest.mark.parametrize("format", ["litert", "onnx"])
-def test_norms(format, tmp_path):
-    """Norms have the form that the runtime is fast at; over other axes they keep their own."""
-    x = inputs = keras.Input((16, 8, 6))
-    draw = np.random.default_rng(0)
-    for center, scale in ((True, True), (True, False), (False, True), (False, False)):
-        x = keras.layers.LayerNormalization(center=center, scale=scale)(x)
-        x = keras.layers.Dense(6)(x)
-    for epsilon, axis in ((0.3, -1), (1e-3, 1), (1e-3, (2, 3))):
-        x = keras.layers.Dense(6)(keras.layers.LayerNormalization(epsilon=epsilon, axis=axis)(x))
-    model = keras.Model(inputs, keras.activations.gelu(x, approximate=False))
-    for weight in model.weights:
-        weight.assign(weight + 0.5 * draw.standard_normal(weight.shape).astype("float32"))
-    data = draw.standard_normal((4, 16, 8, 6)).astype("float32")
-    file = tmp_path / f"model{SUFFIXES[format]}"
-    before = keras.layers.LayerNormalization.call
-    exported = keras_paca.export(model, file, format, check_data=data, fuse=False)
-    assert keras.layers.LayerNormalization.call is before
-    assert exported.measures["output_0"]["difference"] < 1e-5
-    if format == "litert":
-        from ai_edge_litert.interpreter import Interpreter
-
-        kinds = [each["op_name"] for each in Interpreter(str(file))._get_ops_details()]
-        assert kinds.count("SQUARED_DIFFERENCE") == 2
-        assert kinds.count("RSQRT") == 7
-    else:
-        onnx = pytest.importorskip("onnx")
-        kinds = [node.op_type for node in onnx.load(str(file)).graph.node]
-        assert kinds.count("LayerNormalization") == 5
-        assert kinds.count("Sqrt") == 2
-
-
-@slow_but_on_tensorflow
-@pytest.mark.parametrize(
-    "quantize",
-    ["int8", *(pytest.param(q, marks=pytest.mark.slow) for q in ("float16", "dynamic"))],
-)
-def test_quantized_litert(quantize, classifier, images, tmp_path):
-    given = {"representative_data": images(8, 64, 64, 3)} if quantize == "int8" else {}
-    path = tmp_path / "model.tflite"
-    exported = keras_paca.export(
-        classifier, path, "litert", image_size=64, quantize=quantize, **given
-    )
-    builtin(exported)
-    assert exported.precision == quantize
-    assert exported.measures["output_0"]["difference"] > 1e-5  # something was quantized
-    plain = keras_paca.export(classifier, path, "litert", image_size=64, check=False)
-    assert exported.size < 0.8 * plain.size
-
-
-@slow_but_on_tensorflow
-def test_int8_of_a_model_of_two_images_at_a_time(images, tmp_path):
-    inputs = keras.Input((32, 32, 3), batch_size=2)
-    x = keras.layers.Conv2D(4, 3)(inputs)
-    model = keras.Model(inputs, keras.ops.reshape(x, (2, 30, 120)))
-    exported = keras_paca.export(
-        model, tmp_path / "model.tflite", quantize="int8", representative_data=images(3, 32, 32, 3)
-    )
-    assert exported.input_shape[0] == 2
-    assert exported.measures["output_0"]["cosine"] > 0.99
-
-
-@slow_but_on_tensorflow
 @pytest.mark.parametrize("format", ["litert", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_segmenter(format, small, tmp_path):
     model = segmentation.Segmenter(small(include_top=False), "paca", num_classes=4)
@@ -187,22 +70,6 @@ def test_segmenter(format, small, tmp_path):
     assert exported.measures["output_0"]["difference"] < 1e-5
     if format == "litert":
         builtin(exported)
-
-
-@slow_but_on_tensorflow
-def test_segmenter_in_int8(small, images, tmp_path):
-    """A softmax over patches, whose shares are smaller than an integer's step."""
-    model = segmentation.Segmenter(small(include_top=False), "paca", num_classes=4)
-    exported = keras_paca.export(
-        model,
-        tmp_path / "model.tflite",
-        "litert",
-        image_size=128,
-        quantize="int8",
-        representative_data=images(4, 128, 128, 3),
-    )
-    builtin(exported)
-    assert exported.measures["output_0"]["cosine"] > 0.98
 
 
 @pytest.mark.slow
@@ -247,41 +114,6 @@ def test_mask_rcnn(format, sides, options, small, tmp_path):
     )
     exported = keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}", format, **options)
     assert exported.measures["detections"]["unmatched"] <= 0.02
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="the layer is this module's own")
-def test_suppression_in_onnx(tmp_path):
-    """Each box overlaps the next alone, so that a repetition settles one more of them."""
-
-    class Suppress(keras.layers.Layer):
-        def call(self, boxes):
-            return keras.ops.cast(suppress(boxes, boxes[..., 2] > 0, 0.3), "float32")
-
-    left = np.arange(40.0) * 5
-    chain = np.stack([left, 0 * left, left + 10, 0 * left + 10], axis=-1)[None].astype("float32")
-    chains = np.stack(4 * [chain])  # (4, 1, 40, 4), as images are
-    inputs = keras.Input((1, 40, 4))
-    model = keras.Model(inputs, Suppress()(inputs))
-    np.testing.assert_array_equal(model.predict(chains, verbose=0)[0, 0], np.arange(40) % 2 == 0)
-    exported = keras_paca.export(
-        model, tmp_path / "model.onnx", "onnx", fuse=False, check_data=chains
-    )
-    assert exported.measures["output_0"]["difference"] == 0
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="the layer is TensorFlow's")
-def test_erfc_in_onnx(tmp_path):
-    """ONNX has no erfc, in a GELU or anywhere else."""
-    import tensorflow as tf
-
-    class Erfc(keras.layers.Layer):
-        def call(self, x):
-            return tf.math.erfc(x) + tf.math.erfc(-x * 0.3) + tf.math.erfc(-x)
-
-    inputs = keras.Input((8, 8, 3))
-    model = keras.Model(inputs, Erfc()(keras.layers.Rescaling(1 / 128, -1.0)(inputs)))
-    exported = keras_paca.export(model, tmp_path / "model.onnx", "onnx", fuse=False)
-    assert exported.measures["output_0"]["difference"] < 1e-6
 
 
 @slow_but_on_tensorflow
@@ -331,17 +163,6 @@ def test_models_of_16_bit_policies_are_exported_in_float32(policy, format, tmp_p
     np.testing.assert_allclose(found, wanted, atol=0.05)
 
 
-@slow_but_on_tensorflow
-def test_a_mixed_classifier_in_half_the_size(small, tmp_path):
-    model = small(dtype="mixed_float16")
-    exported = keras_paca.export(
-        model, tmp_path / "model.tflite", image_size=64, quantize="float16", verbose=False
-    )
-    builtin(exported)
-    assert exported.precision == "float16"
-    assert exported.measures["output_0"]["difference"] < 1e-2
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["segmenter", "detector", "functional", "sequential"])
 def test_other_mixed_models(kind, small, tmp_path):
@@ -360,82 +181,6 @@ def test_other_mixed_models(kind, small, tmp_path):
     assert exported.precision == "float32"
 
 
-@slow_but_on_tensorflow
-def test_a_copy_that_computes_something_else_is_no_file(tmp_path):
-    model = keras.Sequential([keras.Input((32, 32, 3)), Forgetful(3.0, dtype="mixed_float16")])
-    with pytest.raises(ValueError, match=r"float32 copy .* in float16.*get_config"):
-        keras_paca.export(model, tmp_path / "model.tflite")
-    assert not list(tmp_path.iterdir())
-
-
-@slow_but_on_tensorflow
-def test_probabilities_that_16_bits_lose(tmp_path):
-    """Their logarithms differ by far more than the bound of the copy."""
-    inputs = keras.Input((32, 32, 3))
-    x = keras.layers.Conv2D(8, 3, dtype="float16")(inputs)
-    x = keras.layers.GlobalMaxPooling2D(dtype="float16")(x)
-    model = keras.Model(inputs, keras.layers.Softmax(dtype="float16")(x))
-    exported = keras_paca.export(model, tmp_path / "model.tflite")
-    assert (model.predict(np.full((1, 32, 32, 3), 255.0), verbose=0) == 0).any()
-    assert exported.measures["output_0"]["difference"] < 1e-5
-
-
-@slow_but_on_tensorflow
-def test_a_model_that_overflows_in_float16(tmp_path):
-    first, last = (keras.layers.Rescaling(scale, dtype="float16") for scale in (1e3, 1e-3))
-    between = keras.layers.ReLU(dtype="float16")  # or TensorFlow would multiply the scales
-    model = keras.Sequential([keras.Input((32, 32, 3)), first, between, last])
-    with pytest.warns(KerasPaCaWarning, match="NaN or infinity in float16"):
-        exported = keras_paca.export(model, tmp_path / "model.tflite")
-    assert exported.measures["output_0"]["difference"] < 1e-5
-
-
-@keras.saving.register_keras_serializable("tests")
-class Forgetful(keras.layers.Layer):
-    """A layer that doesn't say what it was made with."""
-
-    def __init__(self, factor=1.0, **kwargs):
-        super().__init__(**kwargs)
-        self.factor = factor
-
-    def call(self, inputs):
-        return inputs * self.factor
-
-    def get_config(self):
-        return {"name": self.name, "dtype": self.dtype_policy.name}
-
-
-OUTSIDER = """
-import runpy, sys
-for name in ("keras", "keras_paca", "tensorflow", "jax", "torch"):
-    sys.modules[name] = None  # an import fails
-sys.argv = ["runtime.py", *sys.argv[2:]]
-runpy.run_path(RUNTIME, run_name="__main__")
-"""
-
-
-# One format each in `make test`: what the others write goes through TensorFlow as well.
-OUTSIDE = {"tensorflow": ("litert", "onnx"), "jax": ("onnx",), "torch": ("litert",)}[BACKEND]
-
-
-@pytest.mark.parametrize(
-    "format",
-    [f if f in OUTSIDE else pytest.param(f, marks=pytest.mark.slow) for f in ("litert", "onnx")],
-)
-def test_runs_without_any_backend(format, classifier, images, tmp_path):
-    exported = keras_paca.export(
-        classifier, tmp_path / f"model{SUFFIXES[format]}", format, image_size=64
-    )
-    assert exported.measures["output_0"]["difference"] < 1e-5
-    x = images(1, 64, 64, 3)
-    np.savez(tmp_path / "in.npz", images=x)
-    script = OUTSIDER.replace("RUNTIME", repr(checks.__file__.replace("check.py", "runtime.py")))
-    command = [sys.executable, "-c", script, "-", format, str(exported.path)]
-    subprocess.run([*command, tmp_path / "in.npz", tmp_path / "out.npz"], check=True)
-    found = np.load(tmp_path / "out.npz")["0/output_0"]
-    np.testing.assert_allclose(found, classifier.predict(x, verbose=0), rtol=1e-4)
-
-
 # --- The check --------------------------------------------------------------------------------
 
 
@@ -448,47 +193,6 @@ def test_a_file_that_is_wrong_is_rejected(classifier, tmp_path, monkeypatch):
         keras_paca.export(classifier, path, "litert", image_size=64)
     assert path.read_bytes() == b"what was there"
     assert sorted(f.name for f in tmp_path.iterdir()) == ["model.rejected.tflite", "model.tflite"]
-
-
-@slow_but_on_tensorflow
-def test_check_images(small, classifier):
-    odd, even = checks.check_images(classifier, (None, None, None, 3))
-    assert (odd.shape, even.shape) == ((5, 224, 224, 3), (5, 193, 257, 3))
-    assert odd.std(axis=(1, 2, 3)).min() > 30
-    assert odd.max() > 200
-    normalised = small(include_preprocessing=False)
-    (images,) = checks.check_images(normalised, (4, 64, 64, 3))
-    assert images.shape == (8, 64, 64, 3)
-    assert np.abs(images).max() < 5
-    with pytest.raises(ValueError, match="check_data"):
-        checks.check_images(classifier, (None, 64, 64, 4))
-
-
-@slow_but_on_tensorflow
-def test_compare():
-    draw = np.random.default_rng(0)
-    logits = draw.standard_normal((4, 7))
-    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    moved = np.exp(1.01 * logits) / np.exp(1.01 * logits).sum(-1, keepdims=True)
-    found = checks.compare({"a": probabilities}, {"a": moved}, "float32")
-    assert found["a"]["difference"] == pytest.approx(0.01)  # of the logits
-    assert "is 0.01, the bound 1e-05" in checks.exceeded(found, "float32")[0]
-    assert checks.exceeded({"a": {"difference": np.nan}}, "float32")
-    for precision in ("dynamic", "int8"):
-        found = checks.compare({"a": logits}, {"other": -logits}, precision)
-        assert found["a"]["cosine"] == pytest.approx(-1)
-        assert len(checks.exceeded(found, precision)) == 2
-        found = checks.compare({"a": logits}, {"a": logits * np.nan}, precision)
-        assert "nan" in checks.exceeded(found, precision)[0]
-    with pytest.raises(ValueError, match="outputs"):
-        checks.compare({"a": logits}, {"b": logits, "c": logits}, "int8")
-
-    boxes = draw.uniform(0, 50, (1, 3, 4))
-    wanted = {"boxes": boxes, "scores": np.ones((1, 3)), "labels": np.array([[1, 2, -1]])}
-    other = {**wanted, "boxes": boxes[:, [1, 0, 2]], "labels": np.array([[2, 1, -1]])}
-    assert checks.compare(wanted, other, "float32")["detections"]["unmatched"] == 0
-    other = {**wanted, "boxes": boxes + 1}
-    assert checks.compare(wanted, other, "float32")["detections"]["unmatched"] == 1
 
 
 # --- What can go wrong ------------------------------------------------------------------------
@@ -709,39 +413,3 @@ def test_full_disk(format, small, tmp_path):
     )
     assert "refused:" in answer.stdout, answer.stderr[-2000:]
     assert not list(target.iterdir())
-
-
-CLASS = """
-import keras
-@keras.saving.register_keras_serializable("mine")
-class Twice(keras.layers.Layer):
-    def call(self, inputs):
-        return 2 * inputs
-"""
-SCRIPT = """
-import keras_paca
-model = keras.Sequential([keras.Input((32, 32, 3)), Twice(), keras.layers.Conv2D(2, 3)])
-try:
-    keras_paca.export(model, "model.onnx", "onnx")
-except ValueError as error:
-    print(error)
-"""
-
-
-@pytest.mark.skipif(BACKEND != "jax", reason="one backend that can't write shows it")
-def test_classes_that_the_other_process_needs(tmp_path):
-    def run(script):
-        (tmp_path / "script.py").write_text(script)
-        return subprocess.run(
-            [sys.executable, "script.py"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(keras_paca.__file__).parents[1])},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-
-    assert "can't import __main__.Twice" in run(CLASS + SCRIPT)  # as in a notebook
-    assert not (tmp_path / "model.onnx").exists()
-    (tmp_path / "layers_of_mine.py").write_text(CLASS)
-    assert "difference" in run("import keras\nfrom layers_of_mine import Twice\n" + SCRIPT)

@@ -1,0 +1,64 @@
+"""Checkpoints from one format into another and back."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_paca import PaCaTiny, weights
+from keras_paca.backbones import convert
+from tests.marks import slow_but_on_torch
+from tests.stand_ins import released_tensors
+from tests.torch_writer import save_zip
+
+pytestmark = slow_but_on_torch
+
+
+def test_convert_clusters_of_some_blocks(tmp_path):
+    model = PaCaTiny(weights=None, cluster_every=(None, 1, 2, None))
+    model.save_weights(tmp_path / "some.weights.h5")
+    convert.convert(tmp_path / "some.weights.h5", tmp_path / "some.keras")
+    found = keras.saving.load_model(tmp_path / "some.keras")
+    for loaded, saved in zip(found.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(loaded, saved)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors"])
+def test_convert_and_back(suffix, tmp_path, tiny_file):
+    convert.convert(tiny_file, tmp_path / f"tiny{suffix}")
+    convert.convert(tmp_path / f"tiny{suffix}", tmp_path / "back.safetensors")
+    found = weights.open_checkpoint(tmp_path / "back.safetensors").tensors
+    expected = released_tensors("tiny")
+    assert set(found) == set(expected)
+    for key, array in expected.items():
+        np.testing.assert_array_equal(found[key], array)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        ["back.safetensors", f"tiny{suffix}"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("clustering", "clusters", "blockwise"),
+    [("mlp", None, False), ("linear", 49, True), ("teacher", None, False), ("conv", 10, True)],
+)
+def test_convert_knows_the_variant(clustering, clusters, blockwise, tmp_path):
+    tensors = released_tensors("tiny", clustering, clusters, blockwise)
+    save_zip(tmp_path / "in.pth", tensors)
+    convert.convert(tmp_path / "in.pth", tmp_path / "out.keras")
+    config = keras.saving.load_model(tmp_path / "out.keras").get_config()
+    assert config["clustering"] == clustering
+    assert config["cluster_every"] == ((1,) * 4 if blockwise else (None,) * 4)
+    convert.convert(tmp_path / "out.keras", tmp_path / "back.safetensors")
+    found = weights.open_checkpoint(tmp_path / "back.safetensors").tensors
+    for key, array in found.items():
+        np.testing.assert_array_equal(array, tensors[key])
+
+
+def test_convert_refuses(tmp_path, tiny_file):
+    with pytest.raises(ValueError, match="must end in"):
+        convert.convert(tiny_file, tmp_path / "out.pth")
+    with pytest.raises(FileNotFoundError):
+        convert.convert(tmp_path / "none.pth", tmp_path / "out.keras")
+    save_zip(tmp_path / "resnet.pth", {"conv1.weight": np.ones((64, 3, 7, 7), "float32")})
+    with pytest.raises(ValueError, match="holds no model of paca_tiny, paca_small, paca_base"):
+        convert.convert(tmp_path / "resnet.pth", tmp_path / "out.keras")
+    assert not list(tmp_path.glob("out*"))

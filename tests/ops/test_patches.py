@@ -1,0 +1,33 @@
+"""Between maps and patches."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_paca.ops import count_patches, flatten_map, halve, unflatten_patches
+
+
+def test_patches_go_row_by_row_and_back():
+    image = ops.convert_to_tensor(np.arange(24, dtype="float32").reshape(1, 2, 3, 4))
+    patches = flatten_map(image)
+    assert patches.shape == (1, 6, 4)
+    np.testing.assert_array_equal(ops.convert_to_numpy(patches)[0, 4], [16, 17, 18, 19])
+    again = unflatten_patches(patches, like=image)
+    np.testing.assert_array_equal(ops.convert_to_numpy(again), ops.convert_to_numpy(image))
+
+
+def test_halve():
+    assert [halve(n) for n in (1, 2, 3, 224, 225, None)] == [1, 1, 2, 112, 113, None]
+
+
+class ThereAndBack(keras.layers.Layer):
+    def call(self, maps):
+        return unflatten_patches(2 * flatten_map(maps), like=maps)
+
+
+def test_sides_that_are_unknown():
+    maps = keras.Input((None, None, 4))
+    assert count_patches(maps.shape) is None
+    model = keras.Model(maps, ThereAndBack()(maps))
+    x = np.arange(24, dtype="float32").reshape(1, 2, 3, 4)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), 2 * x)
