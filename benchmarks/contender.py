@@ -37,12 +37,13 @@ def paca(options):
     import keras
 
     import keras_paca
-    from keras_paca.layers import depthwise
+    from keras_paca import ops
 
     if options["plain"]:
-        depthwise.depthwise_conv2d = lambda inputs, kernel, bias=None: (
+        ops.depthwise_conv2d = lambda inputs, kernel, bias=None, shortcut=False: (
             keras.ops.depthwise_conv(inputs, kernel, padding="same", data_format="channels_last")
             + (0 if bias is None else bias)
+            + (inputs if shortcut else 0)
         )
     name = options["model"].removeprefix("paca_")
     return getattr(keras_paca, f"PaCa{name.title()}")(

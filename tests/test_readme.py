@@ -64,8 +64,8 @@ def stand_ins(tmp_path, monkeypatch):
     """Make the released models small and serve them; leave the README's pictures in the folder."""
     monkeypatch.chdir(tmp_path)
     for size in ("tiny", "small"):
-        variant = PaCaViT.variants[f"paca_{size}"]
-        monkeypatch.setattr(variant, "config", SMALL)
+        for name, value in SMALL.items():
+            monkeypatch.setitem(PaCaViT.variants[f"paca_{size}"].config, name, value)
     (tmp_path / "mirror").mkdir()
     for file in released_files():
         if file.file in FILES:

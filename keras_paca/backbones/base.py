@@ -150,7 +150,7 @@ class Backbone(BaseModel):
 
     family: ClassVar[str] = ""  # its name in the table of released files
     variants: ClassVar[dict[str, Any]] = {}  # by name
-    variant_prefix: ClassVar[str] = ""  # of the functions' names
+    variant_prefix: ClassVar[str] = ""  # of the functions, where not as in the variants' names
     variant_options: ClassVar[tuple[str, ...]] = ()  # options that the functions take
     classifier_keys: ClassVar[dict[str, str]] = {"head": "predictions"}  # official key: layer
     maker: ClassVar[type] = GraphMaker
@@ -167,7 +167,8 @@ class Backbone(BaseModel):
         cls.__signature__ = inspect.Signature(join_parameters(own, shared))
         args = {**read_args(Backbone.__doc__), **read_args(cls.__doc__)}
         names = [name for name in cls.__signature__.parameters if name in args]
-        cls.__doc__ = with_args(cls.__doc__, {name: args[name] for name in names})
+        if cls.__doc__ is not None:
+            cls.__doc__ = with_args(cls.__doc__, {name: args[name] for name in names})
 
     def __init__(
         self,

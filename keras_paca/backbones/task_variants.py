@@ -114,4 +114,4 @@ def task_variant(
         name=function, backbone=backbone, source=read_source(family.__doc__)
     )
     text = with_args(text, {each.name: descriptions[each.name] for each in parameters})
-    return make_function(function, parameters, text, model.make.__module__, build, model.make)
+    return make_function(function, parameters, text, model.parameters.__module__, build, model.make)

@@ -102,7 +102,7 @@ def variant(
         parameters_of(last_parameters),
     )
     return make_function(
-        _class_name(name, family),
+        _function_name(name, family),
         parameters,
         _describe(made, parameters),
         family.__module__,
@@ -204,10 +204,10 @@ def _complete_information(arguments: dict[str, Any], known: dict[str, Any]) -> N
 # --- Signature and docstring --------------------------------------------------------------------
 
 
-def _class_name(name: str, family: type) -> str:
+def _function_name(name: str, family: type) -> str:
     """Return the name of the function, such as "PaCaSmall" for "paca_small"."""
-    size = name.rpartition("_")[2]
-    prefix = family.variant_prefix or family.__name__
+    start, _, size = name.rpartition("_")
+    prefix = family.variant_prefix or start.title().replace("_", "")
     return f"{prefix}{size.title()}"
 
 
@@ -319,7 +319,7 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
     """Return the docstring of the function that builds a variant."""
     family = variant.family
     descriptions = describe_arguments(family)
-    name = _class_name(variant.name, family)
+    name = _function_name(variant.name, family)
     sizes = ", ".join(f"`{key}={value}`" for key, value in variant.config.items())
     for (option, value), changes in variant.when.items():
         changed = ", ".join(f"`{key}={each}`" for key, each in changes.items())

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import pickle
 
 import keras
 import numpy as np
@@ -111,6 +112,16 @@ def test_signature_and_docstring():
         "include_top",
     ]
     assert "\n    include_top: bool." in GridNet.__doc__
+
+
+def test_a_family_without_a_docstring_and_pickled_functions():
+    class Bare(GridNet):
+        def __init__(self, filters, depth=1, **kwargs):
+            super().__init__(filters, depth, **kwargs)
+
+    assert Bare(8, include_top=False).pyramid_level_inputs == {"P4": "add1", "P5": "transition"}
+    for function in (GridTiny, keras_paca.PaCaTiny, keras_paca.segmentation.PaCaTinySegmenter):
+        assert pickle.loads(pickle.dumps(function)) is function
 
 
 def test_two_classifiers_in_training_one_in_inference(images):
