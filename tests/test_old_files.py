@@ -17,6 +17,7 @@ import keras_paca
 from tests.marks import slow_but_on_torch
 from tests.old_files.outputs import FOLDER, compute, prepare
 
+pytestmark = slow_but_on_torch
 FACTS = json.loads((FOLDER / "facts.json").read_text(encoding="utf-8"))
 # An optimizer that PyTorch saved is of a class that Keras has on PyTorch alone.
 TRAINED = ("trained", *(("trained_on_torch",) if keras.backend.backend() == "torch" else ()))
@@ -100,13 +101,7 @@ def test_outputs(kind, load, arrays):
     assert model.compiled == ("decayed" in facts)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=slow_but_on_torch) if kind == "fused_mask_rcnn" else kind
-        for kind in FUSED
-    ],
-)
+@pytest.mark.parametrize("kind", FUSED)
 def test_what_is_fused_stays_fused(kind, load, arrays, tmp_path):
     """After it was saved again, and fused once more unless it is quantized."""
     model = load(kind)
