@@ -12,8 +12,6 @@ HEIGHT, WIDTH = 20, 48
 
 GREY = np.linspace(0, 255, HEIGHT * WIDTH).round().reshape(HEIGHT, WIDTH).astype("uint8")
 RGB = np.stack([GREY, GREY[::-1], np.roll(GREY, 20, axis=1)], axis=-1)
-
-
 ALPHA = np.where(np.arange(WIDTH) < 9, 0, 255).astype("uint8") + np.zeros_like(GREY)
 
 
