@@ -4,6 +4,13 @@ import numpy as np
 import pytest
 
 import keras_paca
+from keras_paca.arguments import (
+    check_class_names,
+    check_factor,
+    check_positive,
+    check_rate,
+    join_first,
+)
 
 
 def test_pictures_of_16_bits_are_refused():
@@ -15,3 +22,27 @@ def test_pictures_of_16_bits_are_refused():
     ):
         with pytest.raises(ValueError, match="divide those of 16 bits by 257"):
             call()
+
+
+def test_numbers():
+    assert check_positive("n", np.int64(3)) == 3
+    assert check_rate("rate", np.float32(0.5)) == check_factor("factor", 0.5) == 0.5
+    for wrong in (0, -1, 1.5, True, "3", None):
+        with pytest.raises(ValueError, match=r"`n` must be a positive integer.*Received: n="):
+            check_positive("n", wrong)
+    for wrong in (1, -0.1, float("nan"), "0.5", None, True):
+        with pytest.raises(ValueError, match=r"`rate` must lie in \[0, 1\)"):
+            check_rate("rate", wrong)
+
+
+def test_names_of_classes():
+    assert check_class_names(np.array(["a", "b"]), 2) == ("a", "b")
+    assert check_class_names(None, 2) is None
+    for wrong in ("ab", ["a"], ["a", 1], 3):
+        with pytest.raises(ValueError, match="one str for each"):
+            check_class_names(wrong, 2)
+
+
+def test_long_lists_are_cut_short():
+    assert join_first(["a", "b"], 2) == "a, b"
+    assert join_first(["a", "b", "c", "d"], 2) == "a, b, and 2 more"

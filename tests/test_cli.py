@@ -1,6 +1,5 @@
 """The `keras-paca` command, as a user runs it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,34 +9,13 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
 import keras_paca
 import keras_paca_cli
-from keras_paca import PaCaTiny, cli, preprocessing
-from keras_paca.detection import MaskRCNN
+from keras_paca import PaCaTiny, cli
 from keras_paca.warn import warn_user
 from tests.marks import slow_but_on_torch
-
-
-@pytest.fixture
-def photograph(tmp_path):
-    path = tmp_path / "astronaut.jpg"
-    Image.fromarray(skimage.data.astronaut()).save(path)
-    return str(path)
-
-
-@slow_but_on_torch
-def test_predict(photograph, tiny_file, capsys):
-    """What is printed is what the transform, the model and the class names give."""
-    assert cli.main(["predict", photograph, photograph, "--weights", tiny_file, "--top", "3"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    image = preprocessing.evaluation_transform(photograph)[None]
-    scores = PaCaTiny(weights=tiny_file).predict(image, verbose=0)
-    (best,) = preprocessing.decode_predictions(scores, top=3)
-    printed = [photograph, *(f"  {score:7.2%}  {name}" for _, name, score in best)]
-    assert lines == printed * 2
 
 
 @slow_but_on_torch
@@ -101,25 +79,6 @@ def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
 
 
 @slow_but_on_torch
-def test_explain(photograph, tiny_file, tmp_path, capsys):
-    picture = str(tmp_path / "picture.png")
-    assert cli.main(["explain", photograph, "--weights", tiny_file, "--output", picture]) == 0
-    assert os.path.getsize(picture) > 10_000
-    assert "P2: mean cosine between clusters" in capsys.readouterr().out
-
-
-@slow_but_on_torch
-def test_model_file_with_classes_of_its_own(small, photograph, tmp_path, capsys):
-    small(classes=3, input_shape=(64, 64, 3)).save(tmp_path / "own.keras")
-    assert cli.main(["predict", photograph, "--model", str(tmp_path / "own.keras")]) == 0
-    assert "class 2" in capsys.readouterr().out
-    (tmp_path / "classes.txt").write_text("ant\nbee\ncat\n")
-    (tmp_path / "settings.json").write_text('{"somebody": "else"}')
-    assert cli.main(["predict", photograph, "--model", str(tmp_path / "own.keras")]) == 0
-    assert "bee" in capsys.readouterr().out
-
-
-@slow_but_on_torch
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -178,108 +137,6 @@ def test_bad_input_is_one_line_and_an_exit_status(arguments, small, tmp_path, mo
     assert len(lines) == 1, captured.err
     assert lines[0].startswith("keras-paca: ")
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def write_coco(folder, categories=3):
-    """Write an annotation file and two photographs; return the command that evaluates on them."""
-    (folder / "images").mkdir()
-    content = {"images": [], "annotations": []}
-    content["categories"] = [{"id": 5 * i + 2} for i in range(categories)]
-    for number, image in enumerate((skimage.data.astronaut(), skimage.data.coffee())):
-        Image.fromarray(image).save(folder / "images" / f"{number}.png")
-        height, width = image.shape[:2]
-        content["images"].append(
-            {"id": number, "file_name": f"{number}.png", "height": height, "width": width}
-        )
-        content["annotations"].append({
-            "id": number, "image_id": number, "category_id": 2, "area": 40000, "iscrowd": 0,
-            "bbox": [100, 50, 200, 200], "segmentation": [[100, 50, 300, 50, 300, 250, 100, 250]],
-        })  # fmt: skip
-    (folder / "coco.json").write_text(json.dumps(content))
-    command = ["evaluate", "--annotations", str(folder / "coco.json")]
-    return [*command, "--images", str(folder / "images")]
-
-
-@slow_but_on_torch
-def test_evaluate(small, tmp_path, capsys):
-    """The printed numbers are pycocotools' own of the file that is written."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    backbone = small(include_top=False)
-    settings = {"channels": 16, "proposals": 60, "max_detections": 20, "score_threshold": 0.0}
-    MaskRCNN(backbone, 3, **settings).save(tmp_path / "own.keras")
-    command = write_coco(tmp_path)
-    output = str(tmp_path / "results.json")
-    command += ["--model", str(tmp_path / "own.keras"), "--short-side", "64", "--long-side", "96"]
-    assert cli.main([*command, "--output", output]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == "2 of 2 images\n"
-    lines = captured.out.splitlines()
-    assert (len(lines), lines[-1]) == (25, f"detections in {output}")
-    truth = COCO(str(tmp_path / "coco.json"))
-    for entry in truth.dataset["annotations"]:
-        entry["id"] += 1
-    truth.createIndex()
-    evaluation = COCOeval(truth, truth.loadRes(output), "bbox")
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    for line, value in zip(lines, evaluation.stats, strict=False):
-        assert line.split()[1] == ("nan" if value < 0 else f"{value:.4f}")
-    capsys.readouterr()
-    assert cli.main([*command, "--limit", "1", "--pad-to", "96"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 24
-    assert cli.main([*command, "--pad-to", "64"]) == 1
-    assert "--pad-to must not be below --long-side" in capsys.readouterr().err
-
-
-@slow_but_on_torch
-def test_evaluate_opens_the_detector_asked_for(tmp_path, monkeypatch, capsys):
-    built = []
-    for size in ("Tiny", "Base"):
-
-        def factory(size=size, **options):
-            built.append((size, options))
-            raise ValueError("seen")
-
-        monkeypatch.setattr(f"keras_paca.detection.PaCa{size}MaskRCNN", factory)
-    command = write_coco(tmp_path)
-    assert cli.main(command) == 1
-    more = ["--model", "base", "--clustering", "mlp", "--clusters", "9"]
-    more += ["--weights", "own.pth"]
-    assert cli.main([*command, *more, "--blockwise"]) == 1
-    plain = {"clustering": "conv", "clusters": None, "cluster_every": None}
-    other = {"clustering": "mlp", "clusters": 9, "cluster_every": 1}
-    assert built == [
-        ("Tiny", {"weights": "coco", **plain}),
-        ("Base", {"weights": "own.pth", **other}),
-    ]
-    capsys.readouterr()
-    (tmp_path / "images" / "1.png").unlink()
-    for change, words in (
-        (["--weights", "imagenet", "--limit", "1"], "leaves a detector's heads random"),
-        ([], "1 are missing"),
-        (["--annotations", str(tmp_path / "none.json")], "No such file"),
-        (["--annotations", str(tmp_path / "images" / "0.png")], "isn't JSON"),
-    ):
-        assert cli.main([*command, *change]) == 1
-        error = capsys.readouterr().err
-        assert words in error
-        assert len(error.splitlines()) == 1
-
-
-@slow_but_on_torch
-def test_evaluate_refuses_other_models(small, tmp_path, capsys):
-    command = write_coco(tmp_path, categories=4)
-    small(include_top=False).save(tmp_path / "backbone.keras")
-    MaskRCNN(small(include_top=False), 3, channels=16, proposals=60).save(tmp_path / "own.keras")
-    for name, words in (
-        ("backbone", "backbone.keras, a features model"),
-        ("own", "annotations of 3 categories, the model's classes. Received: 4"),
-    ):
-        assert cli.main([*command, "--model", str(tmp_path / f"{name}.keras")]) == 1
-        assert words in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

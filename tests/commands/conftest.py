@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
 from keras_paca import cli
@@ -69,3 +70,10 @@ def model_file(small, tmp_path):
         return tmp_path / name
 
     return save
+
+
+@pytest.fixture
+def astronaut(tmp_path):
+    path = tmp_path / "astronaut.jpg"
+    Image.fromarray(skimage.data.astronaut()).save(path)
+    return str(path)

@@ -7,9 +7,11 @@ import json
 import keras
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image, ImageOps
 
-from keras_paca import evaluation_transform
+from keras_paca import cli, evaluation_transform
+from keras_paca.detection import MaskRCNN
 from keras_paca.labels import imagenet_classes
 from tests.marks import slow_but_on_torch
 
@@ -243,3 +245,102 @@ def test_folders_of_imagenet(run, model_file, photograph):
     status, out, _ = run("evaluate", path.parents[1], "--model", model)
     assert status == 0
     assert "n02012849" in out
+
+
+def write_coco(folder, categories=3):
+    """Write an annotation file and two photographs; return the command that evaluates on them."""
+    (folder / "images").mkdir()
+    content = {"images": [], "annotations": []}
+    content["categories"] = [{"id": 5 * i + 2} for i in range(categories)]
+    for number, image in enumerate((skimage.data.astronaut(), skimage.data.coffee())):
+        Image.fromarray(image).save(folder / "images" / f"{number}.png")
+        height, width = image.shape[:2]
+        content["images"].append(
+            {"id": number, "file_name": f"{number}.png", "height": height, "width": width}
+        )
+        content["annotations"].append({
+            "id": number, "image_id": number, "category_id": 2, "area": 40000, "iscrowd": 0,
+            "bbox": [100, 50, 200, 200], "segmentation": [[100, 50, 300, 50, 300, 250, 100, 250]],
+        })  # fmt: skip
+    (folder / "coco.json").write_text(json.dumps(content))
+    command = ["evaluate", "--annotations", str(folder / "coco.json")]
+    return [*command, "--images", str(folder / "images")]
+
+
+def test_evaluate(small, tmp_path, capsys):
+    """The printed numbers are pycocotools' own of the file that is written."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    backbone = small(include_top=False)
+    settings = {"channels": 16, "proposals": 60, "max_detections": 20, "score_threshold": 0.0}
+    MaskRCNN(backbone, 3, **settings).save(tmp_path / "own.keras")
+    command = write_coco(tmp_path)
+    output = str(tmp_path / "results.json")
+    command += ["--model", str(tmp_path / "own.keras"), "--short-side", "64", "--long-side", "96"]
+    assert cli.main([*command, "--output", output]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "2 of 2 images\n"
+    lines = captured.out.splitlines()
+    assert (len(lines), lines[-1]) == (25, f"detections in {output}")
+    truth = COCO(str(tmp_path / "coco.json"))
+    for entry in truth.dataset["annotations"]:
+        entry["id"] += 1
+    truth.createIndex()
+    evaluation = COCOeval(truth, truth.loadRes(output), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    for line, value in zip(lines, evaluation.stats, strict=False):
+        assert line.split()[1] == ("nan" if value < 0 else f"{value:.4f}")
+    capsys.readouterr()
+    assert cli.main([*command, "--limit", "1", "--pad-to", "96"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 24
+    assert cli.main([*command, "--pad-to", "64"]) == 1
+    assert "--pad-to must not be below --long-side" in capsys.readouterr().err
+
+
+def test_evaluate_opens_the_detector_asked_for(tmp_path, monkeypatch, capsys):
+    built = []
+    for size in ("Tiny", "Base"):
+
+        def factory(size=size, **options):
+            built.append((size, options))
+            raise ValueError("seen")
+
+        monkeypatch.setattr(f"keras_paca.detection.PaCa{size}MaskRCNN", factory)
+    command = write_coco(tmp_path)
+    assert cli.main(command) == 1
+    more = ["--model", "base", "--clustering", "mlp", "--clusters", "9"]
+    more += ["--weights", "own.pth"]
+    assert cli.main([*command, *more, "--blockwise"]) == 1
+    plain = {"clustering": "conv", "clusters": None, "cluster_every": None}
+    other = {"clustering": "mlp", "clusters": 9, "cluster_every": 1}
+    assert built == [
+        ("Tiny", {"weights": "coco", **plain}),
+        ("Base", {"weights": "own.pth", **other}),
+    ]
+    capsys.readouterr()
+    (tmp_path / "images" / "1.png").unlink()
+    for change, words in (
+        (["--weights", "imagenet", "--limit", "1"], "leaves a detector's heads random"),
+        ([], "1 are missing"),
+        (["--annotations", str(tmp_path / "none.json")], "No such file"),
+        (["--annotations", str(tmp_path / "images" / "0.png")], "isn't JSON"),
+    ):
+        assert cli.main([*command, *change]) == 1
+        error = capsys.readouterr().err
+        assert words in error
+        assert len(error.splitlines()) == 1
+
+
+def test_evaluate_refuses_other_models(small, tmp_path, capsys):
+    command = write_coco(tmp_path, categories=4)
+    small(include_top=False).save(tmp_path / "backbone.keras")
+    MaskRCNN(small(include_top=False), 3, channels=16, proposals=60).save(tmp_path / "own.keras")
+    for name, words in (
+        ("backbone", "backbone.keras, a features model"),
+        ("own", "annotations of 3 categories, the model's classes. Received: 4"),
+    ):
+        assert cli.main([*command, "--model", str(tmp_path / f"{name}.keras")]) == 1
+        assert words in capsys.readouterr().err

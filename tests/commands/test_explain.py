@@ -1,8 +1,11 @@
 """`keras-paca explain`: every kind of model, one picture and several."""
 
+import os
+
 import keras
 import pytest
 
+from keras_paca import cli
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
@@ -61,3 +64,10 @@ def test_a_picture_too_long_leaves_the_others_theirs(run, photograph, model_file
     assert status == 1
     assert "long.png" in err
     assert [path.name for path in out.iterdir()] == ["a.png"]
+
+
+def test_explain(astronaut, tiny_file, tmp_path, capsys):
+    picture = str(tmp_path / "picture.png")
+    assert cli.main(["explain", astronaut, "--weights", tiny_file, "--output", picture]) == 0
+    assert os.path.getsize(picture) > 10_000
+    assert "P2: mean cosine between clusters" in capsys.readouterr().out

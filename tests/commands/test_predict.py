@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from keras_paca import evaluation_transform
+from keras_paca import PaCaTiny, cli, evaluation_transform, preprocessing
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch
@@ -328,3 +328,24 @@ def test_a_detector_that_pads_to_a_square_takes_larger_sizes(run, photograph, mo
     model = model_file("detector", evaluation_transform=sides)
     path = photograph("a.png", (50, 125))
     assert run("predict", path, "--model", model, "--image-size", "128")[0] == 0
+
+
+def test_predict(astronaut, tiny_file, capsys):
+    """What is printed is what the transform, the model and the class names give."""
+    assert cli.main(["predict", astronaut, astronaut, "--weights", tiny_file, "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    image = preprocessing.evaluation_transform(astronaut)[None]
+    scores = PaCaTiny(weights=tiny_file).predict(image, verbose=0)
+    (best,) = preprocessing.decode_predictions(scores, top=3)
+    printed = [astronaut, *(f"  {score:7.2%}  {name}" for _, name, score in best)]
+    assert lines == printed * 2
+
+
+def test_model_file_with_classes_of_its_own(small, astronaut, tmp_path, capsys):
+    small(classes=3, input_shape=(64, 64, 3)).save(tmp_path / "own.keras")
+    assert cli.main(["predict", astronaut, "--model", str(tmp_path / "own.keras")]) == 0
+    assert "class 2" in capsys.readouterr().out
+    (tmp_path / "classes.txt").write_text("ant\nbee\ncat\n")
+    (tmp_path / "settings.json").write_text('{"somebody": "else"}')
+    assert cli.main(["predict", astronaut, "--model", str(tmp_path / "own.keras")]) == 0
+    assert "bee" in capsys.readouterr().out

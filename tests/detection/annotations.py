@@ -10,8 +10,6 @@ HEIGHT, WIDTH = 64, 96
 
 IMAGE = {"id": 4711, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}
 OBJECT = {"id": 815, "image_id": 4711, "category_id": 1, "bbox": [5, 5, 30, 30], "area": 450}
-
-
 POLYGON = [5, 5, 35, 5, 35, 35]
 MISSING = object()
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_paca import cluster_maps, cluster_statistics, detection, layers, segmentation
+from keras_paca import cluster_maps, detection, layers, segmentation
 from tests.marks import slow_but_on_torch
 
 
@@ -338,22 +338,3 @@ def test_follows_a_sequential_model(small, images):
 def test_examples():
     module = sys.modules["keras_paca.explain.cluster_maps"]  # the function has the same name
     assert doctest.testmod(module).failed == 0
-
-
-# --- Statistics -------------------------------------------------------------------------------
-
-
-def test_statistics():
-    same = np.full((2, 4, 4, 3), 1 / 16, "float32")
-    apart = np.zeros((1, 2, 2, 4), "float32")
-    apart[0, [0, 0, 1, 1], [0, 1, 0, 1], range(4)] = 1
-    statistics = cluster_statistics({"P2": same, "P3": apart})
-    assert statistics["P2"]["cosine"] == pytest.approx(1)
-    assert statistics["P2"]["winners"] == 1
-    assert statistics["P3"]["cosine"] == pytest.approx(0)
-    assert statistics["P3"]["winners"] == 4
-    random = np.random.default_rng(0).uniform(size=(1, 5, 5, 6))
-    columns = random.reshape(25, 6) / np.linalg.norm(random.reshape(25, 6), axis=0)
-    cosines = columns.T @ columns
-    expected = cosines[~np.eye(6, dtype=bool)].mean()
-    assert cluster_statistics({"P2": random})["P2"]["cosine"] == pytest.approx(expected)

@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from keras_paca import plot_cluster_maps
+from keras_paca import cluster_statistics, plot_cluster_maps
 
 
 @pytest.fixture
@@ -58,3 +58,19 @@ def test_fewer_clusters_than_panels(maps):
 def test_bad_shapes(image, change, maps):
     with pytest.raises(ValueError, match="Received"):
         plot_cluster_maps(image, {} if change is None else {**maps, **change})
+
+
+def test_statistics():
+    same = np.full((2, 4, 4, 3), 1 / 16, "float32")
+    apart = np.zeros((1, 2, 2, 4), "float32")
+    apart[0, [0, 0, 1, 1], [0, 1, 0, 1], range(4)] = 1
+    statistics = cluster_statistics({"P2": same, "P3": apart})
+    assert statistics["P2"]["cosine"] == pytest.approx(1)
+    assert statistics["P2"]["winners"] == 1
+    assert statistics["P3"]["cosine"] == pytest.approx(0)
+    assert statistics["P3"]["winners"] == 4
+    random = np.random.default_rng(0).uniform(size=(1, 5, 5, 6))
+    columns = random.reshape(25, 6) / np.linalg.norm(random.reshape(25, 6), axis=0)
+    cosines = columns.T @ columns
+    expected = cosines[~np.eye(6, dtype=bool)].mean()
+    assert cluster_statistics({"P2": random})["P2"]["cosine"] == pytest.approx(expected)

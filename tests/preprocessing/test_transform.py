@@ -1,3 +1,5 @@
+"""TODO docstring."""
+
 import doctest
 import importlib
 import math
@@ -13,24 +15,18 @@ from skimage import data
 from keras_paca.preprocessing import evaluation_transform, load_image
 from keras_paca.preprocessing.transform import check_size, crop_offset, resized_size
 from tests.marks import slow_but_on_torch
+from tests.preprocessing.files import noise, save
 from tests.reference.transform import PILLOW_WEIGHT_BITS, evaluation_transform_float64
 
 pytestmark = slow_but_on_torch
+
+
 PHOTOS = {
     "astronaut": data.astronaut,
     "coffee": data.coffee,
     "cat": data.cat,
     "rocket": data.rocket,
 }
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype="uint8")
-
-
-def save(path, array, **kwargs):
-    Image.fromarray(array).save(path, **kwargs)
-    return path
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
@@ -155,41 +151,6 @@ def test_exif_orientation_is_ignored(tmp_path):
     path = save(tmp_path / "turned.png", array, exif=exif)
     assert load_image(path).size == (40, 60)
     np.testing.assert_array_equal(evaluation_transform(path, 32), evaluation_transform(array, 32))
-
-
-def test_first_frame(tmp_path):
-    frames = [Image.fromarray(noise(20, 20, 3, seed=seed)) for seed in range(2)]
-    path = tmp_path / "two.tif"
-    frames[0].save(path, save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(np.asarray(load_image(path)), np.asarray(frames[0]))
-
-
-def test_load_image_closes_the_file(tmp_path):
-    path = save(tmp_path / "a.png", noise(8, 8, 3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        image = load_image(path)
-    assert (image.mode, image.size) == ("RGB", (8, 8))
-    path.unlink()
-    image.load()
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Expected the path.*nowhere\.jpg"):
-        evaluation_transform(tmp_path / "nowhere.jpg")
-
-
-def test_directory(tmp_path):
-    with pytest.raises(ValueError, match=r"Expected the path of an image file.*directory"):
-        evaluation_transform(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"these are words\n"])
-def test_text_file(tmp_path, content):
-    path = tmp_path / "words.jpg"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"Expected an image file.*words\.jpg"):
-        evaluation_transform(path)
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif", "bmp"])

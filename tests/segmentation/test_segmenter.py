@@ -5,41 +5,18 @@ import tracemalloc
 import keras
 import numpy as np
 import pytest
-import skimage.data
 from keras import ops
 
-from keras_paca import cluster_maps, segmentation
 from keras_paca.segmentation import Segmenter
 from keras_paca.segmentation.heads import FCNHead, PaCaSegmentationHead
 from tests.marks import slow_but_on_tensorflow, slow_but_on_torch
 
 HEADS = ("paca", "upernet", "fpn")
+
+
 each_head = pytest.mark.parametrize(
     "head", ["paca", *(pytest.param(name, marks=slow_but_on_torch) for name in HEADS[1:])]
 )
-
-
-@pytest.fixture
-def segmenter(small):
-    """Return a function that builds a small segmenter of three classes."""
-
-    def build(head="paca", num_classes=3, dtype=None, input_shape=None, **options):
-        keras.utils.set_random_seed(1)
-        backbone = small(
-            include_top=False, drop_path_rate=0.2, dtype=dtype, input_shape=input_shape
-        )
-        if head in ("paca", "upernet", "fpn"):
-            part = {"paca": PaCaSegmentationHead, "upernet": segmentation.UPerHead}.get(
-                head, segmentation.SemanticFPNHead
-            )
-            auxiliary = (
-                FCNHead(num_classes, 8, name="auxiliary_head") if head == "upernet" else None
-            )
-            head = part(num_classes, channels=8, dtype=dtype, name="decode_head")
-            options = {"auxiliary_head": auxiliary, **options}
-        return Segmenter(backbone, head, num_classes, **options)
-
-    return build
 
 
 def scene(count, height, width, seed=0):
@@ -337,62 +314,3 @@ def test_weights_of_images_and_of_classes(segmenter):
     assert found == pytest.approx((entropy * images_weights[:, None, None]).mean(), rel=1e-3)
     table = {0: 0.0, 1: 0.0}  # of the only classes there are
     assert model.fit(images, masks, class_weight=table, verbose=0).history["loss"][0] == 0
-
-
-@slow_but_on_torch
-def test_pictures(segmenter, tmp_path):
-    model = segmenter()
-    image = skimage.data.astronaut()[::8, ::8].astype("float32")[None]
-    logits = model.predict(image, verbose=0)
-    masks = np.full((1, 64, 64), 255)
-    for options in ({}, {"masks": masks, "palette": {0: (9, 9, 9), 1: (0, 0, 9), 2: (9, 0, 0)}}):
-        segmentation.plot_segmentation(image, logits, path=tmp_path / "classes.png", **options)
-        assert (tmp_path / "classes.png").stat().st_size > 1000
-    ids, kept = logits.argmax(axis=-1), (tmp_path / "classes.png").read_bytes()
-    segmentation.plot_segmentation(image, ids, path=tmp_path / "ids.png", **options)
-    assert (tmp_path / "ids.png").read_bytes() == kept
-    maps = segmentation.head_cluster_maps(model, image)
-    assert maps.shape == (1, 16, 16, 3)
-    np.testing.assert_allclose(maps.sum(axis=(1, 2)), 1, rtol=1e-5)
-    segmentation.plot_head_clusters(image[0], maps, top=3, path=tmp_path / "clusters.png")
-    assert (tmp_path / "clusters.png").stat().st_size > 1000
-    assert set(cluster_maps(model, image)) == {"P2", "P3", "P4"}
-    with pytest.raises(ValueError, match="PaCaSegmentationHead"):
-        segmentation.head_cluster_maps(segmenter("fpn"), image)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"masks": np.zeros((1, 24, 32))}, "`masks` must have the shape"),
-        ({"masks": np.zeros((1, 16, 12))}, "`masks` must have the shape"),
-        ({"logits": np.zeros((1, 24, 32, 3))}, "`logits` must have the shape"),
-        ({"logits": np.zeros((1, 32, 24), "float32")}, "`logits` must have the shape"),
-        ({"logits": np.full((1, 32, 24), 3), "num_classes": 3}, "ids less than 3"),
-        ({"palette": {0: (0, 0, 0), 2: (9, 9, 9)}}, "none for class 1"),
-        ({"images": np.zeros((1, 32, 24, 3), "float32") + 0.5}, r"RGB in 0\.\.255"),
-        ({"path": "nowhere/a.png"}, "No such folder: nowhere"),
-        ({"path": "a.xyz"}, "must be a file that ends in"),
-    ],
-)
-def test_pictures_that_are_refused(change, words):
-    given = {"images": np.zeros((1, 32, 24, 3), "uint8"), "logits": np.zeros((1, 32, 24, 3))}
-    with pytest.raises((ValueError, FileNotFoundError), match=words):
-        segmentation.plot_segmentation(**{**given, **change})
-
-
-def test_pictures_of_many_classes():
-    image = np.full((1, 4, 200, 3), 200, "uint8")
-    ids = np.arange(200)[None, None].repeat(4, axis=1)
-    picture = segmentation.plot_segmentation(image, ids, alpha=1.0)
-    drawn = picture.axes[1].images[0].get_array()
-    palette = segmentation.ade20k_palette()
-    assert drawn[0, 3].tolist() == palette[3] == drawn[0, 153].tolist()
-
-
-@slow_but_on_torch
-def test_classes_of_ade20k():
-    names, palette = segmentation.ade20k_classes(), segmentation.ade20k_palette()
-    assert (len(names), names[0], names[149]) == (150, "wall", "flag")
-    assert len(palette) == 150
-    assert palette[2] == [6, 230, 230]

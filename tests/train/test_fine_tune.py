@@ -9,13 +9,13 @@ import pytest
 from keras_paca.train import (
     ImageFolder,
     best_accuracy,
-    evaluate_classifier,
     find_images,
     fine_tune,
     split_files,
 )
 from tests.data import Stream, save_bright_and_dark
 from tests.marks import slow_but_on_torch
+from tests.train.small import LABELS, VALUES, dense
 
 
 @pytest.fixture
@@ -174,16 +174,7 @@ def test_resumes_after_interruption(folder, small, tmp_path):
     assert (output / "best.keras").stat().st_mtime_ns == before
 
 
-# --- Small models of numbers, for what doesn't depend on pictures -----------------------------
-
-VALUES = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
-LABELS = np.eye(2, dtype="float32")[[0, 1] * 4]
 ONE_PHASE = {"head_epochs": 0, "verbose": 0}
-
-
-def _dense():
-    inputs = keras.Input((4,))
-    return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(3)(inputs)))
 
 
 def _files(output):
@@ -210,18 +201,18 @@ def test_training_that_diverges_stops_and_keeps_what_was_before(where, tmp_path)
         r"whole model diverged: the loss became nan in epoch 2, .* kept in .*best\.keras\. Choose"
     )
     with pytest.raises(ValueError, match=words):
-        fine_tune(_dense(), **data, output=tmp_path, epochs=3, **ONE_PHASE)
+        fine_tune(dense(), **data, output=tmp_path, epochs=3, **ONE_PHASE)
     assert _files(tmp_path) == ["best.keras", "log.csv", "whole_0001.weights.h5"]
     assert [row["epoch"] for row in _log(tmp_path)] == ["1"]
     data[where].broken = lambda: False
-    fine_tune(_dense(), **data, output=tmp_path, epochs=3, **ONE_PHASE)
+    fine_tune(dense(), **data, output=tmp_path, epochs=3, **ONE_PHASE)
     rows = _log(tmp_path)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert all(np.isfinite(float(row["val_loss"])) for row in rows)
 
 
 def test_a_learning_rate_that_is_too_high(tmp_path):
-    model, data = _dense(), Stream(*[(VALUES, LABELS)] * 4)
+    model, data = dense(), Stream(*[(VALUES, LABELS)] * 4)
     with pytest.raises(ValueError, match=r"Training the head alone diverged: .*learning rate"):
         fine_tune(model, data, data, tmp_path, head_epochs=5, learning_rate=1e30, verbose=0)
     assert all(layer.trainable for layer in model.layers)
@@ -247,7 +238,7 @@ def test_a_learning_rate_that_is_too_high(tmp_path):
 def test_data_that_can_not_be_learned_from(name, data, words, tmp_path):
     both = {"training": Stream((VALUES, LABELS)), "validation": Stream((VALUES, LABELS))}
     with pytest.raises(ValueError, match=f"^`{name}` must .*{words}"):
-        fine_tune(_dense(), **{**both, name: data}, output=tmp_path / "run")
+        fine_tune(dense(), **{**both, name: data}, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -275,7 +266,7 @@ def test_models_that_can_not_be_tuned(small, tmp_path):
 def test_half_a_line_of_the_log_is_dropped(tmp_path):
     """What a process that was killed while it wrote may leave."""
     data = Stream((VALUES, LABELS))
-    fine_tune(_dense(), data, data, tmp_path, epochs=2, **ONE_PHASE)
+    fine_tune(dense(), data, data, tmp_path, epochs=2, **ONE_PHASE)
     log = tmp_path / "log.csv"
     whole = log.read_bytes()
     for half in (whole[:5], whole[:-1], whole + whole.splitlines(True)[1][:9]):
@@ -283,7 +274,7 @@ def test_half_a_line_of_the_log_is_dropped(tmp_path):
         kept = half[: half.rfind(b"\n") + 1]
         best_accuracy(tmp_path)
         (tmp_path / "whole_0002.weights.h5").rename(tmp_path / "whole_0001.weights.h5")
-        fine_tune(_dense(), data, data, tmp_path, epochs=2, **ONE_PHASE)
+        fine_tune(dense(), data, data, tmp_path, epochs=2, **ONE_PHASE)
         rows = _log(tmp_path)
         assert len(rows) == max(kept.count(b"\n") - 1, 0) + 1
         assert rows[-1]["epoch"] == "2"
@@ -295,54 +286,44 @@ def test_a_log_of_something_else_is_named(tmp_path):
     data = Stream((VALUES, LABELS))
     (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n")
     with pytest.raises(ValueError, match=r"log\.csv must hold a number as val_accuracy"):
-        fine_tune(_dense(), data, data, tmp_path)
+        fine_tune(dense(), data, data, tmp_path)
 
 
 def test_a_log_of_an_earlier_version_goes_on(tmp_path):
     """It didn't tell which models were kept."""
     data = Stream((VALUES, LABELS))
-    fine_tune(_dense(), data, data, tmp_path, epochs=1, **ONE_PHASE)
+    fine_tune(dense(), data, data, tmp_path, epochs=1, **ONE_PHASE)
     (tmp_path / "log.csv").write_text("epoch,phase,val_accuracy\n1,whole,2.0\n")
-    assert fine_tune(_dense(), data, data, tmp_path, epochs=2, **ONE_PHASE) == 2.0
+    assert fine_tune(dense(), data, data, tmp_path, epochs=2, **ONE_PHASE) == 2.0
     assert [list(row) for row in _log(tmp_path)] == [["epoch", "phase", "val_accuracy"]] * 2
 
 
 def test_a_damaged_state_is_named(tmp_path):
     data = Stream((VALUES, LABELS))
-    fine_tune(_dense(), data, data, tmp_path, epochs=1, **ONE_PHASE)
+    fine_tune(dense(), data, data, tmp_path, epochs=1, **ONE_PHASE)
     state = tmp_path / "whole_0001.weights.h5"
     state.write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"whole_0001\.weights\.h5, can't be loaded.* Delete that"):
-        fine_tune(_dense(), data, data, tmp_path, epochs=2, **ONE_PHASE)
+        fine_tune(dense(), data, data, tmp_path, epochs=2, **ONE_PHASE)
     state.unlink()
-    fine_tune(_dense(), data, data, tmp_path, epochs=2, **ONE_PHASE)
+    fine_tune(dense(), data, data, tmp_path, epochs=2, **ONE_PHASE)
     assert [row["epoch"] for row in _log(tmp_path)] == ["1", "1", "2"]
 
 
 def test_a_best_model_that_was_moved_away_is_kept_anew(tmp_path):
     """And what is said of it is its own accuracy, not the one of the model that was moved."""
     half = Stream((VALUES, LABELS))  # of the class that the model always gives
-    model = _dense()
+    model = dense()
     model.layers[-1].set_weights([np.zeros((3, 2), "float32"), np.array([1, 0], "float32")])
     data = Stream((VALUES, np.eye(2, dtype="float32")[[0] * 8]))
     settings = {"learning_rate": 1e-6, **ONE_PHASE}
     assert fine_tune(model, data, data, tmp_path, epochs=1, **settings) == 1.0
     (tmp_path / "best.keras").unlink()
-    assert fine_tune(_dense(), data, half, tmp_path, epochs=2, **settings) == 0.5
+    assert fine_tune(dense(), data, half, tmp_path, epochs=2, **settings) == 0.5
     keras.saving.load_model(tmp_path / "best.keras")
-    assert fine_tune(_dense(), data, half, tmp_path, epochs=2, **settings) == 0.5
-    assert fine_tune(_dense(), data, data, tmp_path, epochs=3, **settings) == 1.0
+    assert fine_tune(dense(), data, half, tmp_path, epochs=2, **settings) == 0.5
+    assert fine_tune(dense(), data, data, tmp_path, epochs=3, **settings) == 1.0
     assert [row["kept"] for row in _log(tmp_path)] == ["True", "True", "True"]
-
-
-@pytest.mark.parametrize("shape", [(8, 3), (8, 2, 2)])
-def test_evaluation_on_labels_of_another_number_of_classes(shape):
-    batches = [(VALUES, np.zeros(shape, "float32"))]
-    with pytest.raises(ValueError, match=r"one-hot \(batch, 2\).* Received: labels of shape \(8, "):
-        evaluate_classifier(_dense(), batches)
-    labels = LABELS.argmax(1)
-    for same in (labels, labels[:, None]):
-        assert evaluate_classifier(_dense(), [(VALUES, same)]).total == 8
 
 
 def test_the_head_learns_alone_beside_layers_that_train_in_frozen_ones(small, tmp_path):

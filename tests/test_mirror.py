@@ -1,0 +1,75 @@
+"""The tests mirror the package: those of a module are in the file of its name."""
+
+from pathlib import Path
+
+import keras_paca
+
+PACKAGE = Path(keras_paca.__file__).parent
+TESTS = Path(__file__).parent
+
+# Tests of no module, and what they test instead.
+OTHERS = {
+    "deploy/test_consumers.py": "the programs in examples/deploy",
+    "inference/test_twins.py": "the package inference/twins, whose files hold a layer each",
+    "parity/test_dense.py": "outputs of the official segmenters and detectors",
+    "parity/test_parity.py": "outputs of the official classifiers",
+    "plugins/test_cluster_maps.py": "maps of backbones inside the models of other libraries",
+    "plugins/test_docstrings.py": "examples in docstrings that need KerasHub",
+    "plugins/test_examples.py": "notebooks that need KerasCV",
+    "plugins/test_keras_cv.py": "our backbones in KerasCV's models",
+    "plugins/test_keras_hub.py": "our backbones in KerasHub's models, and hub.py",
+    "plugins/test_readme.py": "what the README shows of KerasHub",
+    "test_benchmarks_index.py": "the list in benchmarks/README.md",
+    "test_docstrings.py": "the examples in all docstrings",
+    "test_examples.py": "the notebooks and scripts in examples",
+    "test_import.py": "what the package imports, and its public names",
+    "test_labels.py": "labels/__init__.py, the only file of its package",
+    "test_mirror.py": "this",
+    "test_old_files.py": "files that earlier versions saved",
+    "test_readme.py": "what the README shows",
+}
+
+# Modules without a file of tests, and the file that tests them.
+ELSEWHERE = {
+    "commands/demo.py": "test_demo.py",
+    "commands/deployed.py": "commands/test_export.py",
+    "commands/models.py": "commands/test_predict.py",
+    "commands/pictures.py": "commands/test_predict.py",
+    "deploy/latency.py": "commands/test_benchmark.py",
+    "detection/checkpoints.py": "backbones/test_task_variants.py",
+    "detection/json_values.py": "detection/test_coco_files.py",
+    "detection/stages.py": "detection/test_mask_rcnn.py",
+    "detection/variants.py": "backbones/test_task_variants.py",
+    "hub.py": "plugins/test_keras_hub.py",
+    "inference/twin.py": "inference/test_twins.py",
+    "preprocessing/headers.py": "preprocessing/test_colours.py",
+    "segmentation/checkpoints.py": "backbones/test_task_variants.py",
+    "segmentation/evaluation.py": "commands/test_evaluate.py",
+    "segmentation/predict.py": "detection/test_predict.py",
+    "segmentation/variants.py": "backbones/test_task_variants.py",
+    "weights/loader.py": "backbones/test_loading.py",
+    "weights/source.py": "backbones/test_loading.py",
+}
+
+
+def test_each_file_of_tests_has_a_module():
+    files = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
+    without = {
+        file.as_posix()
+        for file in files
+        if not (PACKAGE / file.with_name(file.name.removeprefix("test_"))).exists()
+    }
+    assert without == OTHERS.keys()
+
+
+def test_each_module_has_a_file_of_tests():
+    modules = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("[!_]*.py")}
+    without = {
+        module.as_posix()
+        for module in modules
+        if module.parts[:2] != ("inference", "twins")
+        and not (TESTS / module.with_name(f"test_{module.name}")).exists()
+    }
+    assert without == ELSEWHERE.keys()
+    for file in ELSEWHERE.values():
+        assert (TESTS / file).exists()
