@@ -15,6 +15,7 @@ FORMER_KEYS = ("channel_mean",)  # in configurations of earlier versions
 
 _twins: dict[type, type] = {}
 _makers: list[Callable[[type], type | None]] = []
+_accepting: set[type] = set()
 
 
 def register_twin(original: type) -> Callable[[type], type]:
@@ -52,6 +53,25 @@ def register_maker(maker: Callable[[type], type | None]) -> None:
         maker: Callable. It takes a class and returns its twin, or `None`.
     """
     _makers.append(maker)
+
+
+def accept_key(cls: type) -> type:
+    """Register a class whose own constructor takes the key, and return the class.
+
+    Args:
+        cls: type. A model that hands its configuration on to a class with a twin.
+    """
+    _accepting.add(cls)
+    return cls
+
+
+def has_form(cls: type) -> bool:
+    """Return whether the configuration of a class can ask for the form for inference.
+
+    Args:
+        cls: type. The class of a layer or a model.
+    """
+    return is_twin(cls) or cls in _accepting or twin_of(cls) is not None
 
 
 def twin_of(cls: type) -> type | None:

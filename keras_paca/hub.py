@@ -21,7 +21,7 @@ from keras_paca.backbones.base import MEAN, STD
 from keras_paca.backbones.model import add_exclusions, compile_with_exclusions
 from keras_paca.backbones.paca_vit import PaCaViT
 from keras_paca.backbones.pyramid import LEVELS
-from keras_paca.forms import is_twin, resolve
+from keras_paca.forms import accept_key, is_twin, resolve
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 from keras_paca.layers.policies import quantized_layers, serialize_policy
 
@@ -41,6 +41,7 @@ _SCALE = tuple(1 / (255 * deviation) for deviation in STD)
 _OFFSET = tuple(-mean / deviation for mean, deviation in zip(MEAN, STD, strict=True))
 
 
+@accept_key
 @keras.saving.register_keras_serializable(package="keras_paca")
 class PaCaBackbone(keras_hub.models.Backbone):
     """A `PaCaViT` without its top as a KerasHub backbone, for images that are already normalised.

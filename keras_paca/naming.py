@@ -22,7 +22,12 @@ def default_name(cls: type) -> str:
     >>> default_name(PaCaNet), default_name(PaCaNet)
     ('paca_net', 'paca_net_1')
     """
-    plain = cls.__name__.replace("PaCa", "Paca").replace("ViT", "Vit").replace("CNN", "Cnn")
+    plain = (
+        cls.__name__.replace("PaCa", "Paca")
+        .replace("ViT", "Vit")
+        .replace("CNN", "Cnn")
+        .replace("2D", "2d")
+    )
     prefix = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", plain).lower()
     number = keras.backend.get_uid(prefix) - 1
     return f"{prefix}_{number}" if number else prefix

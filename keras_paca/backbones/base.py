@@ -19,12 +19,13 @@ from keras_paca.backbones.input_shape import check_input_shape, is_plain_input, 
 from keras_paca.backbones.model import BaseModel, GraphPart
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
 from keras_paca.labels import imagenet_classes
-from keras_paca.layers.base import LayerMaker, argument_names
+from keras_paca.layers.base import LayerMaker
 from keras_paca.layers.initializers import linear_initializer
 from keras_paca.layers.policies import default_policy, exact_dtype, serialize_policy
 from keras_paca.naming import default_name
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
+COMBINED = "combined"  # the prediction, beside the outputs of several classifiers
 POOLS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
 
@@ -46,15 +47,17 @@ class GraphMaker(LayerMaker):
 
     Args:
         policy: DTypePolicy. The policy that the model was given.
-        normalises: bool. Whether the model takes RGB in 0..255 and normalises it.
+        normalisation: tuple. Mean and deviation of images in 0..1, per channel, or `None` for a
+            model that takes normalised images.
     """
 
-    def __init__(self, policy: Any, normalises: bool) -> None:
+    def __init__(self, policy: Any, normalisation: tuple | None) -> None:
         super().__init__(policy)
-        self.normalises = normalises
-        self.is_normalised = not normalises
-        self.mean = [255 * value for value in MEAN]
-        self.deviation = [255 * value for value in STD]
+        self.normalisation = None
+        if normalisation is not None:
+            self.normalisation = [[255 * value for value in values] for values in normalisation]
+        self.is_normalised = normalisation is None
+        self._normalised: list[tuple[Any, Any]] = []
 
     def normalise(self, images: Any) -> Any:
         """Normalise the input of the model, unless the model takes normalised images.
@@ -63,31 +66,37 @@ class GraphMaker(LayerMaker):
             images: KerasTensor. The input (b, h, w, c).
 
         Returns:
-            KerasTensor.
+            KerasTensor. For the same input, always the same tensor.
         """
         self.is_normalised = True
-        if not self.normalises:
+        if self.normalisation is None:
             return images
-        return self(
+        for given, result in self._normalised:
+            if given is images:
+                return result
+        mean, deviation = self.normalisation
+        layer = self(
             keras.layers.Normalization,
             "preprocessing",
             axis=-1,
-            mean=self.mean,
-            variance=[value**2 for value in self.deviation],
+            mean=mean,
+            variance=[value**2 for value in deviation],
             dtype=exact_dtype(self.policy),
-        )(images)
+        )
+        self._normalised.append((images, layer(images)))
+        return self._normalised[-1][1]
 
-    def first(self, make: type, path: str, images: Any, *args: Any, **kwargs: Any) -> Any:
-        """Normalise the images, and apply the only layer that reads them.
+    def first(self, cls: type, path: str, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Normalise the images, and apply a layer that reads them.
 
         Args:
-            make: type. The class of the layer.
+            cls: type. The class of the layer.
             path: str. Name of the layer.
             images: KerasTensor. The input of the model (b, h, w, c).
             *args: Arguments of the layer.
             **kwargs: Arguments of the layer.
         """
-        return self(make, path, *args, **kwargs)(self.normalise(images))
+        return self(cls, path, *args, **kwargs)(self.normalise(images))
 
 
 class Backbone(BaseModel):
@@ -152,23 +161,41 @@ class Backbone(BaseModel):
     variants: ClassVar[dict[str, Any]] = {}  # by name
     variant_prefix: ClassVar[str] = ""  # of the functions, where not as in the variants' names
     variant_options: ClassVar[tuple[str, ...]] = ()  # options that the functions take
+    file_options: ClassVar[tuple[str, ...]] = ()  # options that `options_of_file` returns
+    mean: ClassVar[tuple[float, ...]] = MEAN  # of images in 0..1
+    deviation: ClassVar[tuple[float, ...]] = STD
     classifier_keys: ClassVar[dict[str, str]] = {"head": "predictions"}  # official key: layer
     maker: ClassVar[type] = GraphMaker
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Complete the signature and the docstring, and start the table of variants."""
         super().__init_subclass__(**kwargs)
-        if "__init__" not in vars(cls):
-            return
         cls.variants = {}
         shared = list(inspect.signature(Backbone.__init__).parameters.values())[2:]
-        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        own = [each for each in own if each.kind != inspect.Parameter.VAR_KEYWORD]
-        cls.__signature__ = inspect.Signature(join_parameters(own, shared))
-        args = {**read_args(Backbone.__doc__), **read_args(cls.__doc__)}
-        names = [name for name in cls.__signature__.parameters if name in args]
+        cls.__signature__ = inspect.Signature(
+            join_parameters(cls.own_parameters().values(), shared)
+        )
         if cls.__doc__ is not None:
+            args = cls.describe_parameters()
+            names = [name for name in cls.__signature__.parameters if name in args]
             cls.__doc__ = with_args(cls.__doc__, {name: args[name] for name in names})
+
+    @classmethod
+    def own_parameters(cls) -> dict[str, inspect.Parameter]:
+        """Return the parameters of the family's own options, those of its bases included."""
+        found: dict[str, inspect.Parameter] = {}
+        for part in cls.__mro__[: cls.__mro__.index(Backbone)]:
+            if "__init__" in vars(part):
+                for each in list(inspect.signature(part.__init__).parameters.values())[1:]:
+                    if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL):
+                        found.setdefault(each.name, each)
+        return found
+
+    @classmethod
+    def describe_parameters(cls) -> dict[str, str]:
+        """Return the descriptions of all parameters by name."""
+        parts = cls.__mro__[: cls.__mro__.index(Backbone) + 1]
+        return {k: v for part in reversed(parts) for k, v in read_args(part.__doc__).items()}
 
     def __init__(
         self,
@@ -193,8 +220,8 @@ class Backbone(BaseModel):
         check_boolean("include_top", include_top)
         check_boolean("include_preprocessing", include_preprocessing)
         check_boolean("trainable", trainable)
-        for key, parameter in inspect.signature(type(self).__init__).parameters.items():
-            if parameter.annotation is bool and key in config:
+        for key, parameter in self.own_parameters().items():
+            if parameter.annotation in (bool, "bool") and key in config:
                 check_boolean(key, config[key])
         check_choice("pooling", pooling, (None, *POOLS))
         if input_tensor is not None:
@@ -218,7 +245,8 @@ class Backbone(BaseModel):
             ),
         }
         given = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        make = self.maker(given, include_preprocessing)
+        normalisation = (self.mean, self.deviation) if include_preprocessing else None
+        make = self.maker(given, normalisation)
         images = input_tensor
         if images is None:
             images = keras.Input(config["input_shape"], name=input_name)
@@ -253,8 +281,8 @@ class Backbone(BaseModel):
             make: GraphMaker. It creates each layer: `make(cls, name, ...)`.
 
         Returns:
-            tuple. The features (b, h, w, c), the levels {"P2": KerasTensor, ...}, and the cluster
-            assignments by level.
+            tuple. The features (b, h, w, c), or {name of a classifier: map or vector}, the levels
+            {"P2": KerasTensor, ...}, and the cluster assignments by level.
         """
         raise NotImplementedError
 
@@ -263,43 +291,58 @@ class Backbone(BaseModel):
     ) -> tuple[Any, Any]:
         """Pool and classify; return the outputs, and those in inference if they differ."""
         pooling = "avg" if config["include_top"] else config["pooling"]
+        pool = None
         if pooling is not None:
-            features = make(
-                POOLS[pooling],
-                f"{pooling}_pool",
-                data_format="channels_last",
-                dtype=exact_dtype(make.policy),
-            )(features)
-        if not config["include_top"]:
-            return features, None
-        activation = keras.activations.get(config["classifier_activation"])
-        exact = make.policy.variable_dtype
-
-        def classify(name: str, activation: Any) -> Any:
-            return make(
-                keras.layers.Dense,
-                name,
-                config["classes"],
-                activation=activation,
-                kernel_initializer=linear_initializer(),
-                dtype=exact,
-            )(features)
-
+            exact = exact_dtype(make.policy)
+            options = {"data_format": "channels_last", "dtype": exact}
+            pool = make(POOLS[pooling], f"{pooling}_pool", **options)
         names = list(self.classifier_keys.values())
+        given = features if isinstance(features, Mapping) else dict.fromkeys(names, features)
+        vectors = dict.fromkeys(given)
+        for name, x in given.items():
+            same = next((n for n in vectors if vectors[n] is not None and given[n] is x), None)
+            is_map = pool is not None and len(x.shape) == 4
+            vectors[name] = vectors[same] if same else pool(x) if is_map else x
+        if not config["include_top"]:
+            return vectors[names[0]], None
+        activation = keras.activations.get(config["classifier_activation"])
         if len(names) == 1:
-            return classify(names[0], activation), None
-        logits = {name: classify(name, None) for name in names}
-        combined = self.combine_heads(logits)
+            return self.classify(names[0], vectors[names[0]], activation, config, make), None
+        logits = {name: self.classify(name, vectors[name], None, config, make) for name in names}
+        exact = make.policy.variable_dtype
         activate = make(keras.layers.Activation, "activation", activation, dtype=exact)
-        return {name: activate(x) for name, x in logits.items()}, activate(combined)
+        combined = activate(self.combine_heads(logits))
+        heads = {name: activate(x) for name, x in logits.items()}
+        return {**heads, COMBINED: combined}, combined
 
-    def combine_heads(self, outputs: Mapping[str, Any]) -> Any:
-        """Return the prediction of a model with several classifiers, by default their mean.
+    def classify(
+        self, name: str, features: Any, activation: Any, config: Mapping[str, Any], make: GraphMaker
+    ) -> Any:
+        """Apply a classifier, by default one projection.
 
         Args:
-            outputs: dict. {name of the classifier: logits (batch, classes)}.
+            name: str. Name of the classifier's layer.
+            features: KerasTensor. Vectors (b, c).
+            activation: Callable or None. Its activation.
+            config: dict. The options of the family and those that all share.
+            make: GraphMaker. Creates each layer.
         """
-        return sum(outputs.values()) / len(outputs)
+        return make(
+            keras.layers.Dense,
+            name,
+            config["classes"],
+            activation=activation,
+            kernel_initializer=linear_initializer(),
+            dtype=make.policy.variable_dtype,
+        )(features)
+
+    def combine_heads(self, logits: Mapping[str, Any]) -> Any:
+        """Return the logits of a model with several classifiers, by default their mean.
+
+        Args:
+            logits: dict. {name of the classifier: KerasTensor (batch, classes)}.
+        """
+        return sum(logits.values()) / len(logits)
 
     # --- Training -------------------------------------------------------------------------------
 
@@ -314,7 +357,7 @@ class Backbone(BaseModel):
         """Return the loss, with several classifiers the sum of their losses."""
         if not self._has_several_heads(y_pred):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        first, *others = y_pred.values()
+        first, *others = (y_pred[name] for name in self.classifier_keys.values())
         loss = super().compute_loss(x, y, first, sample_weight, training)
         # not `super().compute_loss`, which would add regularisation again
         return loss + sum(self._compile_loss(y, each, sample_weight) for each in others)
@@ -322,7 +365,7 @@ class Backbone(BaseModel):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Update the metrics with the prediction."""
         if self._has_several_heads(y_pred):
-            y_pred = self.combine_heads(y_pred)
+            y_pred = y_pred[COMBINED]
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def _has_several_heads(self, y_pred: Any) -> bool:
@@ -447,7 +490,7 @@ class Backbone(BaseModel):
         return set()
 
     @classmethod
-    def fits(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
+    def rank(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
         """Return how well a released file fits the options of a model.
 
         Args:
@@ -461,13 +504,16 @@ class Backbone(BaseModel):
         return 0 if all(options.get(key) == value for key, value in file.options.items()) else None
 
     @classmethod
-    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any]:
-        """Return the options that the keys of a file imply, by which `convert` finds the variant.
+    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
+        """Return the options that the keys of a file show, by which `convert` finds the variant.
 
         Args:
-            checkpoint: Checkpoint. The result of `weights.open_checkpoint`.
+            checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+
+        Returns:
+            dict. The options, or `None` where files of the family can't be converted.
         """
-        return cls.options_of_file(checkpoint.tensors)
+        return None
 
     @classmethod
     def released_information(cls, file: weights.ReleasedFile) -> dict[str, Any]:
@@ -486,4 +532,4 @@ class Backbone(BaseModel):
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
         """Return the names of the family's own options."""
-        return argument_names(cls, Backbone)
+        return tuple(cls.own_parameters())

@@ -14,6 +14,7 @@ from keras_paca.arguments import complete
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.loading import CLASSIFICATION, information_of, load_weights
 from keras_paca.backbones.variants import Variant
+from keras_paca.forms import is_twin
 
 
 def convert(source: str | Path, target: str | Path) -> None:
@@ -43,8 +44,7 @@ def convert(source: str | Path, target: str | Path) -> None:
     if target.suffix == ".safetensors" and checkpoint.official:
         _write_safetensors(target, checkpoint.tensors, source.name, checkpoint.information)
         return
-    model = build_for(checkpoint)
-    load_weights(model, checkpoint)
+    model = load_variant(checkpoint)
     if target.suffix == ".safetensors":
         information = {
             "class_names": model.class_names,
@@ -61,20 +61,29 @@ def convert(source: str | Path, target: str | Path) -> None:
         partial.replace(target)
 
 
-def build_for(checkpoint: weights.Checkpoint) -> Backbone:
-    """Build a model of the variant that a file holds, without loading the weights.
+def load_variant(checkpoint: weights.Checkpoint) -> Backbone:
+    """Return a model of the variant that a file holds, with its weights.
 
     Args:
-        checkpoint: Checkpoint. The result of `weights.open_checkpoint`.
+        checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
 
     Raises:
-        ValueError: If the file holds no variant.
+        ValueError: If the file fits no variant.
     """
     variants = [each for family in families() for each in family.variants.values()]
+    failures = []
     for variant in variants:
         options = _options(variant, checkpoint)
-        if options is not None:
-            return variant.family(**options, name=variant.name)
+        if options is None:
+            continue
+        model = variant.family(**options, name=variant.name)
+        try:
+            load_weights(model, checkpoint)
+            return model
+        except ValueError as error:  # such as another width, which no key shows
+            failures.append(error)
+    if failures:
+        raise failures[0]
     shown = {family.__name__: family.identify(checkpoint) for family in families()}
     raise ValueError(
         f"{checkpoint.name} holds no model of {', '.join(each.name for each in variants)}; only "
@@ -83,17 +92,13 @@ def build_for(checkpoint: weights.Checkpoint) -> Backbone:
 
 
 def families() -> list[type[Backbone]]:
-    """Return the families that have variants.
-
-    Returns:
-        list of type.
-
-    Example:
-    >>> import keras_paca
-    >>> keras_paca.PaCaViT in families()
-    True
-    """
-    return [family for family in Backbone.__subclasses__() if family.variants]
+    """Return the families that have variants."""
+    found, left = [], list(Backbone.__subclasses__())
+    while left:
+        family = left.pop(0)
+        left += [each for each in family.__subclasses__() if not is_twin(each)]
+        found += [family] if family.variants else []
+    return found
 
 
 def official_tensors(model: Backbone) -> dict[str, np.ndarray]:
@@ -121,6 +126,8 @@ def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any]
     """Return the options with which a variant fits a file, or `None` where it doesn't."""
     family = variant.family
     shown = family.identify(checkpoint)
+    if shown is None:
+        return None
     names = family.option_names()
     chosen = {
         name: value

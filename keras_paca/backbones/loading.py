@@ -83,7 +83,7 @@ def choose_file(
         if (file.family, file.task) == (family.family, task.name)
     ]
     ranks = [
-        family.fits(file, options) if file.size == size and head in (None, file.head) else None
+        family.rank(file, options) if file.size == size and head in (None, file.head) else None
         for file in files
     ]
     fitting = [(rank, i) for i, rank in enumerate(ranks) if rank is not None]
@@ -127,7 +127,7 @@ def obtain(
             "The released weights take 3 channels; pass `weights=None` for others. "
             f"Received: input_shape={backbone.image_shape}"
         )
-    implied = {name: file.options[name] for name in type(backbone).options_of_file({})}
+    implied = {name: file.options[name] for name in type(backbone).file_options}
     config = {**backbone.get_config(), **implied, "include_top": True}
     key_map = backbone.checkpoint_map(config) if model is backbone else task.checkpoint_map(model)
     variables = weights.model_variables(model)
@@ -234,7 +234,7 @@ def _count_classes(
     """Return the number of a layer's outputs in a file, or `None` if other sizes differ."""
     counts = set()
     for key, axis in axes.items():
-        if key not in tensors or tensors[key].ndim != len(shapes[key]):
+        if not (key in tensors and key in shapes and tensors[key].ndim == len(shapes[key])):
             return None
         found, wanted = list(tensors[key].shape), list(shapes[key])
         counts.add(found.pop(axis))
@@ -256,7 +256,6 @@ def build_with_weights(
     options: dict[str, Any],
     build: Callable[[dict[str, Any]], keras.Model],
     head: str | None = None,
-    defaults: Mapping[str, Any] | None = None,
     takes_information: bool = True,
 ) -> keras.Model:
     """Build a model and load its weights.
@@ -271,7 +270,6 @@ def build_with_weights(
         build: Callable. It takes those options, completed by those of the file and by class names
             and a transform, and returns the model.
         head: str. The head, if the released files of the task differ in it, or `None`.
-        defaults: dict. Options for which neither the caller nor a file has a value.
         takes_information: bool. Whether the model keeps class names and a transform.
 
     Raises:
@@ -292,9 +290,7 @@ def build_with_weights(
                 f"`{task.marker.rstrip('.')}`. {task.use_elsewhere}"
             )
         implied = family.options_of_file(checkpoint.tensors)
-    else:
-        implied = dict(defaults or {})
-    changeable = family.options_of_file({}).keys()
+    changeable = family.file_options
     chosen = any(options.get(name) is not None for name in changeable)
     completed = {
         name: implied.get(name) if value is None and name in changeable else value
@@ -327,7 +323,8 @@ def information_of(
             released file, it is treated as a copy of it.
     """
     if file is None and checkpoint is not None:
-        names = {each.file: each for each in weights.released_files() if each.task == task.name}
+        rows = [x for x in weights.released_files() if x.family == family.family]
+        names = {each.file: each for each in rows if each.task == task.name}
         file = names.get(Path(checkpoint.name).name)
     known = {} if file is None else task.information(file, family)
     return {**known, **(checkpoint.information if checkpoint is not None else {})}

@@ -69,9 +69,9 @@ class BaseModel(keras.Model):
     ) -> Any:
         """Compute the outputs for images, which may be the only item of a dict or a list."""
         images = only_image(inputs, self.inputs[0].name)
-        if self._inference is None or training:
+        if self._inference is None or (training and not _is_inside_another(self)):
             return super().call(images, training=training, **kwargs)
-        return self._inference(images)
+        return self._inference(images, training=bool(training))
 
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, mask: Any = None
@@ -260,6 +260,14 @@ class BaseModel(keras.Model):
             sample_weight: Any. The weights.
             is_first: bool. Whether these are only the first batches of a data set.
         """
+
+
+def _is_inside_another(model: keras.Model) -> bool:
+    """Return whether a model is called as a layer of another one, which expects one output."""
+    from keras.src.backend.common import global_state  # Keras has no public way to ask
+
+    context = global_state.get_global_attribute("current_call_ctx")
+    return context is not None and context.entry_layer is not model
 
 
 # --- Files --------------------------------------------------------------------------------------

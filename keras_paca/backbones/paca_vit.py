@@ -87,6 +87,7 @@ class PaCaViT(Backbone):
     """
 
     family = "paca_vit"
+    file_options = ("clusters",)
     variant_prefix = "PaCa"
     variant_options = (
         *("clustering", "clusters", "cluster_every", "drop_path_rate", "attention_dropout"),
@@ -222,7 +223,7 @@ class PaCaViT(Backbone):
         return changed
 
     @classmethod
-    def fits(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
+    def rank(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
         """Return 0 for a file with these clusters, 1 for one with clusters in the same stages."""
         clustering, clusters = options["clustering"], options["clusters"]
         every = set(_cluster_every(options["cluster_every"]))

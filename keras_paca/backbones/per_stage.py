@@ -12,12 +12,13 @@ from keras_paca.backbones.pyramid import LEVELS
 STAGES = len(LEVELS)
 
 
-def per_stage(name: str, value: Any) -> tuple:
+def per_stage(name: str, value: Any, stages: int = STAGES) -> tuple:
     """Check an argument and return it with one entry per stage.
 
     Args:
         name: str. Name of the argument.
         value: Any. One value, or a sequence with one for each stage.
+        stages: int. Number of stages.
 
     Raises:
         ValueError: If it is a sequence of another length.
@@ -26,23 +27,26 @@ def per_stage(name: str, value: Any) -> tuple:
     >>> per_stage("mlp_ratio", 4.0)
     (4.0, 4.0, 4.0, 4.0)
     """
-    if np.ndim(value) == 0 and not isinstance(value, str):
-        return (value,) * STAGES
+    if np.ndim(value) == 0 and not isinstance(value, str | set | dict):
+        return (value,) * stages
     value = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != STAGES:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != stages:
         raise ValueError(
-            f"`{name}` must have one entry per stage ({STAGES}). Received: {name}={value!r}"
+            f"`{name}` must have one entry per stage ({stages}). Received: {name}={value!r}"
         )
     return tuple(value)
 
 
-def integers_per_stage(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
+def integers_per_stage(
+    name: str, value: Any, least: int = 1, stages: int = STAGES
+) -> tuple[int, ...]:
     """Check an argument and return it with one integer per stage.
 
     Args:
         name: str. Name of the argument.
         value: Any. One integer, or a sequence with one for each stage.
         least: int. The smallest integer that is allowed.
+        stages: int. Number of stages.
 
     Raises:
         ValueError: If an entry isn't an integer, or is less than `least`.
@@ -51,7 +55,7 @@ def integers_per_stage(name: str, value: Any, least: int = 1) -> tuple[int, ...]
     >>> integers_per_stage("depths", [2, 2, 4, 2])
     (2, 2, 4, 2)
     """
-    value = per_stage(name, value)
+    value = per_stage(name, value, stages)
     try:
         numbers = tuple(operator.index(number) for number in value)
     except TypeError:

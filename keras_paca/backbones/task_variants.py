@@ -35,7 +35,7 @@ class TaskModel:
 
     Attributes:
         task: Task. The task.
-        make: type. The class of the model. Its constructor takes a backbone and the arguments of
+        model_class: type. The class of the model. Its constructor takes a backbone and the arguments of
             `parameters`.
         parameters: Callable. A function with the arguments of the class that the functions take, in
             their order and with their defaults, and their descriptions.
@@ -44,7 +44,7 @@ class TaskModel:
     """
 
     task: Task
-    make: type
+    model_class: type
     parameters: Callable[..., None]
     docstring: str
 
@@ -65,7 +65,7 @@ def task_variant(
             that differ from those of the variant.
     """
     family, task = variant.family, model.task
-    function = f"{family.variant_prefix}{variant.size.title()}{model.make.__name__}"
+    function = f"{variant.title}{model.model_class.__name__}"
     own = parameters_of(model.parameters, name=name)
     parameters = join_parameters(
         [each for each in own if each.name in ("head", "weights", "num_classes")],
@@ -96,22 +96,28 @@ def task_variant(
             backbone = family(
                 **variant.complete(completed), input_tensor=input_tensor, name=variant.name
             )
-            return model.make(backbone, name=name, dtype=dtype, **arguments)
+            return model.model_class(backbone, name=name, dtype=dtype, **arguments)
 
         if weights == CLASSIFICATION.weights:  # the file holds only a backbone
             backbone = build_variant(
                 variant, weights, weights_url, input_tensor, variant.name, **options
             )
-            return model.make(backbone, name=name, dtype=dtype, **arguments)
+            return model.model_class(backbone, name=name, dtype=dtype, **arguments)
         head = arguments.get("head")
         return build_with_weights(
             family, variant.size, task, weights, weights_url, options, build_model, head
         )
 
-    descriptions = {**describe_arguments(family), **read_args(model.parameters.__doc__)}
-    backbone = f"{family.variant_prefix}-{variant.size.title()}"
+    descriptions = {
+        **describe_arguments(family),
+        **read_args(model.parameters.__doc__),
+        **read_args(defaults.__doc__),
+    }
+    backbone = variant.title
     text = inspect.cleandoc(model.docstring).format(
         name=function, backbone=backbone, source=read_source(family.__doc__)
     )
     text = with_args(text, {each.name: descriptions[each.name] for each in parameters})
-    return make_function(function, parameters, text, model.parameters.__module__, build, model.make)
+    return make_function(
+        function, parameters, text, model.parameters.__module__, build, model.model_class
+    )

@@ -7,14 +7,13 @@ options of the family, and the arguments for files of weights.
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_paca.arguments import complete
-from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.documentation import (
     join_parameters,
     make_function,
@@ -35,17 +34,22 @@ class Variant:
         name: str. Name of the variant, such as "paca_small".
         config: dict. The options of the family that define the size.
         when: dict. {(option, value): options that differ if that option has that value}.
+        size: str. Its size in the table of released files, such as "small".
     """
 
     family: type
     name: str
     config: Mapping[str, Any]
-    when: Mapping[tuple[str, Any], Mapping[str, Any]] = field(default_factory=dict)
+    when: Mapping[tuple[str, Any], Mapping[str, Any]]
+    size: str
 
     @property
-    def size(self) -> str:
-        """The last part of the name, such as "small"."""
-        return self.name.rpartition("_")[2]
+    def title(self) -> str:
+        """The name of the function that builds it, such as "PaCaSmall"."""
+        if not self.family.variant_prefix:
+            return self.name.title().replace("_", "")
+        rest = self.name.partition("_")[2]
+        return self.family.variant_prefix + rest.title().replace("_", "")
 
     @property
     def changed(self) -> set[str]:
@@ -70,7 +74,11 @@ class Variant:
 
 
 def variant(
-    family: type, name: str, when: Mapping | None = None, **config: Any
+    family: type,
+    name: str,
+    when: Mapping | None = None,
+    size: str | None = None,
+    **config: Any,
 ) -> Callable[..., keras.Model]:
     """Return the function that builds a variant of a family.
 
@@ -78,6 +86,7 @@ def variant(
         family: type. A subclass of `Backbone`.
         name: str. Name of the variant and of its models, such as "paca_small".
         when: dict. {(option, value): options that differ if that option has that value}.
+        size: str. Its size in the table of released files, by default the last part of the name.
         **config: The options of the family that define the size.
 
     Example:
@@ -88,8 +97,7 @@ def variant(
     >>> PaCaPico(weights=None, classes=3).output_shape
     (None, 3)
     """
-    made = Variant(family, name, config, when or {})
-    family.variants[name] = made
+    made = Variant(family, name, config, when or {}, size or name.rpartition("_")[2])
 
     def build(
         weights: Any, weights_url: Any, input_tensor: Any, name: str, **options: Any
@@ -101,14 +109,10 @@ def variant(
         option_parameters(family, made.changed),
         parameters_of(last_parameters),
     )
-    return make_function(
-        _function_name(name, family),
-        parameters,
-        _describe(made, parameters),
-        family.__module__,
-        build,
-        keras.Model,
-    )
+    text = _describe(made, parameters)
+    function = make_function(made.title, parameters, text, family.__module__, build, keras.Model)
+    family.variants[name] = made
+    return function
 
 
 def build_variant(
@@ -173,8 +177,7 @@ def option_parameters(family: type, changed: Iterable[str]) -> list[inspect.Para
     """
     changed, parameters = set(changed), []
     for name in family.variant_options:
-        parameter = inspect.signature(family.__init__).parameters[name]
-        parameter = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        parameter = family.own_parameters()[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
         if name in changed:
             annotation = parameter.annotation | None
             parameter = parameter.replace(default=None, annotation=annotation)
@@ -187,8 +190,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(family: type) -> dict[str, Any]:
-    parameters = inspect.signature(family.__init__).parameters.values()
-    return {each.name: each.default for each in parameters}
+    return {name: each.default for name, each in family.own_parameters().items()}
 
 
 def _complete_information(arguments: dict[str, Any], known: dict[str, Any]) -> None:
@@ -202,13 +204,6 @@ def _complete_information(arguments: dict[str, Any], known: dict[str, Any]) -> N
 
 
 # --- Signature and docstring --------------------------------------------------------------------
-
-
-def _function_name(name: str, family: type) -> str:
-    """Return the name of the function, such as "PaCaSmall" for "paca_small"."""
-    start, _, size = name.rpartition("_")
-    prefix = family.variant_prefix or start.title().replace("_", "")
-    return f"{prefix}{size.title()}"
 
 
 def parameters_of(function: Callable, **defaults: Any) -> list[inspect.Parameter]:
@@ -308,8 +303,7 @@ def describe_arguments(family: type) -> dict[str, str]:
         family: type. A subclass of `Backbone`.
     """
     return {
-        **read_args(Backbone.__doc__),
-        **read_args(family.__doc__),
+        **family.describe_parameters(),
         **read_args(shared_parameters.__doc__),
         **read_args(last_parameters.__doc__),
     }
@@ -319,7 +313,7 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
     """Return the docstring of the function that builds a variant."""
     family = variant.family
     descriptions = describe_arguments(family)
-    name = _function_name(variant.name, family)
+    name = variant.title
     sizes = ", ".join(f"`{key}={value}`" for key, value in variant.config.items())
     for (option, value), changes in variant.when.items():
         changed = ", ".join(f"`{key}={each}`" for key, each in changes.items())

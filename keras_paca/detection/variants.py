@@ -25,7 +25,7 @@ def _parameters(
     class_names: Sequence[str] | None = None,
     evaluation_transform: Mapping[str, Any] | None = None,
 ) -> None:
-    """Have the arguments of the functions.
+    """Declare the arguments of the functions.
 
     Args:
         weights: str, Path or None. "coco" for the released file, which is downloaded once;
@@ -37,10 +37,6 @@ def _parameters(
             "rel_xywh".
         name: str. Name of the model.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
-            file, or (100, 100, 100, 0), with a teacher 100 in each stage.
-        drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
-            default 0.1.
         max_detections: int. Boxes per image.
         score_threshold: float. Least probability of a detection.
         iou_threshold: float. Intersection over union above which detections of a class compete.
@@ -83,7 +79,15 @@ DETECTOR = TaskModel(
 
 
 def _defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the official options that differ from those of the ImageNet models."""
+    """Return the official options that differ from those of the ImageNet models.
+
+    Args:
+        arguments: dict. The arguments of the function.
+        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
+            file, or (100, 100, 100, 0), with a teacher 100 in each stage.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped, by
+            default 0.1.
+    """
     return {"drop_path_rate": 0.1}
 
 

@@ -17,23 +17,22 @@ class TwinGraphMaker(TwinMaker, GraphMaker):
 
     Args:
         policy: DTypePolicy. The policy that the model was given.
-        normalises: bool. Whether the model takes RGB in 0..255 and normalises it.
+        normalisation: tuple. Mean and deviation of images in 0..1, or `None`.
     """
 
-    def __init__(self, policy: Any, normalises: bool) -> None:
-        GraphMaker.__init__(self, policy, normalises)
+    def __init__(self, policy: Any, normalisation: tuple | None) -> None:
+        GraphMaker.__init__(self, policy, normalisation)
         self.changes = {}
 
-    def first(self, make: type, path: str, images: Any, *args: Any, **kwargs: Any) -> Any:
-        """Normalise the images, and apply the only layer that reads them; see `GraphMaker`."""
-        takes = getattr(twin_of(make), "takes_normalisation", False)
-        if not (
-            takes and self.normalises and self.policy.compute_dtype == exact_dtype(self.policy)
-        ):
-            return super().first(make, path, images, *args, **kwargs)
+    def first(self, cls: type, path: str, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Normalise the images, and apply a layer that reads them; see `GraphMaker`."""
+        takes = getattr(twin_of(cls), "takes_normalisation", False)
+        is_exact = self.policy.compute_dtype == exact_dtype(self.policy)
+        if not (takes and is_exact and self.normalisation is not None):
+            return super().first(cls, path, images, *args, **kwargs)
         self.is_normalised = True
-        normalisation = {"mean": self.mean, "deviation": self.deviation}
-        return self(make, path, *args, **kwargs, **normalisation)(images)
+        mean, deviation = self.normalisation
+        return self(cls, path, *args, **kwargs, mean=mean, deviation=deviation)(images)
 
 
 def make_twin(family: type) -> type | None:
@@ -56,15 +55,27 @@ def make_twin(family: type) -> type | None:
             "checkpoint into the original model and fuse it then: `keras_paca.fuse(model)`."
         )
 
+    def reduce(self: Any) -> tuple:
+        """Pickle by the family's class, which finds this one."""
+        return family._unpickle_model, family.__reduce__(self)[1]
+
     members = {
         "__doc__": family.__doc__,
         "__module__": family.__module__,
         "__qualname__": family.__qualname__,
-        "maker": TwinGraphMaker,
+        "__reduce__": reduce,
+        "maker": _maker_of(family),
         "get_config": get_config,
         "checkpoint_map": classmethod(checkpoint_map),
     }
     return type(family.__name__, (family,), members)
+
+
+def _maker_of(family: type) -> type:
+    """Return what makes the graph of a family of twins."""
+    if family.maker is GraphMaker:
+        return TwinGraphMaker
+    return type(family.maker.__name__, (TwinGraphMaker, family.maker), {})
 
 
 register_maker(make_twin)

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_paca.forms import KEY, is_twin, twin_of
+from keras_paca.forms import KEY, has_form
 from keras_paca.inference.rebuild import rebuild
 from keras_paca.layers.policies import quantized_layers
 
@@ -69,11 +69,7 @@ def can_fuse(model: keras.Model) -> bool:
     False
     """
     classes = {type(layer) for layer in model._flatten_layers()}
-    return any(map(_has_form, classes)) and not quantized_layers(model)
-
-
-def _has_form(cls: type) -> bool:
-    return is_twin(cls) or twin_of(cls) is not None
+    return any(map(has_form, classes)) and not quantized_layers(model)
 
 
 def _ask_for_twins(config: Any, classes: Mapping[str, type]) -> int:
@@ -85,7 +81,7 @@ def _ask_for_twins(config: Any, classes: Mapping[str, type]) -> int:
     count = sum(_ask_for_twins(value, classes) for value in config.values())
     name = config.get("registered_name") or config.get("class_name")
     cls = keras.saving.get_registered_object(name) or classes.get(name)
-    if cls is None or not isinstance(config.get("config"), dict) or not _has_form(cls):
+    if cls is None or not isinstance(config.get("config"), dict) or not has_form(cls):
         return count
     config["config"][KEY] = True
     return count + 1

@@ -40,25 +40,23 @@ def mean_free_blocks(model: keras.Model) -> dict[PaCaBlock, bool]:
     >>> [(block.name, first) for block, first in mean_free_blocks(model).items()][:2]
     [('stage1_block1', True), ('stage1_block2', False)]
     """
+    graphs = [each for each in model._flatten_layers() if hasattr(each, "_nodes_by_depth")]
+    calls = [(graph, node) for graph in graphs for node in _nodes(graph)]
+    calls = [(graph, node) for graph, node in calls if _is_pre_norm(node.operation)]
+    read = {
+        node.operation
+        for graph, node in calls
+        if not _ends_in_norms(node.output_tensors[0], _nodes(graph), graph.outputs)
+    }
+    free: list[Any] = []  # maps without a mean
     found: dict[PaCaBlock, bool] = {}
-    read: set[PaCaBlock] = set()  # blocks whose maps have another reader in some graph
-    for graph in model._flatten_layers():
-        if not isinstance(graph, keras.Model) or not hasattr(graph, "_nodes_by_depth"):
-            continue
-        nodes = _nodes(graph)
-        free: list[Any] = []  # maps with the mean 0
-        for node in nodes:
-            block = node.operation
-            if not _is_pre_norm(block):
-                continue
-            outputs = node.output_tensors[0]
-            if not _ends_in_norms(outputs, nodes, graph.outputs):
-                read.add(block)
-                continue
-            inputs = node.input_tensors[0]
-            found[block] = found.get(block, False) or not _is_in(inputs, free)
-            free.append(outputs)
-    return {block: may_have for block, may_have in found.items() if block not in read}
+    for _, node in calls:
+        block = node.operation
+        if block not in read:
+            has_mean = not _is_in(node.input_tensors[0], free)
+            found[block] = found.get(block, False) or has_mean
+            free.append(node.output_tensors[0])
+    return found
 
 
 def center_weights(blocks: Iterable[PaCaBlock]) -> None:

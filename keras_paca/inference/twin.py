@@ -33,14 +33,14 @@ class TwinMaker(LayerMaker):
         super().__init__(policy)
         self.changes = dict(changes or {})
 
-    def __call__(self, make: Callable[..., Any], path: str, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, cls: Callable[..., Any], path: str, *args: Any, **kwargs: Any) -> Any:
         """Create a sub-layer; see `LayerMaker`."""
         fitting = (each for name, each in self.changes.items() if fnmatchcase(path, name))
         changes = next(fitting, {})
         if changes is None:
             return None
-        twin = twin_of(make) if isinstance(make, type) else None
-        return super().__call__(twin or make, path, *args, **{**kwargs, **changes})
+        twin = twin_of(cls) if isinstance(cls, type) else None
+        return super().__call__(twin or cls, path, *args, **{**kwargs, **changes})
 
 
 class Twin:

@@ -54,7 +54,7 @@ class LayerMaker:
 
     def __call__(
         self,
-        make: Callable[..., keras.layers.Layer],
+        cls: Callable[..., keras.layers.Layer],
         path: str,
         *args: Any,
         dtype: Any = None,
@@ -63,7 +63,7 @@ class LayerMaker:
         """Create a sub-layer.
 
         Args:
-            make: type or Callable. The class of the sub-layer, or a function that creates it.
+            cls: type or Callable. The class of the sub-layer, or a function that creates it.
             path: str. Path of the sub-layer, such as "query" or "stage1_block1/clustering". It ends
                 in the name of the sub-layer.
             *args: Arguments of the sub-layer.
@@ -74,7 +74,7 @@ class LayerMaker:
         Returns:
             keras.layers.Layer. The sub-layer.
         """
-        return make(*args, **kwargs, **policy_inside(self.given_policy, path, dtype))
+        return cls(*args, **kwargs, **policy_inside(self.given_policy, path, dtype))
 
 
 class BaseLayer(keras.layers.Layer):
@@ -131,7 +131,9 @@ class BaseLayer(keras.layers.Layer):
         """Return the arguments of the constructor, which are attributes of the same names."""
         state = trainable_state(self) if self.built else self._given_state
         inside = self._flatten_layers(include_self=False, recursive=False)
-        arguments = {name: getattr(self, name) for name in argument_names(type(self), BaseLayer)}
+        # a class of the user's may keep an argument elsewhere and add it by itself
+        names = [name for name in argument_names(type(self), BaseLayer) if hasattr(self, name)]
+        arguments = {name: getattr(self, name) for name in names}
         return {
             **super().get_config(),
             "dtype": serialize_policy(self.dtype_policy, inside),

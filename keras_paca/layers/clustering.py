@@ -55,10 +55,10 @@ class Clustering(BaseLayer):
         super().__init__(**kwargs)
         self.clusters = check_positive("clusters", clusters)
 
-    def make_projection(self, make: Any, use_bias: bool = False) -> keras.layers.Layer:
+    def make_projection(self, cls: Any, use_bias: bool = False) -> keras.layers.Layer:
         """Create the last layer, which computes the logits."""
         dtype = logits_policy(self.dtype_policy)
-        return self.make(make, "projection", self.clusters, use_bias=use_bias, dtype=dtype)
+        return self.make(cls, "projection", self.clusters, use_bias=use_bias, dtype=dtype)
 
     def compute_logits(self, inputs: Any) -> Any:
         """Return the logits (b, h, w, clusters) of a map (b, h, w, c)."""

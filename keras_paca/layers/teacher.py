@@ -48,6 +48,7 @@ class ConvMixerUnit(BaseLayer):
 
     def __init__(self, kernel_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.kernel_size = kernel_size
         self.depthwise = self.make(DepthwiseConv2D, "depthwise", kernel_size)
         self.norm1 = self.make(batch_norm, "norm1")
         self.norm2 = self.make(batch_norm, "norm2")
@@ -84,6 +85,7 @@ class BlurTransition(BaseLayer):
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.filters = filters
         self.conv = self.make(downsample_conv, "conv", filters)
         self.norm = self.make(batch_norm, "norm")
 
@@ -122,6 +124,7 @@ class Lateral(BaseLayer):
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.filters = filters
         self.pointwise = self.make(pointwise, "pointwise", filters)
         self.norm = self.make(batch_norm, "norm")
 

@@ -69,19 +69,25 @@ def _add_uper_head(entries: weights.KeyMap, unit: Callable[[str, str], None], he
 
 
 HEADS = {PaCaSegmentationHead: _add_paca_head, UPerHead: _add_uper_head}
-CLASS_KEYS = {  # official prefix: layer, of what has one output per class
-    "decode_head.conv_seg": "decode_head/classify",
-    "decode_head.clustering.1": "decode_head/clusters",
-    "auxiliary_head.conv_seg": "auxiliary_head/classify",
-}
+
+
+def _class_outputs(segmenter: Segmenter) -> dict[str, tuple[str, int]]:
+    """Return the layers of a segmenter that have one output per class, by official key."""
+    count, head = segmenter.num_classes, segmenter.decode_head
+    found = {"decode_head.conv_seg": (f"{head.name}/classify", count)}
+    if isinstance(head, PaCaSegmentationHead):
+        found["decode_head.clustering.1"] = (f"{head.name}/clusters", count)
+    if segmenter.auxiliary_head is not None:
+        name = segmenter.auxiliary_head.name
+        found["auxiliary_head.conv_seg"] = (f"{name}/classify", count)
+    return found
+
 
 SEGMENTATION = Task(
     name="segmentation",
     weights="ade20k",
     data_set="ADE20K",
-    class_outputs=lambda segmenter: {
-        key: (layer, segmenter.num_classes) for key, layer in CLASS_KEYS.items()
-    },
+    class_outputs=_class_outputs,
     fresh="the class and cluster logits",
     checkpoint_map=checkpoint_map,
     information=lambda file, family: {

@@ -22,7 +22,7 @@ def _parameters(
     class_names: Sequence[str] | None = None,
     evaluation_transform: Mapping[str, Any] | None = None,
 ) -> None:
-    """Have the arguments of the functions.
+    """Declare the arguments of the functions.
 
     Args:
         head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
@@ -33,11 +33,6 @@ def _parameters(
             start fresh.
         name: str. Name of the model.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
-            file, or the official (200, 200, 200, 0), with a teacher 200 in each stage; with
-            "imagenet" those of its file.
-        drop_path_rate: float. Rate at which the residual branches of the last block are dropped. By
-            default 0.1, for Base with conv clustering and the PaCa head 0.5.
         auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
         ignore_class: int. Id of the pixels that have no class.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
@@ -58,7 +53,7 @@ SEGMENTER = TaskModel(
 
     Returns:
         keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
-        channels); its output are logits (batch, height, width, num_classes).
+        channels); its output is logits (batch, height, width, num_classes).
 
     Raises:
         ValueError: If an argument or the file doesn't fit, or nobody released such weights.
@@ -76,7 +71,16 @@ SEGMENTER = TaskModel(
 
 
 def _defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the official options that differ from those of the ImageNet models."""
+    """Return the official options that differ from those of the ImageNet models.
+
+    Args:
+        arguments: dict. The arguments of the function.
+        clusters: int or Sequence of int. The backbone's clusters per stage. By default those of the
+            file, or the official (200, 200, 200, 0), with a teacher 200 in each stage; with
+            "imagenet" those of its file.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped. By
+            default 0.1, for Base with conv clustering and the PaCa head 0.5.
+    """
     changed = {} if arguments["head"] == "paca" else {"drop_path_rate": 0.1}
     if arguments["weights"] is None:
         clusters = clusters_per_stage(None, arguments["clustering"])

@@ -77,6 +77,13 @@ class ReleasedFile:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     folder: str = URL
 
+    def __post_init__(self) -> None:
+        """Complete the options of a PaCa-ViT."""
+        if self.clustering:
+            every = 1 if self.blockwise else None
+            own = {"clustering": self.clustering, "clusters": self.clusters, "cluster_every": every}
+            object.__setattr__(self, "options", {**self.options, **own})
+
     @property
     def url(self) -> str:
         """The URL at which the authors publish the file, a str."""
@@ -161,9 +168,4 @@ def _parse(row: dict[str, str]) -> ReleasedFile:
         interpolation=row["interpolation"] or None,
         verified=row["verified"] == "yes",
         note=row["note"],
-        options={
-            "clustering": row["clustering"],
-            "clusters": integers(row["clusters"]),
-            "cluster_every": 1 if row["blockwise"] == "yes" else None,
-        },
     )

@@ -32,6 +32,7 @@ class ConvMixerUnit(Twin, teacher.ConvMixerUnit):
 
     def __init__(self, kernel_size: int, norm_outputs: bool = True, **kwargs: Any) -> None:
         super().__init__(kernel_size, **kwargs)
+        self.norm_outputs = norm_outputs
         if not norm_outputs:
             self.norm2 = None
 
