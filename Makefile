@@ -78,7 +78,7 @@ outsiders: .venv/all/ready
 # The layers, and parity of all models, on the lowest Keras that pyproject.toml admits.
 test-oldest: .venv/torch/ready .venv/keras-$(OLDEST_KERAS)/ready
 	KERAS_BACKEND=torch PYTHONPATH=.venv/keras-$(OLDEST_KERAS) .venv/torch/bin/python $(PYTEST) \
-		-m "not slow and not together and not plugins" tests/layers tests/parity
+		-m "not slow and not together and not plugins" tests/layers tests/ops tests/parity
 
 parity: $(BACKENDS:%=.venv/%/ready)
 	rm -f .venv/parity.csv

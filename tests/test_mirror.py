@@ -21,6 +21,7 @@ OTHERS = {
     "plugins/test_readme.py": "what the README shows of KerasHub",
     "test_benchmarks_index.py": "the list in benchmarks/README.md",
     "test_docstrings.py": "the examples in all docstrings",
+    "test_stubs.py": "the stubs that tests/stubs.py writes",
     "test_examples.py": "the notebooks and scripts in examples",
     "test_import.py": "what the package imports, and its public names",
     "test_labels.py": "labels/__init__.py, the only file of its package",

@@ -185,10 +185,14 @@ class Backbone(BaseModel):
         """Return the parameters of the family's own options, those of its bases included."""
         found: dict[str, inspect.Parameter] = {}
         for part in cls.__mro__[: cls.__mro__.index(Backbone)]:
-            if "__init__" in vars(part):
-                for each in list(inspect.signature(part.__init__).parameters.values())[1:]:
-                    if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL):
-                        found.setdefault(each.name, each)
+            if "__init__" not in vars(part):
+                continue
+            parameters = list(inspect.signature(part.__init__).parameters.values())[1:]
+            for each in parameters:
+                if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL):
+                    found.setdefault(each.name, each)
+            if all(each.kind is not each.VAR_KEYWORD for each in parameters):
+                break  # it doesn't pass others on
         return found
 
     @classmethod

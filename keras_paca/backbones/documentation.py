@@ -78,9 +78,15 @@ def join_parameters(*groups: Iterable[inspect.Parameter]) -> list[inspect.Parame
         *groups: Iterable of inspect.Parameter. Of parameters with the same name, the first is used.
     """
     found: dict[str, inspect.Parameter] = {}
-    for group in groups:
-        for parameter in group:
-            found.setdefault(parameter.name, parameter)
+    has_default = False
+    for parameter in (each for group in groups for each in group):
+        if parameter.name in found:
+            continue
+        if has_default and parameter.default is parameter.empty:
+            parameter = parameter.replace(kind=parameter.KEYWORD_ONLY)
+        elif parameter.kind is not parameter.KEYWORD_ONLY:
+            has_default = parameter.default is not parameter.empty
+        found[parameter.name] = parameter
     return sorted(found.values(), key=lambda each: each.kind)
 
 

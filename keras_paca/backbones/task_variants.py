@@ -35,8 +35,8 @@ class TaskModel:
 
     Attributes:
         task: Task. The task.
-        model_class: type. The class of the model. Its constructor takes a backbone and the arguments of
-            `parameters`.
+        model_class: type. The class of the model. Its constructor takes a backbone and the
+            arguments of `parameters`.
         parameters: Callable. A function with the arguments of the class that the functions take, in
             their order and with their defaults, and their descriptions.
         docstring: str. The docstring of the functions, with {name}, {backbone} and {source} to fill

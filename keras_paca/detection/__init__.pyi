@@ -52,7 +52,7 @@ def PaCaBaseMaskRCNN(
     weights_url: str | None = None,
     dtype: Any = None,
 ) -> MaskRCNN:
-    """Build a Mask R-CNN on PaCa-Base, with the weights released for COCO by default.
+    """Build a Mask R-CNN on PaCaBase, with the weights released for COCO by default.
 
     Args:
         weights: str, Path or None. "coco" for the released file, which is downloaded once;
@@ -142,7 +142,7 @@ def PaCaSmallMaskRCNN(
     weights_url: str | None = None,
     dtype: Any = None,
 ) -> MaskRCNN:
-    """Build a Mask R-CNN on PaCa-Small, with the weights released for COCO by default.
+    """Build a Mask R-CNN on PaCaSmall, with the weights released for COCO by default.
 
     Args:
         weights: str, Path or None. "coco" for the released file, which is downloaded once;
@@ -232,7 +232,7 @@ def PaCaTinyMaskRCNN(
     weights_url: str | None = None,
     dtype: Any = None,
 ) -> MaskRCNN:
-    """Build a Mask R-CNN on PaCa-Tiny, with the weights released for COCO by default.
+    """Build a Mask R-CNN on PaCaTiny, with the weights released for COCO by default.
 
     Args:
         weights: str, Path or None. "coco" for the released file, which is downloaded once;

@@ -48,7 +48,7 @@ def PaCaBaseSegmenter(
     weights_url: str | None = None,
     dtype: Any = None,
 ) -> Segmenter:
-    """Build a segmenter on PaCa-Base, with the weights released for ADE20K by default.
+    """Build a segmenter on PaCaBase, with the weights released for ADE20K by default.
 
     Args:
         head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
@@ -90,7 +90,7 @@ def PaCaBaseSegmenter(
 
     Returns:
         keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
-        channels); its output are logits (batch, height, width, num_classes).
+        channels); its output is logits (batch, height, width, num_classes).
 
     Raises:
         ValueError: If an argument or the file doesn't fit, or nobody released such weights.
@@ -130,7 +130,7 @@ def PaCaSmallSegmenter(
     weights_url: str | None = None,
     dtype: Any = None,
 ) -> Segmenter:
-    """Build a segmenter on PaCa-Small, with the weights released for ADE20K by default.
+    """Build a segmenter on PaCaSmall, with the weights released for ADE20K by default.
 
     Args:
         head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
@@ -172,7 +172,7 @@ def PaCaSmallSegmenter(
 
     Returns:
         keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
-        channels); its output are logits (batch, height, width, num_classes).
+        channels); its output is logits (batch, height, width, num_classes).
 
     Raises:
         ValueError: If an argument or the file doesn't fit, or nobody released such weights.
@@ -212,7 +212,7 @@ def PaCaTinySegmenter(
     weights_url: str | None = None,
     dtype: Any = None,
 ) -> Segmenter:
-    """Build a segmenter on PaCa-Tiny, with the weights released for ADE20K by default.
+    """Build a segmenter on PaCaTiny, with the weights released for ADE20K by default.
 
     Args:
         head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
@@ -254,7 +254,7 @@ def PaCaTinySegmenter(
 
     Returns:
         keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
-        channels); its output are logits (batch, height, width, num_classes).
+        channels); its output is logits (batch, height, width, num_classes).
 
     Raises:
         ValueError: If an argument or the file doesn't fit, or nobody released such weights.

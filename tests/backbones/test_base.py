@@ -131,8 +131,10 @@ def test_two_classifiers_in_training_one_in_inference(images):
     assert {name: tuple(y.shape) for name, y in outputs.items()} == {
         "predictions": (2, 5),
         "distilled": (2, 5),
+        "combined": (2, 5),
     }
-    mean = sum(ops.convert_to_numpy(y) for y in outputs.values()) / 2
+    mean = sum(ops.convert_to_numpy(outputs[name]) for name in ("predictions", "distilled")) / 2
+    np.testing.assert_allclose(ops.convert_to_numpy(outputs["combined"]), mean, rtol=1e-5)
     np.testing.assert_allclose(model.predict(x, verbose=0), mean, rtol=1e-5, atol=1e-6)
     assert model.compute_output_shape((2, 48, 65, 3)) == (2, 5)
     assert model(keras.Input((48, 65, 3))).shape == (None, 5)
@@ -152,6 +154,75 @@ def test_it_trains(images):
     assert np.isfinite(evaluated).all()
     with pytest.raises(ValueError, match="Labels must be integers from 0 to 2"):
         model.fit(images(2, 32, 32, 3), np.array([0, 3]), verbose=0)
+
+
+def test_two_classifiers_inside_another_model(images):
+    """A graph around the model has one output, in training too; both classifiers learn."""
+    inputs = keras.Input((32, 32, 3))
+    model = GridTiny(weights=None, classes=3, input_tensor=keras.layers.Rescaling(2.0)(inputs))
+    x = images(2, 32, 32, 3)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model(x, training=True)), model.predict(x, verbose=0), rtol=1e-5
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = [w.copy() for w in model.get_weights()]
+    model.fit(x, np.array([0, 1]), verbose=0)
+    paths = [w.path for w in model.weights]
+    for name in ("predictions", "distilled"):
+        index = next(i for i, path in enumerate(paths) if path.endswith(f"{name}/kernel"))
+        assert (before[index] != model.get_weights()[index]).any()
+
+
+def test_the_metrics_are_those_of_the_prediction(images):
+    model = randomise(GridTiny(weights=None, classes=3))
+    x, y = images(8, 32, 32, 3), np.arange(8) % 3
+    loss = "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.SGD(0.0), loss, metrics=["accuracy"])
+    fitted = model.fit(x, y, verbose=0).history["accuracy"][0]
+    assert fitted == np.mean(model.predict(x, verbose=0).argmax(-1) == y)
+
+
+class TokenNet(GridNet):
+    """A family on a family: class tokens rather than a map, one for each classifier."""
+
+    mean, deviation = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+
+    def __init__(self, filters, depth=1, **kwargs):
+        super().__init__(filters, depth, **kwargs)
+
+    def build_graph(self, images, config, make):
+        features, levels, assignments = super().build_graph(images, config, make)
+        pool = make(keras.layers.GlobalMaxPooling2D, "token", data_format="channels_last")
+        mean = make(keras.layers.GlobalAveragePooling2D, "other", data_format="channels_last")
+        make.normalise(images)  # a second stream may ask for it, too
+        tokens = {"predictions": pool(features), "distilled": mean(features)}
+        return tokens, levels, assignments
+
+
+def test_a_family_on_a_family(images, monkeypatch):
+    monkeypatch.setattr(TokenNet, "variants", {})
+    tokens = variant(TokenNet, "token_net_tiny_384", filters=8, size="tiny")
+    assert tokens.__name__ == "TokenNetTiny384"
+    assert "mlp_ratio" in inspect.signature(tokens).parameters
+    assert list(GridNet.variants) == ["grid_tiny", "grid_small"]
+    model = randomise(tokens(weights=None, classes=3, mlp_ratio=2.0))
+    x = images(2, 32, 32, 3)
+    assert model.predict(x, verbose=0).shape == (2, 3)
+    assert tokens(weights=None, include_top=False).output_shape == (None, 16)
+    fused = keras_paca.fuse(model)
+    assert error(fused.predict(x, verbose=0), model.predict(x, verbose=0)) <= 1e-5
+    black = keras.Model(model.input, model.get_layer("preprocessing").output)
+    found = black.predict(np.zeros((1, 32, 32, 3)), verbose=0)
+    np.testing.assert_allclose(found, -1, rtol=1e-6)
+
+
+def test_booleans_of_families_on_families():
+    class Sub(keras_paca.PaCaViT):
+        def __init__(self, **kwargs):
+            super().__init__(hidden_dims=(8, 8, 8, 8), depths=1, num_heads=1, **kwargs)
+
+    with pytest.raises(ValueError, match="`post_norm` must be True or False"):
+        Sub(post_norm="False")
 
 
 def test_released_weights(released, images):

@@ -59,6 +59,6 @@ def test_convert_refuses(tmp_path, tiny_file):
     with pytest.raises(FileNotFoundError):
         convert.convert(tmp_path / "none.pth", tmp_path / "out.keras")
     save_zip(tmp_path / "resnet.pth", {"conv1.weight": np.ones((64, 3, 7, 7), "float32")})
-    with pytest.raises(ValueError, match="holds no model of paca_tiny, paca_small, paca_base"):
+    with pytest.raises(ValueError, match=r"holds no model of .*paca_tiny, paca_small, paca_base"):
         convert.convert(tmp_path / "resnet.pth", tmp_path / "out.keras")
     assert not list(tmp_path.glob("out*"))

@@ -148,3 +148,16 @@ def test_unknown_keys_are_refused(released):
     write_released(folder / "odd.pth", {**checkpoint, "extra.weight": np.zeros(3, "float32")})
     with pytest.raises(ValueError, match=r"extra\.weight"):
         case_model(name, weights=folder / "odd.pth")
+
+
+@pytest.mark.parametrize(("held", "wanted"), [("upernet", "paca"), ("paca", "upernet")])
+@pytest.mark.parametrize("suffix", [".pth", ".keras"])
+def test_another_head_is_a_mismatch(held, wanted, suffix, tmp_path):
+    model = segmentation.PaCaTinySegmenter(held, weights=None, clusters=100)
+    path = tmp_path / f"file{suffix}"
+    if suffix == ".pth":
+        write_released(path, official_checkpoint(model))
+    else:
+        model.save(path)
+    with pytest.raises(ValueError, match="does not fit this model"):
+        segmentation.PaCaTinySegmenter(wanted, weights=path)

@@ -1,6 +1,10 @@
 """Backbones for inference compute the same at every level."""
 
+import copy
+import pickle
+
 import keras
+import numpy as np
 import pytest
 
 import keras_paca
@@ -64,3 +68,11 @@ def test_classes_without_a_form_for_inference():
     assert issubclass(twin_of(keras_paca.PaCaViT), keras_paca.PaCaViT)
     assert make_twin(Backbone) is None
     assert make_twin(keras.Model) is None
+
+
+def test_a_fused_model_can_be_pickled_and_copied(small, images):
+    model = keras_paca.fuse(small())
+    x = images(1, 32, 32, 3)
+    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert again.get_config() == model.get_config()
+        np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))

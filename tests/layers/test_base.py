@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+import keras_paca
 from keras_paca import layers
+from keras_paca.layers.base import BaseLayer, argument_names
 from tests.marks import slow_but_on_torch
 
 
@@ -49,3 +51,25 @@ def test_layers_in_a_model_of_others(part, tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert len(again.trainable_variables) == len(model.trainable_variables)
     assert not all(v.trainable for v in again.weights)
+
+
+def test_an_argument_that_a_subclass_keeps_elsewhere():
+    class Gated(layers.ConvMLP):
+        def __init__(self, gate, **kwargs):
+            super().__init__(**kwargs)
+            self.inner_gate = gate
+
+        def get_config(self):
+            return {**super().get_config(), "gate": self.inner_gate}
+
+    assert Gated(3, mlp_ratio=2.0).get_config()["gate"] == 3
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_every_layer_inside_has_a_configuration(fused, small):
+    model = small(clustering="teacher", include_top=False)
+    model = keras_paca.segmentation.Segmenter(model, "upernet", 3)
+    for layer in (keras_paca.fuse(model) if fused else model)._flatten_layers():
+        if isinstance(layer, BaseLayer):
+            config = layer.get_config()
+            assert set(argument_names(type(layer), BaseLayer)) <= set(config)

@@ -7,6 +7,7 @@ import pytest
 import keras_paca
 from keras_paca import PaCaViT, detection, segmentation
 from keras_paca.frozen import layers_inside
+from keras_paca.inference import can_fuse
 from tests.marks import slow_but_on_torch
 from tests.plugins.conftest import check, check_segmenter, sides
 
@@ -198,6 +199,20 @@ def test_of_a_fused_model(ours, small, images):
     raw = images(2, 48, 64, 3).astype("uint8")
     wanted = model.predict(raw, verbose=0)
     np.testing.assert_allclose(hub_model.predict(raw, verbose=0), wanted, atol=1e-5)
+
+
+def test_kerashub_models_fuse(classifier, images):
+    _, model = classifier
+    raw = images(2, 48, 64, 3).astype("uint8")
+    for each in (model, model.backbone):
+        assert can_fuse(each)
+        fused = keras_paca.fuse(each)
+        assert type(fused) is type(each)
+        assert fused.count_params() < each.count_params()
+    x = images(1, 64, 64, 3) / 100
+    found, wanted = (y.predict(x, verbose=0) for y in (fused, model.backbone))
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    assert keras_paca.fuse(model).predict(raw, verbose=0).shape == (2, model.num_classes)
 
 
 def test_preset(classifier, hub, ours, images, tmp_path):

@@ -1,5 +1,6 @@
 """The table of the released files."""
 
+import dataclasses
 from collections import Counter
 
 from keras_paca.backbones import PaCaViT, paca_vit
@@ -46,3 +47,15 @@ def test_segmentation_files_hold_more_clusters():
             assert file.clusters == tuple(200 if n else 0 for n in file.imagenet_clusters)
         else:
             assert file.clusters == file.imagenet_clusters
+
+
+def test_options_follow_the_columns():
+    first = released_files()[0]
+    assert first.options == {
+        "clustering": "conv",
+        "clusters": (100, 100, 100, 0),
+        "cluster_every": None,
+    }
+    other = dataclasses.replace(first, clusters=(7, 7, 7, 0), blockwise=True)
+    assert other.options["clusters"] == (7, 7, 7, 0)
+    assert other.options["cluster_every"] == 1
