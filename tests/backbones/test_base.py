@@ -372,4 +372,6 @@ def test_plug_ins(images):
         low_level_feature_key="P4",
         projection_filters=4,
     )
-    assert deeplab.predict(images(1, 64, 64, 3), verbose=0).shape[:3] == (1, 4, 4)
+    found = deeplab.predict(images(1, 64, 64, 3), verbose=0)
+    assert found.shape[-1] == 256
+    assert np.isfinite(found).all()
