@@ -251,8 +251,8 @@ def _count_classes(
 class Source:
     """Where the weights of a model come from: a released file, an opened one, or nowhere.
 
-    A model is built in three steps: `find_source`; the model itself, with the options that `complete`
-    returns and the `information`; `load`.
+    A model is built in three steps: `find_source`; the model itself, with the options that
+    `complete` returns and the `information`; `load`.
 
     Attributes:
         family: type. The class of the backbone.
