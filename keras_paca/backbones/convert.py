@@ -12,7 +12,7 @@ import numpy as np
 from keras_paca import weights
 from keras_paca.arguments import complete
 from keras_paca.backbones.base import Backbone
-from keras_paca.backbones.loading import CLASSIFICATION, information_of, load_weights
+from keras_paca.backbones.loading import CLASSIFICATION, Source, load_weights
 from keras_paca.backbones.variants import Variant
 from keras_paca.forms import is_twin
 
@@ -143,7 +143,7 @@ def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any]
     options["include_top"] = head is not None
     if head is not None:
         options["classes"] = int(head.shape[0])
-        known = information_of(family, CLASSIFICATION, None, checkpoint)
+        known = Source(family, CLASSIFICATION, checkpoint=checkpoint).information
         complete(options, known, options["classes"])
     return options
 

@@ -244,87 +244,104 @@ def _count_classes(
     return int(counts.pop()) if len(counts) == 1 else None
 
 
-# --- Building with weights ----------------------------------------------------------------------
+# --- Where weights come from --------------------------------------------------------------------
 
 
-def build_with_weights(
+@dataclass(frozen=True)
+class Source:
+    """Where the weights of a model come from: a released file, an opened one, or nowhere.
+
+    A model is built in three steps: `find_source`; the model itself, with the options that
+    `complete` returns and the `information`; `load`.
+
+    Attributes:
+        family: type. The class of the backbone.
+        task: Task. What the model is for.
+        file: ReleasedFile. The released file, or `None`.
+        checkpoint: Checkpoint. The opened file, or `None`.
+    """
+
+    family: type
+    task: Task
+    file: weights.ReleasedFile | None = None
+    checkpoint: weights.Checkpoint | None = None
+
+    def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of the family, completed by those of the file.
+
+        Args:
+            options: dict. The options, `None` where the caller chose nothing.
+        """
+        held: Mapping[str, Any] = {}
+        if self.file is not None:
+            held = self.file.options
+        elif self.checkpoint is not None:
+            held = self.family.options_of_file(self.checkpoint.tensors)
+        missing = [name for name in self.family.file_options if options.get(name) is None]
+        return {**options, **{name: held[name] for name in missing if name in held}}
+
+    @property
+    def information(self) -> dict[str, Any]:
+        """The class names and the evaluation transform of the file.
+
+        A copy of a released file is recognised by its name.
+        """
+        file, checkpoint = self.file, self.checkpoint
+        if file is None and checkpoint is not None:
+            rows = [x for x in weights.released_files() if x.family == self.family.family]
+            names = {each.file: each for each in rows if each.task == self.task.name}
+            file = names.get(Path(checkpoint.name).name)
+        known = {} if file is None else self.task.information(file, self.family)
+        return {**known, **(checkpoint.information if checkpoint is not None else {})}
+
+    def load(self, model: keras.Model, options: Mapping[str, Any], url: str | None) -> None:
+        """Load the weights into a model; a released file is downloaded once.
+
+        Args:
+            model: keras.Model. The model.
+            options: dict. The options as the caller chose them. Where they differ from those of the
+                file, parts of the model keep their initial values.
+            url: str. URL of a mirror of the released files, or `None`.
+        """
+        checkpoint = self.checkpoint
+        if self.file is not None:
+            checkpoint = obtain(model, self.file, self.task, url)
+        if checkpoint is not None:
+            chosen = any(options.get(name) is not None for name in self.family.file_options)
+            load_weights(model, checkpoint, chosen, self.task)
+
+
+def find_source(
     family: type,
     size: str,
     task: Task,
-    source: str | Path | None,
-    url: str | None,
-    options: dict[str, Any],
-    build: Callable[[dict[str, Any]], keras.Model],
+    given: str | Path | None,
+    options: Mapping[str, Any],
     head: str | None = None,
-    takes_information: bool = True,
-) -> keras.Model:
-    """Build a model and load its weights.
+) -> Source:
+    """Return where the weights of a model come from.
 
     Args:
         family: type. The class of the backbone.
         size: str. The variant's size, such as "small".
         task: Task. What the model is for.
-        source: str, Path or None. The argument `weights`.
-        url: str. URL of a mirror of the released files, or `None`.
+        given: str, Path or None. The argument `weights`.
         options: dict. The family's options, `None` where the caller chose nothing.
-        build: Callable. It takes those options, completed by those of the file and by class names
-            and a transform, and returns the model.
         head: str. The head, if the released files of the task differ in it, or `None`.
-        takes_information: bool. Whether the model keeps class names and a transform.
 
     Raises:
-        ValueError: If the file doesn't fit, or if no such weights were released.
-        FileNotFoundError: If there is no file at `source`, or none could be downloaded.
+        ValueError: If no such weights were released, or the file is one of another task.
+        FileNotFoundError: If there is no such file.
     """
-    file = checkpoint = None
-    implied: dict[str, Any] = {}
-    if source == task.weights:
-        file = choose_file(family, size, task, options, head)
-        implied = dict(file.options)
-    elif source is not None:
-        checkpoint = weights.open_checkpoint(source)
-        known = any(key.startswith(task.marker) for key in checkpoint.tensors)
-        if checkpoint.official and not known:
-            raise ValueError(
-                f"{checkpoint.name} is no {task.name} checkpoint: it holds no "
-                f"`{task.marker.rstrip('.')}`. {task.use_elsewhere}"
-            )
-        implied = family.options_of_file(checkpoint.tensors)
-    changeable = family.file_options
-    chosen = any(options.get(name) is not None for name in changeable)
-    completed = {
-        name: implied.get(name) if value is None and name in changeable else value
-        for name, value in options.items()
-    }
-    known = {}
-    if takes_information:
-        known = information_of(family, task, file, checkpoint)
-    model = build({**completed, "information": known})
-    if file is not None:
-        checkpoint = obtain(model, file, task, url)
-    if checkpoint is not None:
-        load_weights(model, checkpoint, chosen, task)
-    return model
-
-
-def information_of(
-    family: type,
-    task: Task,
-    file: weights.ReleasedFile | None,
-    checkpoint: weights.Checkpoint | None,
-) -> dict[str, Any]:
-    """Return the class names and the evaluation transform that belong to a file.
-
-    Args:
-        family: type. The class of the backbone.
-        task: Task. What the model is for.
-        file: ReleasedFile. The released file, or `None`.
-        checkpoint: Checkpoint. The file that was opened, or `None`. If it has the name of a
-            released file, it is treated as a copy of it.
-    """
-    if file is None and checkpoint is not None:
-        rows = [x for x in weights.released_files() if x.family == family.family]
-        names = {each.file: each for each in rows if each.task == task.name}
-        file = names.get(Path(checkpoint.name).name)
-    known = {} if file is None else task.information(file, family)
-    return {**known, **(checkpoint.information if checkpoint is not None else {})}
+    if given is None:
+        return Source(family, task)
+    if given == task.weights:
+        return Source(family, task, file=choose_file(family, size, task, options, head))
+    checkpoint = weights.open_checkpoint(given)
+    has_marker = any(key.startswith(task.marker) for key in checkpoint.tensors)
+    if checkpoint.official and not has_marker:
+        raise ValueError(
+            f"{checkpoint.name} is no {task.name} checkpoint: it holds no "
+            f"`{task.marker.rstrip('.')}`. {task.use_elsewhere}"
+        )
+    return Source(family, task, checkpoint=checkpoint)

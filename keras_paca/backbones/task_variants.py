@@ -15,7 +15,7 @@ from keras_paca.backbones.documentation import (
     read_source,
     with_args,
 )
-from keras_paca.backbones.loading import CLASSIFICATION, Task, build_with_weights
+from keras_paca.backbones.loading import CLASSIFICATION, Task, find_source
 from keras_paca.backbones.variants import (
     Variant,
     build_variant,
@@ -90,23 +90,21 @@ def task_variant(
             value = arguments.pop(key)
             options[key] = changed.get(key) if value is None else value
 
-        def build_model(completed: dict[str, Any]) -> keras.Model:
-            known = completed.pop("information")
-            complete(arguments, known, arguments["num_classes"])
-            backbone = family(
-                **variant.complete(completed), input_tensor=input_tensor, name=variant.name
-            )
-            return model.model_class(backbone, name=name, dtype=dtype, **arguments)
-
-        if weights == CLASSIFICATION.weights:  # the file holds only a backbone
+        if weights == CLASSIFICATION.weights:  # for the backbone alone
             backbone = build_variant(
                 variant, weights, weights_url, input_tensor, variant.name, **options
             )
             return model.model_class(backbone, name=name, dtype=dtype, **arguments)
-        head = arguments.get("head")
-        return build_with_weights(
-            family, variant.size, task, weights, weights_url, options, build_model, head
+        origin = find_source(family, variant.size, task, weights, options, arguments.get("head"))
+        complete(arguments, origin.information, arguments["num_classes"])
+        backbone = family(
+            **variant.complete(origin.complete(options)),
+            input_tensor=input_tensor,
+            name=variant.name,
         )
+        built = model.model_class(backbone, name=name, dtype=dtype, **arguments)
+        origin.load(built, options, weights_url)
+        return built
 
     descriptions = {
         **describe_arguments(family),

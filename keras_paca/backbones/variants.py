@@ -22,7 +22,7 @@ from keras_paca.backbones.documentation import (
     with_args,
 )
 from keras_paca.backbones.input_shape import is_plain_input, shape_of_tensor
-from keras_paca.backbones.loading import CLASSIFICATION, build_with_weights
+from keras_paca.backbones.loading import CLASSIFICATION, find_source
 
 
 @dataclass(frozen=True)
@@ -134,27 +134,16 @@ def build_variant(
         if not is_plain_input(input_tensor):
             tensor, input_tensor = input_tensor, None
 
-    def build(completed: dict[str, Any]) -> keras.Model:
-        arguments = dict(completed)
-        known = arguments.pop("information")
-        if arguments.get("include_top", True):
-            _complete_information(arguments, known)
-        return variant.family(
-            **variant.complete(arguments),
-            input_tensor=input_tensor,
-            name=name if tensor is None else f"{name}_backbone",
-        )
-
-    model = build_with_weights(
-        variant.family,
-        variant.size,
-        CLASSIFICATION,
-        source,
-        url,
-        options,
-        build,
-        takes_information=options.get("include_top", True),
+    origin = find_source(variant.family, variant.size, CLASSIFICATION, source, options)
+    arguments = origin.complete(options)
+    if options.get("include_top", True):
+        _complete_information(arguments, origin.information)
+    model = variant.family(
+        **variant.complete(arguments),
+        input_tensor=input_tensor,
+        name=name if tensor is None else f"{name}_backbone",
     )
+    origin.load(model, options, url)
     if tensor is None:
         return model
     inputs = keras.utils.get_source_inputs(tensor)
