@@ -61,7 +61,9 @@ def forms(operation):
             convolve = ours.depthwise_conv2d
             return (x, kernel, bias), {
                 "an addition": lambda x, k, b: convolve(x, k, b) + x,
-                "a 1 in the kernel": lambda x, k, b: convolve(x, k + identity, b),
+                "a 1 in the kernel": lambda x, k, b: convolve(
+                    x, k + ops.convert_to_tensor(identity), b
+                ),
             }
         keras_form = lambda x, k, b: ops.depthwise_conv(  # noqa: E731
             x, k, padding="same", data_format="channels_last"
