@@ -10,7 +10,13 @@
 PyTorch's kernel holds no weights, and draws dropout from another generator than Keras. In training,
 the weights are computed again in the backward pass where `is_recomputed("attention")`.
 
-TABLE_ATTENTION
+Measured by `python benchmarks/ops.py attention` on two CPU cores, for 8 images of 3136 patches, 100
+clusters and 2 heads of 48 channels in float32, in ms for the outputs / with the gradients:
+
+| form                           | TensorFlow | JAX     | PyTorch  |
+| ------------------------------ | ---------- | ------- | -------- |
+| two matrix products, a softmax | 7.1 / 24   | 19 / 44 | 12 / 36  |
+| `scaled_dot_product_attention` |            |         | 6.1 / 21 |
 """
 
 import functools

@@ -6,7 +6,15 @@
 | JAX        | a sum of shifted products, with a gradient of our own  |
 | PyTorch    | a grouped convolution that includes the bias           |
 
-TABLE_DEPTHWISE
+Measured by `python benchmarks/ops.py depthwise` on two CPU cores, for a 7 x 7 kernel and maps of (8,
+56, 56, 96) in float32, in ms for the outputs / with the gradients:
+
+| form                                         | TensorFlow | JAX       | PyTorch    |
+| -------------------------------------------- | ---------- | --------- | ---------- |
+| `keras.ops.depthwise_conv`                   | 2.7 / 21   | 150 / 881 | 5.5 / 23   |
+| a sum of shifted products                    | 80 / 772   | 6.7 / 159 |            |
+| a sum of shifted products, our own gradient  |            | 10 / 53   |            |
+| a grouped convolution that includes the bias |            |           | 1.8 / 21   |
 
 A shortcut, where the inputs are added to the outputs, has two forms:
 
@@ -16,7 +24,13 @@ A shortcut, where the inputs are added to the outputs, has two forms:
 | TensorFlow, PyTorch | float16, bfloat16 | an addition                     |
 | JAX                 | any               | an addition                     |
 
-TABLE_SHORTCUT
+Half precision would round the kernel beside a 1. In float32, for a 3 x 3 kernel
+(`python benchmarks/ops.py shortcut`):
+
+| form                            | TensorFlow | JAX       | PyTorch   |
+| ------------------------------- | ---------- | --------- | --------- |
+| an addition                     | 2.3 / 6.6  | 2.7 / 9.9 | 1.4 / 8.2 |
+| a 1 in the middle of the kernel | 1.5 / 5.6  | 2.4 / 11  | 1.1 / 5.9 |
 """
 
 import functools

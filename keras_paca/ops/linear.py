@@ -9,7 +9,13 @@
 The compilers of TensorFlow and JAX join the two. On PyTorch, a separate addition is one more pass
 over the outputs.
 
-TABLE_LINEAR
+Measured by `python benchmarks/ops.py linear` on two CPU cores, for (8, 3136, 96) to 384 units in
+float32, in ms for the outputs / with the gradients:
+
+| form                            | TensorFlow | JAX      | PyTorch |
+| ------------------------------- | ---------- | -------- | ------- |
+| a matrix product, then the bias | 8.6 / 33   | 33 / 118 | 28 / 91 |
+| `torch.nn.functional.linear`    |            |          | 19 / 82 |
 """
 
 from typing import Any
