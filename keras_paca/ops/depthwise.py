@@ -6,8 +6,8 @@
 | JAX        | a sum of shifted products, with a gradient of our own  |
 | PyTorch    | a grouped convolution that includes the bias           |
 
-Measured by `python benchmarks/ops.py depthwise` on two CPU cores, for a 7 x 7 kernel and maps of (8,
-56, 56, 96) in float32, in ms for the outputs / with the gradients:
+Measured by `python benchmarks/ops.py depthwise` on two CPU cores, for a 7 x 7 kernel and maps of
+(8, 56, 56, 96) in float32, in ms for the outputs / with the gradients:
 
 | form                                         | TensorFlow | JAX       | PyTorch    |
 | -------------------------------------------- | ---------- | --------- | ---------- |

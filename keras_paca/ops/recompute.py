@@ -20,8 +20,8 @@ on 16 images of 224 x 224 in float32, in seconds and peak memory of the process:
 | `True`                  | 3.6 s, 3.6 GB | 7.1 s, 5.0 GB | 3.3 s, 4.7 GB |
 | `False`                 | 3.4 s, 5.4 GB | 9.1 s, 7.7 GB | 3.1 s, 4.0 GB |
 
-On PyTorch, the tensors held for the gradient shrink by a sixth (1478 to 1218 MB for 8 images), but the
-peak of a process on a CPU grows.
+On PyTorch, the tensors held for the gradient shrink by a sixth (1478 to 1218 MB for 8 images), but
+the peak of a process on a CPU grows.
 
 | backend    | form                                                     |
 | ---------- | -------------------------------------------------------- |

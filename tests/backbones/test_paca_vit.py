@@ -34,7 +34,7 @@ OPTIONS = {
 }
 
 
-EACH_BACKEND = ("conv", "teacher", "all_options", "post_norm")  # they hold every layer there is
+EACH_BACKEND = ("teacher", "all_options")  # they hold every layer there is
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,7 @@ def test_every_layer_is_built_with_the_model(name, small):
     assert not unbuilt
 
 
+@slow_but_on_torch  # `tests/test_frozen.py` runs on each backend
 def test_frozen_layers_stay_frozen(small, images, tmp_path):
     model = small()
     for layer in model.layers[:-1]:

@@ -399,7 +399,9 @@ except (OSError, RuntimeError) as error:
 
 @slow_but_on_tensorflow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
-@pytest.mark.parametrize("format", ["litert", "tf_saved_model"])
+@pytest.mark.parametrize(
+    "format", ["litert", pytest.param("tf_saved_model", marks=pytest.mark.slow)]
+)
 def test_full_disk(format, small, tmp_path):
     small().save(tmp_path / "model.keras")
     target = tmp_path / "out"

@@ -10,6 +10,7 @@ from keras_paca.layers.base import BaseLayer, argument_names
 from tests.marks import slow_but_on_torch
 
 
+@slow_but_on_torch
 def test_layers_in_somebodys_own_model_train_and_reload(tmp_path, images):
     inputs = keras.Input((16, 20, 3))
     x = keras.layers.Conv2D(8, 3, padding="same")(inputs)
