@@ -32,7 +32,9 @@ def convert(source: str | Path, target: str | Path) -> None:
         ValueError: If the source isn't such a file, or if it fits no variant.
     """
     source, target = Path(source), Path(target)
-    if target.suffix not in (".safetensors", ".keras") and not target.name.endswith(".weights.h5"):
+    if not source.exists():
+        raise FileNotFoundError(f"No such file: {source}")
+    if not target.name.endswith((".safetensors", ".weights.h5", ".keras")):
         raise ValueError(
             f"The target must end in .safetensors, .weights.h5 or .keras. Received: {str(target)!r}"
         )

@@ -40,5 +40,7 @@ def test_convert_of_another_size(small, tmp_path, capsys):
     small().save("m.keras")
     assert cli.main(["convert", "m.keras", "x.safetensors"]) == 1
     message = capsys.readouterr().err
-    assert "sizes tiny, small and base; only those are converted. Received: channels" in message
+    assert "paca_tiny, paca_small, paca_base" in message
+    assert "only those are converted. Received: " in message
+    assert "'hidden_dims': (16, 24, 32, 40)" in message
     assert [file.name for file in tmp_path.iterdir()] == ["m.keras"]
