@@ -51,8 +51,6 @@ def forms(operation):
             found["torch.nn.functional.linear"] = ours.linear
         return (draw(8, 3136, 96), draw(96, 384), draw(384)), found
     if operation in ("depthwise", "shortcut"):
-        from keras_paca.ops import depthwise as _  # noqa: F401
-
         module = sys.modules["keras_paca.ops.depthwise"]
         x, kernel, bias = draw(8, 56, 56, 96), draw(7, 7, 96, 1) / 7, draw(96)
         if operation == "shortcut":

@@ -295,18 +295,14 @@ class Backbone(BaseModel):
     ) -> tuple[Any, Any]:
         """Pool and classify; return the outputs, and those in inference if they differ."""
         pooling = "avg" if config["include_top"] else config["pooling"]
-        pool = None
-        if pooling is not None:
+        names = list(self.classifier_keys.values())
+        given = features if isinstance(features, Mapping) else {names[0]: features}
+        if pooling is not None and any(len(x.shape) == 4 for x in given.values()):
             exact = exact_dtype(make.policy)
             options = {"data_format": "channels_last", "dtype": exact}
             pool = make(POOLS[pooling], f"{pooling}_pool", **options)
-        names = list(self.classifier_keys.values())
-        given = features if isinstance(features, Mapping) else dict.fromkeys(names, features)
-        vectors = dict.fromkeys(given)
-        for name, x in given.items():
-            same = next((n for n in vectors if vectors[n] is not None and given[n] is x), None)
-            is_map = pool is not None and len(x.shape) == 4
-            vectors[name] = vectors[same] if same else pool(x) if is_map else x
+            given = {name: pool(x) if len(x.shape) == 4 else x for name, x in given.items()}
+        vectors = given if isinstance(features, Mapping) else dict.fromkeys(names, given[names[0]])
         if not config["include_top"]:
             return vectors[names[0]], None
         activation = keras.activations.get(config["classifier_activation"])

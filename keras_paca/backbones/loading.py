@@ -45,14 +45,17 @@ class Task:
     use_elsewhere: str = ""
 
 
+def _classifiers(model: Any) -> dict[str, tuple[str, int]]:
+    config = model.get_config()
+    count = config["classes"] if config["include_top"] else 0
+    return {key: (layer, count) for key, layer in model.classifier_keys.items()}
+
+
 CLASSIFICATION = Task(
     name="classification",
     weights="imagenet",
     data_set="ImageNet",
-    class_outputs=lambda model: {
-        key: (layer, model.get_config()["classes"] * model.get_config()["include_top"])
-        for key, layer in model.classifier_keys.items()
-    },
+    class_outputs=_classifiers,
     fresh="the head",
     checkpoint_map=lambda model: model.checkpoint_map(model.get_config()),
     information=lambda file, family: family.released_information(file),

@@ -147,9 +147,8 @@ def build_variant(
     if tensor is None:
         return model
     inputs = keras.utils.get_source_inputs(tensor)
-    inputs = (
-        inputs[0] if len(inputs) == 1 else inputs
-    )  # a model of a list would not accept a single array
+    if len(inputs) == 1:  # a model of a list would not accept a single array
+        (inputs,) = inputs
     return keras.Model(inputs, model(tensor), name=name)
 
 

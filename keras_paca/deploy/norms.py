@@ -24,7 +24,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.inference.mean_free import center_weights, mean_free_blocks, subtract_mean
+from keras_paca.inference.mean_free import (
+    center_weights,
+    is_over_channels,
+    mean_free_blocks,
+    subtract_mean,
+)
+from keras_paca.ops import to_float32
 
 MEAN_FREE = ("tf_saved_model", "openvino", "litert")
 
@@ -76,7 +82,7 @@ def _after_subtraction(call: Callable[..., Any]) -> Callable[..., Any]:
 
 def _root_mean_square(norm: Any) -> Callable[[Any], Any]:
     def call(inputs: Any) -> Any:
-        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        x = to_float32(inputs)
         x = ops.rms_normalization(x, norm.gamma, axis=-1, epsilon=norm.epsilon)
         x = x if norm.beta is None else x + ops.cast(norm.beta, x.dtype)
         return ops.cast(x, norm.compute_dtype)
@@ -88,10 +94,9 @@ def _without_squared_difference(norm: Any) -> Callable[[Any], Any]:
     original = norm.call
 
     def call(inputs: Any) -> Any:
-        axes = [norm.axis] if isinstance(norm.axis, int) else list(norm.axis)
-        if norm.rms_scaling or [axis % inputs.ndim for axis in axes] != [inputs.ndim - 1]:
+        if not is_over_channels(norm, inputs.ndim):
             return original(inputs)
-        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        x = to_float32(inputs)
         d = x - ops.mean(x, axis=-1, keepdims=True)
         # a product, because the converter turns a square into a squared difference
         y = d * ops.rsqrt(ops.mean(d * d, axis=-1, keepdims=True) + norm.epsilon)

@@ -22,6 +22,7 @@ from keras import ops
 from keras_paca.forms import is_twin
 from keras_paca.inference.folding import to_float64
 from keras_paca.layers import PaCaBlock
+from keras_paca.ops import to_float32
 
 
 def mean_free_blocks(model: keras.Model) -> dict[PaCaBlock, bool]:
@@ -75,6 +76,23 @@ def center_weights(blocks: Iterable[PaCaBlock]) -> None:
             weight.assign(values - values.mean(axis=-1, keepdims=True))
 
 
+def is_over_channels(layer: Any, rank: int) -> bool:
+    """Return whether a layer is a layer norm that subtracts the mean over the last axis.
+
+    Args:
+        layer: keras.layers.Layer. Any layer.
+        rank: int. The number of axes of its inputs.
+
+    Example:
+    >>> is_over_channels(keras.layers.LayerNormalization(axis=[1, 2]), rank=4)
+    False
+    """
+    if not isinstance(layer, keras.layers.LayerNormalization) or layer.rms_scaling:
+        return False
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    return [axis % rank for axis in axes] == [rank - 1]
+
+
 def subtract_mean(inputs: Any) -> Any:
     """Subtract the mean over the channels from a map, computed in float32 or wider.
 
@@ -85,7 +103,7 @@ def subtract_mean(inputs: Any) -> Any:
     >>> subtract_mean(ops.array([[1.0, 3.0]])).tolist()
     [[-1.0, 1.0]]
     """
-    x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+    x = to_float32(inputs)
     return ops.cast(x - ops.mean(x, axis=-1, keepdims=True), inputs.dtype)
 
 
@@ -115,9 +133,8 @@ def _ends_in_norms(tensor: Any, nodes: list, outputs: list) -> bool:
 
 def _reads_through_norms(node: Any, tensor: Any, nodes: list, outputs: list) -> bool:
     layer = node.operation
-    if isinstance(layer, keras.layers.LayerNormalization):
-        axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
-        return not layer.rms_scaling and axes in ([-1], [len(tensor.shape) - 1])
+    if is_over_channels(layer, len(tensor.shape)):
+        return True
     reads = isinstance(layer, keras.layers.Add)
     reads = reads or (_is_pre_norm(layer) and tensor is node.input_tensors[0])
     return reads and _ends_in_norms(node.output_tensors[0], nodes, outputs)

@@ -14,21 +14,8 @@ from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
-from keras_paca.layers.initializers import pointwise
+from keras_paca.layers.initializers import batch_norm, pointwise
 from keras_paca.layers.policies import logits_policy
-
-
-def batch_norm(**kwargs: Any) -> keras.layers.Layer:
-    """Return a batch normalization with PyTorch's defaults, whose momentum 0.1 is 0.9 in Keras.
-
-    Args:
-        **kwargs: As for `keras.layers.BatchNormalization`.
-
-    Example:
-    >>> batch_norm().momentum
-    0.9
-    """
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, **kwargs)
 
 
 class ConvMixerUnit(BaseLayer):

@@ -11,7 +11,7 @@ from keras_paca.ops.linear import linear
 from keras_paca.ops.patches import count_patches, flatten_map, halve, unflatten_patches
 from keras_paca.ops.recompute import is_recomputed, recompute
 from keras_paca.ops.resize import average_pool_to, resize_bilinear, resize_like
-from keras_paca.ops.softmax import stable_softmax
+from keras_paca.ops.softmax import stable_softmax, to_float32
 
 __all__ = [
     "attend",
@@ -27,5 +27,6 @@ __all__ = [
     "resize_bilinear",
     "resize_like",
     "stable_softmax",
+    "to_float32",
     "unflatten_patches",
 ]

@@ -10,6 +10,19 @@ import keras
 from keras import ops
 
 
+def to_float32(x: Any) -> Any:
+    """Return a tensor in float32, or in its own dtype where that is wider.
+
+    Args:
+        x: Tensor of a floating dtype.
+
+    Example:
+    >>> keras.backend.standardize_dtype(to_float32(ops.zeros((2,), "float16")).dtype)
+    'float32'
+    """
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+
+
 def stable_softmax(logits: Any, axis: int) -> Any:
     """Return the softmax over an axis, computed in float32 or wider for every dtype of the logits.
 
@@ -24,7 +37,7 @@ def stable_softmax(logits: Any, axis: int) -> Any:
     >>> stable_softmax(ops.zeros((1, 4), "bfloat16"), axis=-1).tolist()
     [[0.25, 0.25, 0.25, 0.25]]
     """
-    logits = ops.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
+    logits = to_float32(logits)
     if logits.shape[axis] == 1:
         # Keras's softmax would warn of an axis of size 1. The result still depends on the logits,
         # with gradient 0, because trainers would warn of weights without a gradient.

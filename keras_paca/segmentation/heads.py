@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_paca.layers.base import BaseLayer
+from keras_paca.layers.initializers import batch_norm
 from keras_paca.ops import (
     average_pool_to,
     flatten_map,
@@ -30,23 +31,6 @@ def head_initializer() -> keras.initializers.Initializer:
     0.01
     """
     return keras.initializers.RandomNormal(stddev=0.01)
-
-
-def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
-    """Create a batch normalisation over the last axis with PyTorch's momentum and epsilon.
-
-    Args:
-        **kwargs: Other arguments of `keras.layers.BatchNormalization`, such as `name`.
-
-    Returns:
-        A `keras.layers.BatchNormalization`.
-
-    Example:
-    >>> norm = batch_norm(name="norm")
-    >>> norm.momentum, norm.epsilon
-    (0.9, 1e-05)
-    """
-    return keras.layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
