@@ -68,7 +68,6 @@ def task_variant(
     function = f"{variant.title}{model.model_class.__name__}"
     own = parameters_of(model.parameters, name=name)
     parameters = join_parameters(
-        [each for each in own if each.name in ("head", "weights", "num_classes")],
         [
             each
             for each in own
