@@ -24,6 +24,8 @@ from typing import Any
 
 import keras
 
+import keras_paca
+
 '''
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+import keras_paca
+
 from keras_paca.backbones.base import Backbone as Backbone
 from keras_paca.backbones.paca_vit import PaCaViT as PaCaViT
 from keras_paca.backbones.variants import variant as variant

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -26,7 +27,7 @@ from keras_paca.backbones.variants import (
     shared_parameters,
 )
 
-OF_INPUT = ("include_preprocessing", "input_tensor", "input_shape")
+OF_INPUT = ("include_preprocessing", "input_tensor", "input_shape", "name")
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,35 @@ class TaskModel:
 
     Attributes:
         task: Task. The task.
-        model_class: type. The class of the model. Its constructor takes a backbone and the
-            arguments of `parameters`.
-        parameters: Callable. A function with the arguments of the class that the functions take, in
-            their order and with their defaults, and their descriptions.
+        model_class: type. The class of the model. Its constructor takes a backbone and more.
+        positional: tuple of str. The arguments of the functions that come first, in their order:
+            "weights", and some of the class.
+        keyword: tuple of str. The arguments of the class that the functions take by keyword.
         docstring: str. The docstring of the functions, with {name}, {backbone} and {source} to fill
-            in.
+            in. Its `Args` describe what differs from the class.
+        module: str. Name of the module that holds the functions.
     """
 
     task: Task
     model_class: type
-    parameters: Callable[..., None]
+    positional: tuple[str, ...]
+    keyword: tuple[str, ...]
     docstring: str
+    module: str
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Return the parameters of the functions that come from the class, and "weights"."""
+        found = inspect.signature(self.model_class.__init__).parameters
+        given = {name: found[name] for name in (*self.positional, *self.keyword) if name in found}
+        for name in self.keyword:
+            given[name] = given[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        given["weights"] = inspect.Parameter(
+            "weights",
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=self.task.weights,
+            annotation=str | Path | None,
+        )
+        return given
 
 
 def task_variant(
@@ -66,17 +84,13 @@ def task_variant(
     """
     family, task = variant.family, model.task
     function = f"{variant.title}{model.model_class.__name__}"
-    own = parameters_of(model.parameters, name=name)
+    own = model.parameters()
+    shared = parameters_of(shared_parameters, name=name)
     parameters = join_parameters(
-        [
-            each
-            for each in own
-            if each.kind is not inspect.Parameter.KEYWORD_ONLY and each.name != "name"
-        ],
-        [each for each in parameters_of(shared_parameters) if each.name in OF_INPUT],
-        [each for each in own if each.name == "name"],
+        [own[each] for each in model.positional],
+        [each for each in shared if each.name in OF_INPUT],
         option_parameters(family, variant.changed),
-        own,
+        own.values(),
         parameters_of(last_parameters),
     )
 
@@ -105,16 +119,14 @@ def task_variant(
         origin.load(built, options, weights_url)
         return built
 
+    text = inspect.cleandoc(model.docstring).format(
+        name=function, backbone=variant.title, source=read_source(family.__doc__)
+    )
     descriptions = {
+        **read_args(model.model_class.__doc__),
         **describe_arguments(family),
-        **read_args(model.parameters.__doc__),
+        **read_args(text),
         **read_args(defaults.__doc__),
     }
-    backbone = variant.title
-    text = inspect.cleandoc(model.docstring).format(
-        name=function, backbone=backbone, source=read_source(family.__doc__)
-    )
     text = with_args(text, {each.name: descriptions[each.name] for each in parameters})
-    return make_function(
-        function, parameters, text, model.parameters.__module__, build, model.model_class
-    )
+    return make_function(function, parameters, text, model.module, build, model.model_class)

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+import keras_paca
+
 from keras_paca.detection.coco_files import COCODataset as COCODataset
 from keras_paca.detection.coco_files import read_coco as read_coco
 from keras_paca.detection.coco_metrics import COCOMetrics as COCOMetrics
@@ -60,8 +62,9 @@ def PaCaBaseMaskRCNN(
             values; or the path of an official detection checkpoint or of a saved detector.
         num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
             outputs start fresh.
-        bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
-            "rel_xywh".
+        bounding_box_format: str. Format of the boxes in the targets and the outputs, as in
+            `keras.utils.bounding_boxes`: "xyxy" (pixels), "yxyx", "xywh", "center_xywh",
+            "rel_xyxy" and others.
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
@@ -82,16 +85,18 @@ def PaCaBaseMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
-        max_detections: int. Boxes per image.
-        score_threshold: float. Least probability of a detection.
-        iou_threshold: float. Intersection over union above which detections of a class compete.
-        proposals: int. Boxes per image that the heads look at.
-        candidates: int. Boxes per level from which the proposals come; in training twice as many.
-        seed: int. Seed of the samples in training.
+        max_detections: int. Number of boxes per image in the output.
+        score_threshold: float. A detection's probability must be above this, in [0, 1].
+        iou_threshold: float. Intersection over union above which non-maximum suppression removes
+            the less probable one of two boxes of the same class, in [0, 1].
+        proposals: int. Number of proposals per image that the box head receives.
+        candidates: int. Number of boxes per level before the proposals are selected. Training uses
+            twice as many.
+        seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
-        evaluation_transform: dict. How large images are made for the model, such as
-            `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
         weights_url: str. URL of a mirror of the released files. By default, that in the environment
             variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
@@ -101,7 +106,7 @@ def PaCaBaseMaskRCNN(
         channels).
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
@@ -150,8 +155,9 @@ def PaCaSmallMaskRCNN(
             values; or the path of an official detection checkpoint or of a saved detector.
         num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
             outputs start fresh.
-        bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
-            "rel_xywh".
+        bounding_box_format: str. Format of the boxes in the targets and the outputs, as in
+            `keras.utils.bounding_boxes`: "xyxy" (pixels), "yxyx", "xywh", "center_xywh",
+            "rel_xyxy" and others.
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
@@ -172,16 +178,18 @@ def PaCaSmallMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
-        max_detections: int. Boxes per image.
-        score_threshold: float. Least probability of a detection.
-        iou_threshold: float. Intersection over union above which detections of a class compete.
-        proposals: int. Boxes per image that the heads look at.
-        candidates: int. Boxes per level from which the proposals come; in training twice as many.
-        seed: int. Seed of the samples in training.
+        max_detections: int. Number of boxes per image in the output.
+        score_threshold: float. A detection's probability must be above this, in [0, 1].
+        iou_threshold: float. Intersection over union above which non-maximum suppression removes
+            the less probable one of two boxes of the same class, in [0, 1].
+        proposals: int. Number of proposals per image that the box head receives.
+        candidates: int. Number of boxes per level before the proposals are selected. Training uses
+            twice as many.
+        seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
-        evaluation_transform: dict. How large images are made for the model, such as
-            `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
         weights_url: str. URL of a mirror of the released files. By default, that in the environment
             variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
@@ -191,7 +199,7 @@ def PaCaSmallMaskRCNN(
         channels).
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
@@ -240,8 +248,9 @@ def PaCaTinyMaskRCNN(
             values; or the path of an official detection checkpoint or of a saved detector.
         num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
             outputs start fresh.
-        bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
-            "rel_xywh".
+        bounding_box_format: str. Format of the boxes in the targets and the outputs, as in
+            `keras.utils.bounding_boxes`: "xyxy" (pixels), "yxyx", "xywh", "center_xywh",
+            "rel_xyxy" and others.
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
@@ -262,16 +271,18 @@ def PaCaTinyMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
-        max_detections: int. Boxes per image.
-        score_threshold: float. Least probability of a detection.
-        iou_threshold: float. Intersection over union above which detections of a class compete.
-        proposals: int. Boxes per image that the heads look at.
-        candidates: int. Boxes per level from which the proposals come; in training twice as many.
-        seed: int. Seed of the samples in training.
+        max_detections: int. Number of boxes per image in the output.
+        score_threshold: float. A detection's probability must be above this, in [0, 1].
+        iou_threshold: float. Intersection over union above which non-maximum suppression removes
+            the less probable one of two boxes of the same class, in [0, 1].
+        proposals: int. Number of proposals per image that the box head receives.
+        candidates: int. Number of boxes per level before the proposals are selected. Training uses
+            twice as many.
+        seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
-        evaluation_transform: dict. How large images are made for the model, such as
-            `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
         weights_url: str. URL of a mirror of the released files. By default, that in the environment
             variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
@@ -281,7 +292,7 @@ def PaCaTinyMaskRCNN(
         channels).
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision

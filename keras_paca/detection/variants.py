@@ -1,7 +1,6 @@
 """Mask R-CNN on the variants of the families, with the weights released for COCO."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from keras_paca.backbones import PaCaViT
@@ -9,23 +8,16 @@ from keras_paca.backbones.task_variants import TaskModel, task_variant
 from keras_paca.detection.checkpoints import DETECTION
 from keras_paca.detection.mask_rcnn import MaskRCNN
 
-
-def _parameters(
-    weights: str | Path | None = "coco",
-    num_classes: int = 80,
-    bounding_box_format: str = "xyxy",
-    name: str = "",
-    *,
-    max_detections: int = 100,
-    score_threshold: float = 0.05,
-    iou_threshold: float = 0.5,
-    proposals: int = 1000,
-    candidates: int = 1000,
-    seed: int | None = None,
-    class_names: Sequence[str] | None = None,
-    evaluation_transform: Mapping[str, Any] | None = None,
-) -> None:
-    """Declare the arguments of the functions.
+DETECTOR = TaskModel(
+    DETECTION,
+    MaskRCNN,
+    positional=("weights", "num_classes", "bounding_box_format"),
+    keyword=(
+        *("max_detections", "score_threshold", "iou_threshold", "proposals", "candidates"),
+        "seed",
+    ),
+    module=__name__,
+    docstring="""Build a Mask R-CNN on {backbone}, with the weights released for COCO by default.
 
     Args:
         weights: str, Path or None. "coco" for the released file, which is downloaded once;
@@ -33,38 +25,16 @@ def _parameters(
             values; or the path of an official detection checkpoint or of a saved detector.
         num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
             outputs start fresh.
-        bounding_box_format: str. Format of the boxes in and out, such as "xyxy" (pixels) or
-            "rel_xywh".
-        name: str. Name of the model.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        max_detections: int. Boxes per image.
-        score_threshold: float. Least probability of a detection.
-        iou_threshold: float. Intersection over union above which detections of a class compete.
-        proposals: int. Boxes per image that the heads look at.
-        candidates: int. Boxes per level from which the proposals come; in training twice as many.
-        seed: int. Seed of the samples in training.
-        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
-        evaluation_transform: dict. How large images are made for the model, such as
-            `{"short_side": 800, "long_side": 1333}`. By default, that of the file.
-    """
-
-
-DETECTOR = TaskModel(
-    DETECTION,
-    MaskRCNN,
-    _parameters,
-    """Build a Mask R-CNN on {backbone}, with the weights released for COCO by default.
-
-    Args:
-        x: filled in.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
 
     Returns:
         keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
         channels).
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     {source}

@@ -14,7 +14,7 @@ def to_float32(x: Any) -> Any:
     """Return a tensor in float32, or in its own dtype where that is wider.
 
     Args:
-        x: Tensor of a floating dtype.
+        x: Tensor. A tensor of a floating dtype.
 
     Example:
     >>> keras.backend.standardize_dtype(to_float32(ops.zeros((2,), "float16")).dtype)

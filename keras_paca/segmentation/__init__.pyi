@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+import keras_paca
+
 from keras_paca.labels import ade20k_classes as ade20k_classes
 from keras_paca.labels import ade20k_palette as ade20k_palette
 from keras_paca.segmentation.evaluation import evaluate_segmenter as evaluate_segmenter
@@ -25,7 +27,7 @@ from keras_paca.segmentation.predict import segment as segment
 from keras_paca.segmentation.segmenter import Segmenter as Segmenter
 
 def PaCaBaseSegmenter(
-    head: str = 'paca',
+    head: str | keras_paca.segmentation.heads.SegmentationHead = 'paca',
     weights: str | pathlib.Path | None = 'ade20k',
     num_classes: int = 150,
     include_preprocessing: bool = True,
@@ -51,7 +53,7 @@ def PaCaBaseSegmenter(
     """Build a segmenter on PaCaBase, with the weights released for ADE20K by default.
 
     Args:
-        head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
+        head: str. "paca", "upernet", or "fpn" (for which no weights were released).
         weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
             "imagenet" for the backbone's released weights and fresh heads; `None` for random
             values; or the path of an official segmentation checkpoint or of a saved segmenter.
@@ -78,12 +80,15 @@ def PaCaBaseSegmenter(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
-        auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
-        ignore_class: int. Id of the pixels that have no class.
+        auxiliary_weight: float. Weight of the auxiliary loss.
+        ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
+            `num_classes` or more are ignored too if the masks come from a data set, with a warning
+            if its first batch contains any. In arrays they raise an error, and so do ids that seem
+            to count from 1.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
-        evaluation_transform: dict. How large images are made for the model, such as
-            `{"short_side": 512, "long_side": 2048}`. By default, that of the file.
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
         weights_url: str. URL of a mirror of the released files. By default, that in the environment
             variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
@@ -93,7 +98,7 @@ def PaCaBaseSegmenter(
         channels); its output is logits (batch, height, width, num_classes).
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
@@ -107,7 +112,7 @@ def PaCaBaseSegmenter(
     """
 
 def PaCaSmallSegmenter(
-    head: str = 'paca',
+    head: str | keras_paca.segmentation.heads.SegmentationHead = 'paca',
     weights: str | pathlib.Path | None = 'ade20k',
     num_classes: int = 150,
     include_preprocessing: bool = True,
@@ -133,7 +138,7 @@ def PaCaSmallSegmenter(
     """Build a segmenter on PaCaSmall, with the weights released for ADE20K by default.
 
     Args:
-        head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
+        head: str. "paca", "upernet", or "fpn" (for which no weights were released).
         weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
             "imagenet" for the backbone's released weights and fresh heads; `None` for random
             values; or the path of an official segmentation checkpoint or of a saved segmenter.
@@ -160,12 +165,15 @@ def PaCaSmallSegmenter(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
-        auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
-        ignore_class: int. Id of the pixels that have no class.
+        auxiliary_weight: float. Weight of the auxiliary loss.
+        ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
+            `num_classes` or more are ignored too if the masks come from a data set, with a warning
+            if its first batch contains any. In arrays they raise an error, and so do ids that seem
+            to count from 1.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
-        evaluation_transform: dict. How large images are made for the model, such as
-            `{"short_side": 512, "long_side": 2048}`. By default, that of the file.
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
         weights_url: str. URL of a mirror of the released files. By default, that in the environment
             variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
@@ -175,7 +183,7 @@ def PaCaSmallSegmenter(
         channels); its output is logits (batch, height, width, num_classes).
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision
@@ -189,7 +197,7 @@ def PaCaSmallSegmenter(
     """
 
 def PaCaTinySegmenter(
-    head: str = 'paca',
+    head: str | keras_paca.segmentation.heads.SegmentationHead = 'paca',
     weights: str | pathlib.Path | None = 'ade20k',
     num_classes: int = 150,
     include_preprocessing: bool = True,
@@ -215,7 +223,7 @@ def PaCaTinySegmenter(
     """Build a segmenter on PaCaTiny, with the weights released for ADE20K by default.
 
     Args:
-        head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
+        head: str. "paca", "upernet", or "fpn" (for which no weights were released).
         weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
             "imagenet" for the backbone's released weights and fresh heads; `None` for random
             values; or the path of an official segmentation checkpoint or of a saved segmenter.
@@ -242,12 +250,15 @@ def PaCaTinySegmenter(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
-        auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
-        ignore_class: int. Id of the pixels that have no class.
+        auxiliary_weight: float. Weight of the auxiliary loss.
+        ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
+            `num_classes` or more are ignored too if the masks come from a data set, with a warning
+            if its first batch contains any. In arrays they raise an error, and so do ids that seem
+            to count from 1.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
-        evaluation_transform: dict. How large images are made for the model, such as
-            `{"short_side": 512, "long_side": 2048}`. By default, that of the file.
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
         weights_url: str. URL of a mirror of the released files. By default, that in the environment
             variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
@@ -257,7 +268,7 @@ def PaCaTinySegmenter(
         channels); its output is logits (batch, height, width, num_classes).
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Grainger et al., "PaCa-ViT: Learning Patch-to-Cluster Attention in Vision

@@ -1,7 +1,6 @@
 """Segmenters on the variants of the families, with the weights released for ADE20K."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from keras_paca.backbones import PaCaViT
@@ -10,53 +9,31 @@ from keras_paca.backbones.task_variants import TaskModel, task_variant
 from keras_paca.segmentation.checkpoints import SEGMENTATION
 from keras_paca.segmentation.segmenter import Segmenter
 
-
-def _parameters(
-    head: str = "paca",
-    weights: str | Path | None = "ade20k",
-    num_classes: int = 150,
-    name: str = "",
-    *,
-    auxiliary_weight: float = 0.4,
-    ignore_class: int = 255,
-    class_names: Sequence[str] | None = None,
-    evaluation_transform: Mapping[str, Any] | None = None,
-) -> None:
-    """Declare the arguments of the functions.
+SEGMENTER = TaskModel(
+    SEGMENTATION,
+    Segmenter,
+    positional=("head", "weights", "num_classes"),
+    keyword=("auxiliary_weight", "ignore_class"),
+    module=__name__,
+    docstring="""Build a segmenter on {backbone}, with the weights released for ADE20K by default.
 
     Args:
-        head: str. "paca", "upernet", or "fpn" (for which nobody released weights).
+        head: str. "paca", "upernet", or "fpn" (for which no weights were released).
         weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
             "imagenet" for the backbone's released weights and fresh heads; `None` for random
             values; or the path of an official segmentation checkpoint or of a saved segmenter.
         num_classes: int. Number of classes. If it isn't that of the file, class and cluster logits
             start fresh.
-        name: str. Name of the model.
         input_tensor: KerasTensor. A `keras.Input` to build on.
-        auxiliary_weight: float. Weight of the loss of the auxiliary or cluster logits.
-        ignore_class: int. Id of the pixels that have no class.
-        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
-            those of the file, where it has as many classes.
-        evaluation_transform: dict. How large images are made for the model, such as
-            `{"short_side": 512, "long_side": 2048}`. By default, that of the file.
-    """
-
-
-SEGMENTER = TaskModel(
-    SEGMENTATION,
-    Segmenter,
-    _parameters,
-    """Build a segmenter on {backbone}, with the weights released for ADE20K by default.
-
-    Args:
-        x: filled in.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
 
     Returns:
         keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
         channels); its output is logits (batch, height, width, num_classes).
 
     Raises:
-        ValueError: If an argument or the file doesn't fit, or nobody released such weights.
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     {source}
