@@ -51,6 +51,15 @@ def register_maker(maker: Callable[[type], type | None]) -> None:
 
     Args:
         maker: Callable. It takes a class and returns its twin, or `None`.
+
+    Example:
+    >>> class Fast(keras.layers.Layer):
+    ...     pass
+    >>> class Slow(keras.layers.Layer):
+    ...     faster = Fast
+    >>> register_maker(lambda cls: getattr(cls, "faster", None))
+    >>> twin_of(Slow) is Fast
+    True
     """
     _makers.append(maker)
 
@@ -60,6 +69,13 @@ def accept_key(cls: type) -> type:
 
     Args:
         cls: type. A model that hands its configuration on to a class with a twin.
+
+    Example:
+    >>> @accept_key
+    ... class Wrapper(keras.Model):
+    ...     pass
+    >>> has_form(Wrapper)
+    True
     """
     _accepting.add(cls)
     return cls
@@ -70,6 +86,11 @@ def has_form(cls: type) -> bool:
 
     Args:
         cls: type. The class of a layer or a model.
+
+    Example:
+    >>> from keras_paca import layers
+    >>> has_form(layers.ConvMLP), has_form(keras.layers.Dense)
+    (True, False)
     """
     return is_twin(cls) or cls in _accepting or twin_of(cls) is not None
 

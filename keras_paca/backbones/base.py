@@ -49,6 +49,13 @@ class GraphMaker(LayerMaker):
         policy: DTypePolicy. The policy that the model was given.
         normalisation: tuple. Mean and deviation of images in 0..1, per channel, or `None` for a
             model that takes normalised images.
+
+    Example:
+    >>> make = GraphMaker(keras.dtype_policies.get("float32"), normalisation=(MEAN, STD))
+    >>> images = keras.Input((64, 64, 3))
+    >>> stem = make.first(keras.layers.Conv2D, "stem", images, 8, 4, strides=4)
+    >>> [layer.name for layer in keras.Model(images, stem).layers[1:]]
+    ['preprocessing', 'stem']
     """
 
     def __init__(self, policy: Any, normalisation: tuple | None) -> None:

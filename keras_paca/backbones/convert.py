@@ -30,6 +30,21 @@ def convert(source: str | Path, target: str | Path) -> None:
     Raises:
         FileNotFoundError: If there is no such source, or no directory for the target.
         ValueError: If the source isn't such a file, or if it fits no variant.
+
+    Example:
+    >>> import keras_paca
+    >>> PaCaPico = keras_paca.backbones.variant(
+    ...     keras_paca.PaCaViT,
+    ...     "paca_pico",
+    ...     hidden_dims=(8, 8, 8, 8),
+    ...     depths=(1, 1, 1, 1),
+    ...     num_heads=1,
+    ... )
+    >>> directory = Path(tempfile.mkdtemp())
+    >>> PaCaPico(weights=None, classes=3).save(directory / "pico.keras")
+    >>> convert(directory / "pico.keras", directory / "pico.safetensors")
+    >>> weights.open_checkpoint(directory / "pico.safetensors").tensors["head.weight"].shape
+    (3, 8)
     """
     source, target = Path(source), Path(target)
     if not source.exists():
@@ -46,7 +61,7 @@ def convert(source: str | Path, target: str | Path) -> None:
     if target.suffix == ".safetensors" and checkpoint.official:
         _write_safetensors(target, checkpoint.tensors, source.name, checkpoint.information)
         return
-    model = load_variant(checkpoint)
+    model = _load_variant(checkpoint)
     if target.suffix == ".safetensors":
         information = {
             "class_names": model.class_names,
@@ -63,7 +78,7 @@ def convert(source: str | Path, target: str | Path) -> None:
         partial.replace(target)
 
 
-def load_variant(checkpoint: weights.Checkpoint) -> Backbone:
+def _load_variant(checkpoint: weights.Checkpoint) -> Backbone:
     """Return a model of the variant that a file holds, with its weights.
 
     Args:
@@ -72,7 +87,7 @@ def load_variant(checkpoint: weights.Checkpoint) -> Backbone:
     Raises:
         ValueError: If the file fits no variant.
     """
-    variants = [each for family in families() for each in family.variants.values()]
+    variants = [each for family in _families() for each in family.variants.values()]
     failures = []
     for variant in variants:
         options = _options(variant, checkpoint)
@@ -86,14 +101,14 @@ def load_variant(checkpoint: weights.Checkpoint) -> Backbone:
             failures.append(error)
     if failures:
         raise failures[0]
-    shown = {family.__name__: family.identify(checkpoint) for family in families()}
+    shown = {family.__name__: family.identify(checkpoint) for family in _families()}
     raise ValueError(
         f"{checkpoint.name} holds no model of {', '.join(each.name for each in variants)}; only "
         f"those are converted. Received: {shown}"
     )
 
 
-def families() -> list[type[Backbone]]:
+def _families() -> list[type[Backbone]]:
     """Return the families that have variants."""
     found, left = [], list(Backbone.__subclasses__())
     while left:
@@ -137,7 +152,7 @@ def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any]
         if name in names and name not in variant.changed
     }
     options = variant.complete(chosen)
-    if any(options.get(name) != shown[name] for name in shown if name in variant.changed):
+    if not all(_agree(options.get(name), shown[name]) for name in shown if name in variant.changed):
         return None
     official, (layer, *_) = checkpoint.official, family.classifier_keys.values()
     bias = f"{next(iter(family.classifier_keys))}.bias" if official else f"{layer}/1"
@@ -148,6 +163,13 @@ def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any]
         known = Source(family, CLASSIFICATION, checkpoint=checkpoint).information
         complete(options, known, options["classes"])
     return options
+
+
+def _agree(option: Any, shown: Any) -> bool:
+    """Return whether an option, perhaps one value for all stages, is what a file shows."""
+    if isinstance(shown, tuple) and np.ndim(option) == 0:
+        option = (option,) * len(shown)
+    return (tuple(option) if isinstance(option, list) else option) == shown
 
 
 def _write_safetensors(

@@ -141,6 +141,10 @@ def has_rank(tensor: Any) -> bool:
 
     Args:
         tensor: Tensor. The tensor.
+
+    Example:
+    >>> has_rank(keras.ops.zeros((2, 3)))
+    True
     """
     return getattr(tensor.shape, "rank", 0) is not None
 

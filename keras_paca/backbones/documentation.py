@@ -76,6 +76,12 @@ def join_parameters(*groups: Iterable[inspect.Parameter]) -> list[inspect.Parame
 
     Args:
         *groups: Iterable of inspect.Parameter. Of parameters with the same name, the first is used.
+
+    Example:
+    >>> own = inspect.signature(lambda depths=1: None).parameters.values()
+    >>> shared = inspect.signature(lambda classes, *, name=None: None).parameters.values()
+    >>> str(inspect.Signature(join_parameters(own, shared)))
+    '(depths=1, *, classes, name=None)'
     """
     found: dict[str, inspect.Parameter] = {}
     has_default = False

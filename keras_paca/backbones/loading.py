@@ -32,6 +32,12 @@ class Task:
             and its transform.
         marker: str. Beginning of a key that all official files for this task have, "" for none.
         use_elsewhere: str. A sentence that says what to do with a file without that key.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=3)
+    >>> CLASSIFICATION.class_outputs(model)
+    {'head': ('predictions', 3)}
     """
 
     name: str
@@ -79,6 +85,12 @@ def choose_file(
 
     Raises:
         ValueError: If there is no such file.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> options = {"clustering": "conv", "clusters": None, "cluster_every": None}
+    >>> choose_file(PaCaViT, "tiny", CLASSIFICATION, options).accuracy
+    {'top1': 80.9}
     """
     files = [
         file
@@ -107,7 +119,7 @@ def choose_file(
     )
 
 
-def obtain(
+def _obtain(
     model: keras.Model,
     file: weights.ReleasedFile,
     task: Task,
@@ -185,6 +197,15 @@ def load_weights(
 
     Raises:
         ValueError: If anything else doesn't match. The model isn't changed then.
+
+    Example:
+    >>> import keras_paca
+    >>> from keras_paca.backbones.convert import official_tensors
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=3)
+    >>> tensors = official_tensors(model) | {"head.bias": np.ones(3, "float32")}
+    >>> load_weights(model, weights.Checkpoint("example.pth", True, tensors))
+    >>> model.get_layer("predictions").get_weights()[1].tolist()
+    [1.0, 1.0, 1.0]
     """
     name, backbone = checkpoint.name, getattr(model, "backbone", model)
     tensors, is_part = _part_of_backbone(checkpoint.tensors, model is not backbone)  # (c)
@@ -262,6 +283,14 @@ class Source:
         task: Task. What the model is for.
         file: ReleasedFile. The released file, or `None`.
         checkpoint: Checkpoint. The opened file, or `None`.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> source = Source(PaCaViT, CLASSIFICATION, file=weights.released_files()[0])
+    >>> source.complete({"clusters": None})
+    {'clusters': (100, 100, 100, 0)}
+    >>> source.information["class_names"][:2]
+    ['tench', 'goldfish']
     """
 
     family: type
@@ -308,7 +337,7 @@ class Source:
         """
         checkpoint = self.checkpoint
         if self.file is not None:
-            checkpoint = obtain(model, self.file, self.task, url)
+            checkpoint = _obtain(model, self.file, self.task, url)
         if checkpoint is not None:
             chosen = any(options.get(name) is not None for name in self.family.file_options)
             load_weights(model, checkpoint, chosen, self.task)
@@ -335,6 +364,15 @@ def find_source(
     Raises:
         ValueError: If no such weights were released, or the file is one of another task.
         FileNotFoundError: If there is no such file.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> options = {"clustering": "conv", "clusters": None, "cluster_every": None}
+    >>> source = find_source(PaCaViT, "small", CLASSIFICATION, "imagenet", options)
+    >>> source.file.accuracy
+    {'top1': 83.08}
+    >>> find_source(PaCaViT, "small", CLASSIFICATION, None, options).file is None
+    True
     """
     if given is None:
         return Source(family, task)

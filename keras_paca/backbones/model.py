@@ -25,6 +25,17 @@ class BaseModel(keras.Model):
     Attributes:
         class_names: list of str. The name of each class, or `None`.
         evaluation_transform: dict. How images are prepared for the model, or `None`.
+
+    Example:
+    >>> import tempfile
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2, class_names=["cat", "dog"])
+    >>> isinstance(model, BaseModel)
+    True
+    >>> path = f"{tempfile.mkdtemp()}/example.keras"
+    >>> model.save(path)
+    >>> keras.saving.load_model(path).class_names
+    ['cat', 'dog']
     """
 
     _transform_keys: tuple[str, ...] = ("image_size", "crop")
@@ -128,7 +139,7 @@ class BaseModel(keras.Model):
             ValueError: If the path ends in ".h5" or ".hdf5". Training can't be resumed from a whole
                 model in that legacy format.
         """
-        refuse_hdf5(filepath)
+        _refuse_hdf5(filepath)
         super().save(filepath, *args, **kwargs)
 
     def get_compile_config(self) -> dict:
@@ -168,7 +179,7 @@ class BaseModel(keras.Model):
         for callback in keras.tree.flatten(given.get("callbacks")):
             whole = isinstance(callback, keras.callbacks.ModelCheckpoint)
             if whole and not callback.save_weights_only:
-                refuse_hdf5(callback.filepath)
+                _refuse_hdf5(callback.filepath)
         given = self._check_data(given)
         validation = given.get("validation_data")
         if validation is not None:
@@ -273,7 +284,7 @@ def _is_inside_another(model: keras.Model) -> bool:
 # --- Files --------------------------------------------------------------------------------------
 
 
-def refuse_hdf5(path: Any) -> None:
+def _refuse_hdf5(path: Any) -> None:
     """Raise an error if a whole model would be saved in Keras's legacy format."""
     if str(path).lower().endswith((".h5", ".hdf5")):
         raise ValueError(
@@ -292,6 +303,14 @@ def add_exclusions(model: keras.Model, config: dict | None) -> dict | None:
 
     Returns:
         dict.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> optimizer = keras.optimizers.AdamW(weight_decay=0.1)
+    >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
+    >>> model.compile(optimizer, "mse")
+    >>> add_exclusions(model, model.get_compile_config())["weight_decay_exclusions"]
+    {'names': ['bias'], 'variables': []}
     """
     if not config:
         return config
@@ -308,6 +327,16 @@ def compile_with_exclusions(model: keras.Model, config: dict) -> None:
     Args:
         model: keras.Model. The model.
         config: dict. The serialized configuration.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> optimizer = keras.optimizers.AdamW(weight_decay=0.1)
+    >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
+    >>> model.compile(optimizer, "mse")
+    >>> copy = keras.models.clone_model(model)
+    >>> compile_with_exclusions(copy, add_exclusions(model, model.get_compile_config()))
+    >>> add_exclusions(copy, copy.get_compile_config())["weight_decay_exclusions"]
+    {'names': ['bias'], 'variables': []}
     """
     config = dict(config)
     exclusions = config.pop("weight_decay_exclusions", None)

@@ -43,6 +43,13 @@ class TaskModel:
         docstring: str. The docstring of the functions, with {name}, {backbone} and {source} to fill
             in. Its `Args` describe what differs from the class.
         module: str. Name of the module that holds the functions.
+
+    Example:
+    >>> from keras_paca.segmentation.variants import SEGMENTER
+    >>> SEGMENTER.task.data_set, SEGMENTER.model_class.__name__
+    ('ADE20K', 'Segmenter')
+    >>> list(SEGMENTER.parameters())
+    ['head', 'num_classes', 'auxiliary_weight', 'ignore_class', 'weights']
     """
 
     task: Task
@@ -81,6 +88,16 @@ def task_variant(
         name: str. Name of the function's models, such as "paca_small_segmenter".
         defaults: Callable. It takes the function's arguments and returns the options of the family
             that differ from those of the variant.
+
+    Example:
+    >>> import keras_paca
+    >>> from keras_paca.segmentation.variants import SEGMENTER
+    >>> size = {"hidden_dims": (8, 8, 8, 8), "depths": 1, "num_heads": 1}
+    >>> pico = Variant(keras_paca.PaCaViT, "paca_pico", size, when={}, size="pico")
+    >>> PaCaPicoSegmenter = task_variant(SEGMENTER, pico, "paca_pico_segmenter")
+    >>> segmenter = PaCaPicoSegmenter(weights=None, num_classes=3)
+    >>> segmenter.compute_output_shape((1, 64, 96, 3))
+    (1, 64, 96, 3)
     """
     family, task = variant.family, model.task
     function = f"{variant.title}{model.model_class.__name__}"

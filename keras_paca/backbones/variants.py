@@ -35,6 +35,13 @@ class Variant:
         config: dict. The options of the family that define the size.
         when: dict. {(option, value): options that differ if that option has that value}.
         size: str. Its size in the table of released files, such as "small".
+
+    Example:
+    >>> import keras_paca
+    >>> size = {"depths": 1, "num_heads": 1}
+    >>> pico = Variant(keras_paca.PaCaViT, "paca_pico", size, when={}, size="pico")
+    >>> pico.title, pico.complete({"depths": None, "num_heads": 2})
+    ('PaCaPico', {'depths': 1, 'num_heads': 2})
     """
 
     family: type
@@ -127,6 +134,15 @@ def build_variant(
         input_tensor: KerasTensor. A `keras.Input`, another tensor, or `None`.
         name: str. Name of the model.
         **options: Other arguments of the family's class.
+
+    Example:
+    >>> import keras_paca
+    >>> size = {"hidden_dims": (8, 8, 8, 8), "depths": 1, "num_heads": 1}
+    >>> pico = Variant(keras_paca.PaCaViT, "paca_pico", size, when={}, size="pico")
+    >>> images = keras.Input((64, 96, 3))
+    >>> options = {"include_top": False, "input_shape": None}
+    >>> build_variant(pico, None, None, images, "example", **options).output_shape
+    (None, 2, 3, 8)
     """
     tensor = None  # on which the model is called, unless it is a plain input
     if input_tensor is not None:
@@ -162,6 +178,12 @@ def option_parameters(family: type, changed: Iterable[str]) -> list[inspect.Para
 
     Returns:
         list of inspect.Parameter.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> parameters = option_parameters(PaCaViT, changed=["drop_path_rate"])
+    >>> [str(each) for each in parameters if each.name.startswith("drop")]
+    ['drop_path_rate: float | None = None', 'dropout: float = 0.0']
     """
     changed, parameters = set(changed), []
     for name in family.variant_options:
@@ -237,6 +259,10 @@ def shared_parameters(  # noqa: D417 - `Backbone` describes the others
             result is a plain `keras.Model` over the whole graph.
         classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
             initial values.
+
+    Example:
+    >>> [each.name for each in parameters_of(shared_parameters)][:3]
+    ['include_top', 'include_preprocessing', 'weights']
     """
 
 
@@ -257,6 +283,10 @@ def last_parameters(
         weights_url: str. URL of a mirror of the released files. By default, that in the environment
             variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Example:
+    >>> [each.name for each in parameters_of(last_parameters)]
+    ['class_names', 'evaluation_transform', 'weights_url', 'dtype']
     """
 
 
@@ -289,6 +319,11 @@ def describe_arguments(family: type) -> dict[str, str]:
 
     Args:
         family: type. A subclass of `Backbone`.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> describe_arguments(PaCaViT)["depths"]
+    'int or Sequence of int. Blocks per stage.'
     """
     return {
         **family.describe_parameters(),

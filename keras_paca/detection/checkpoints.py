@@ -14,6 +14,13 @@ def checkpoint_map(detector: MaskRCNN) -> weights.KeyMap:
 
     Returns:
         KeyMap. {official key: entry}, one for every weight of the detector.
+
+    Example:
+    >>> import keras_paca
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> detector = MaskRCNN(backbone, num_classes=2, channels=8)
+    >>> checkpoint_map(detector)["roi_head.bbox_head.fc_cls.weight"].path
+    'box_head/classify/kernel'
     """
     backbone, entries = detector.backbone, weights.KeyMap()
     for key, entry in backbone.checkpoint_map(backbone.get_config()).items():

@@ -242,7 +242,7 @@ def detections_to_records(
             (n,), which are -1 for padding; and optionally "masks" (n, rows, columns), probabilities
             inside the box.
         image_id: int. Id of the image.
-        image_size: (height, width) of the image in pixels. Boxes are clipped to it.
+        image_size: tuple of int. (height, width) of the image in pixels. Boxes are clipped to it.
         category_ids: Sequence of int. Category id of each label. The default is label + 1.
 
     Returns:
@@ -330,11 +330,17 @@ def check_detector(model: Any) -> None:
     """Check that a model has the methods and attributes of a detector.
 
     Args:
-        model: The model.
+        model: Any. The object, such as a `MaskRCNN`.
 
     Raises:
         ValueError: If `predict_on_batch`, `bounding_box_format` or `num_classes` is missing or
             wrong.
+
+    Example:
+    >>> classifier = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> check_detector(classifier)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: Expected a detector, ... Received: a classifier, a Sequential
     """
     expected = (
         "Expected a detector, with `predict_on_batch`, `bounding_box_format` and `num_classes` as "
@@ -467,6 +473,11 @@ def import_pycocotools() -> tuple[Any, Any, Any]:
 
     Raises:
         ImportError: If pycocotools (the extra `coco`) isn't installed.
+
+    Example:
+    >>> coco, cocoeval, mask = import_pycocotools()
+    >>> mask.area(mask.encode(np.ones((2, 3), "uint8", order="F"))).item()
+    6
     """
     try:
         from pycocotools import coco, cocoeval, mask

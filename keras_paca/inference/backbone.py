@@ -10,7 +10,7 @@ from keras_paca.inference.twin import TwinMaker
 from keras_paca.layers.policies import exact_dtype
 
 
-class TwinGraphMaker(TwinMaker, GraphMaker):
+class _TwinGraphMaker(TwinMaker, GraphMaker):
     """Creates the layers of a graph as `GraphMaker` does, but twins of the layers that have one.
 
     If the twin of the first layer can normalise the images, it does, except in half precision.
@@ -40,6 +40,13 @@ def make_twin(family: type) -> type | None:
 
     Args:
         family: type. A subclass of `Backbone`.
+
+    Example:
+    >>> import keras_paca
+    >>> twin = make_twin(keras_paca.PaCaViT)
+    >>> options = {"hidden_dims": (8, 8, 8, 8), "depths": 1, "num_heads": 1}
+    >>> twin(**options).count_params() < keras_paca.PaCaViT(**options).count_params()
+    True
     """
     if not issubclass(family, Backbone) or family is Backbone:
         return None
@@ -74,8 +81,8 @@ def make_twin(family: type) -> type | None:
 def _maker_of(family: type) -> type:
     """Return what makes the graph of a family of twins."""
     if family.maker is GraphMaker:
-        return TwinGraphMaker
-    return type(family.maker.__name__, (TwinGraphMaker, family.maker), {})
+        return _TwinGraphMaker
+    return type(family.maker.__name__, (_TwinGraphMaker, family.maker), {})
 
 
 register_maker(make_twin)

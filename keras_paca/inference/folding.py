@@ -18,6 +18,11 @@ class Affine(NamedTuple):
     Attributes:
         scale: np.ndarray or float. Shape (channels,), float64.
         offset: np.ndarray or float. Shape (channels,), float64.
+
+    Example:
+    >>> scale, offset = Affine(scale=np.array([2.0, 3.0]), offset=1.0)
+    >>> (scale * np.array([1.0, 10.0]) + offset).tolist()
+    [3.0, 31.0]
     """
 
     scale: np.ndarray | float = 1.0

@@ -65,6 +65,14 @@ def center_weights(blocks: Iterable[PaCaBlock]) -> None:
 
     Args:
         blocks: Iterable of PaCaBlock. Blocks that `mean_free_blocks` found.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.fuse(keras_paca.PaCaViT((8, 8, 8, 8), 1, 1))
+    >>> block, *_ = blocks = mean_free_blocks(model)
+    >>> center_weights(blocks)
+    >>> bool(abs(to_float64(block.mlp.project_dense.kernel).mean(axis=-1)).max() < 1e-6)
+    True
     """
     for block in blocks:
         projections = (block.attention.output_dense, block.mlp.project_dense)

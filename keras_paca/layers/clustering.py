@@ -35,6 +35,12 @@ def assignment_spec(map_shape: tuple, clusters: int, policy: Any) -> keras.Keras
         map_shape: tuple. (batch, height, width, channels).
         clusters: int. Number of clusters.
         policy: DTypePolicy. The policy of the layer that computes it.
+
+    Example:
+    >>> policy = keras.dtype_policies.get("mixed_float16")
+    >>> spec = assignment_spec((None, 5, 7, 8), clusters=3, policy=policy)
+    >>> spec.shape, spec.dtype
+    ((None, 35, 3), 'float32')
     """
     shape = (map_shape[0], ops.count_patches(map_shape), clusters)
     return keras.KerasTensor(shape, dtype=exact_dtype(policy))
@@ -49,6 +55,13 @@ class Clustering(BaseLayer):
     Args:
         clusters: int. Number of clusters.
         **kwargs: As for `keras.layers.Layer`.
+
+    Example:
+    >>> class FirstChannels(Clustering):
+    ...     def compute_logits(self, inputs):
+    ...         return inputs[..., : self.clusters]
+    >>> tuple(FirstChannels(3)(keras.ops.ones((1, 5, 7, 8))).shape)
+    (1, 35, 3)
     """
 
     def __init__(self, clusters: int, **kwargs: Any) -> None:

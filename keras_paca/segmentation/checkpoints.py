@@ -22,6 +22,13 @@ def checkpoint_map(segmenter: Segmenter) -> weights.KeyMap:
 
     Raises:
         ValueError: If no official checkpoint has such a head.
+
+    Example:
+    >>> import keras_paca
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> head = UPerHead(num_classes=3, channels=8, name="upper")
+    >>> checkpoint_map(Segmenter(backbone, head, num_classes=3))["decode_head.conv_seg.weight"].path
+    'upper/classify/kernel'
     """
     backbone, head = segmenter.backbone, segmenter.decode_head
     entries = weights.KeyMap()

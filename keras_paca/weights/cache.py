@@ -110,6 +110,18 @@ def read_record(file: ReleasedFile) -> dict | None:
     Returns:
         dict or None. "file", "source", "bytes", "sha256" (of the authors' file) and
         "converted_sha256"; `None` if there is no record, or none that can be read.
+
+    Example:
+    >>> from unittest import mock
+    >>> file = released_files()[0]
+    >>> home = Path(tempfile.mkdtemp())  # in place of ~/.keras
+    >>> (home / "keras_paca").mkdir()
+    >>> write_safetensors(home / "keras_paca" / file.file, {"head.bias": np.zeros(1000)})
+    >>> with mock.patch.dict(os.environ, KERAS_HOME=str(home)):
+    ...     checkpoint = fetch(file)
+    ...     record = read_record(file)
+    >>> record["sha256"] == sha256(home / "keras_paca" / file.file)
+    True
     """
     try:
         record = json.loads(_record(file).read_text(encoding="utf-8"))

@@ -88,6 +88,10 @@ class Layout(NamedTuple):
             tensor.
         axes: tuple of int. The permutation of the official axes that comes before the reshape to
             the shape of the variable.
+
+    Example:
+    >>> LAYOUTS["conv"].official((7, 7, 3, 64))
+    (64, 3, 7, 7)
     """
 
     official: Any

@@ -71,6 +71,16 @@ class CheckpointError(ValueError):
     """A checkpoint can't be read.
 
     The message names the file, what was expected and what was found.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example.pth"
+    >>> _ = path.write_text("<html>Not found</html>")
+    >>> try:
+    ...     read_torch_file(path)
+    ... except CheckpointError as error:
+    ...     print(str(error).removeprefix(f"{path}: "))
+    expected a PyTorch checkpoint, found another kind of file
     """
 
 
@@ -101,6 +111,10 @@ class Extent:
             -1, until the pickle has been read.
         crc: int or None. The CRC-32 of the bytes; the legacy format has none.
         swap: bool. Whether the byte order differs from this machine's.
+
+    Example:
+    >>> Extent(nbytes=12, start=64)
+    Extent(nbytes=12, start=64, crc=None, swap=False)
     """
 
     nbytes: int
@@ -119,6 +133,11 @@ class StorageRecord:
         dtype: str. PyTorch's name of the element type, such as "float32".
         start: int. The first byte of the storage, counted from the start of the extent.
         nbytes: int. How many bytes the storage has.
+
+    Example:
+    >>> storage = StorageRecord(Extent(24, start=64), "float32", start=12, nbytes=12)
+    >>> storage.extent.start + storage.start  # its position in the file
+    76
     """
 
     extent: Extent
@@ -139,6 +158,14 @@ class TensorRecord:
         strides: tuple of int. The stride of each axis, in elements.
         conj: bool. Whether the file holds the complex conjugate of the tensor.
         neg: bool. Whether the file holds the negative of the tensor.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example"
+    >>> _ = path.write_bytes(np.arange(6, dtype="float32").tobytes())
+    >>> transposed = TensorRecord(Extent(24, start=0), "float32", 0, shape=(3, 2), strides=(1, 3))
+    >>> read_tensors(path, {"kernel": transposed})["kernel"].tolist()
+    [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
     """
 
     extent: Extent
@@ -164,6 +191,14 @@ def read_torch_file(path: str | os.PathLike[str]) -> object:
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file is damaged or isn't a PyTorch checkpoint.
+
+    Example:
+    >>> import pickle, tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "example.pth"
+    >>> with zipfile.ZipFile(path, "w") as archive:  # as `torch.save` writes it
+    ...     archive.writestr("example/data.pkl", pickle.dumps({"epoch": 300}, protocol=2))
+    >>> read_torch_file(path)
+    {'epoch': 300}
     """
     with opened(path) as (file, size):
         kind = torch_kind(file, size)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_paca import PaCaTiny, weights
-from keras_paca.backbones import convert
+from keras_paca import PaCaTiny, PaCaViT, weights
+from keras_paca.backbones import convert, variant
 from tests.marks import slow_but_on_torch
 from tests.stand_ins import released_tensors
 from tests.torch_writer import save_zip
@@ -62,3 +62,12 @@ def test_convert_refuses(tmp_path, tiny_file):
     with pytest.raises(ValueError, match=r"holds no model of .*paca_tiny, paca_small, paca_base"):
         convert.convert(tmp_path / "resnet.pth", tmp_path / "out.keras")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_convert_a_variant_of_one_value_for_all_stages(tmp_path, monkeypatch):
+    monkeypatch.setattr(PaCaViT, "variants", dict(PaCaViT.variants))
+    build = variant(PaCaViT, "paca_pico", hidden_dims=(8, 16, 16, 16), depths=1, num_heads=1)
+    build(weights=None, classes=3).save(tmp_path / "pico.keras")
+    convert.convert(tmp_path / "pico.keras", tmp_path / "pico.safetensors")
+    tensors = weights.open_checkpoint(tmp_path / "pico.safetensors").tensors
+    assert tensors["head.weight"].shape == (3, 16)

@@ -21,6 +21,12 @@ class PaCaBlock(Twin, layers.PaCaBlock):
     The norms after the branches include g1 and g2; without these norms, the last projections do.
     The first projections include the scale and offset of the norms before the branches, but
     `norm1_before` keeps them if clusters are computed from its outputs.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> model = keras.Sequential([keras.Input((4, 4, 8)), layers.PaCaBlock(num_heads=2)])
+    >>> model.count_params(), keras_paca.fuse(model).count_params()
+    (1192, 1144)
     """
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:

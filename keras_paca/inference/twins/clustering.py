@@ -10,7 +10,14 @@ from keras_paca.inference.twin import Twin
 
 @register_twin(layers.MLPClustering)
 class MLPClustering(Twin, layers.MLPClustering):
-    """`keras_paca.layers.MLPClustering` without b2, which is the same for all patches."""
+    """`keras_paca.layers.MLPClustering` without b2, which is the same for all patches.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> model = keras.Sequential([keras.Input((4, 4, 8)), layers.MLPClustering(3)])
+    >>> model.count_params(), keras_paca.fuse(model).count_params()
+    (387, 384)
+    """
 
     changes: ClassVar = {"projection": {"use_bias": False}}
 

@@ -18,6 +18,13 @@ class OverlappingStem(Twin, layers.OverlappingStem):
     This requires sides that are known multiples of 4; with others, the bottom and right borders
     would differ. In half precision, there are two convolutions, because rounding the product of
     the kernels would change the outputs.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> model = keras.Sequential([keras.Input((32, 32, 3)), layers.OverlappingStem(8)])
+    >>> fused, x = keras_paca.fuse(model), keras.random.normal((1, 32, 32, 3))
+    >>> bool(keras.ops.max(keras.ops.abs(fused(x) - model(x))) < 1e-4)
+    True
     """
 
     takes_normalisation = True  # the model passes `mean` and `deviation` instead of a layer

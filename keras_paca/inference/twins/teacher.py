@@ -26,6 +26,12 @@ class ConvMixerUnit(Twin, teacher.ConvMixerUnit):
         kernel_size: int. Side of the depthwise convolution's kernel, odd.
         norm_outputs: bool. Whether the unit has the outer norm.
         **kwargs: As for `keras.layers.Layer`.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> model = keras.Sequential([keras.Input((4, 4, 8)), teacher.ConvMixerUnit(3)])
+    >>> model.count_params(), keras_paca.fuse(model).count_params()
+    (216, 192)
     """
 
     changes: ClassVar = {"norm1": None}
@@ -62,6 +68,13 @@ class ConvMixerTeacher(Twin, layers.ConvMixerTeacher):
     """`keras_paca.layers.ConvMixerTeacher` with fewer norms.
 
     Its last projections have no bias, because it cancels in the softmax over patches.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> x = keras.Input((8, 8, 4))
+    >>> model = keras.Model(x, layers.ConvMixerTeacher((4, 8), depths=(1, 1), clusters=(3, 2))(x))
+    >>> model.count_params(), keras_paca.fuse(model).count_params()
+    (1453, 1384)
     """
 
     changes: ClassVar = {
