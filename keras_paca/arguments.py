@@ -13,7 +13,7 @@ def as_numpy(array: Any) -> np.ndarray:
     """Convert an array or a tensor of any library to a NumPy array.
 
     Args:
-        array: Array or tensor.
+        array: array or Tensor. What is to be converted.
 
     Returns:
         np.ndarray.
@@ -33,7 +33,7 @@ def refuse_16_bits(images: Any) -> None:
     """Refuse images of integers above 255, all of which would become white.
 
     Args:
-        images: Array or tensor of any shape. Anything else is accepted.
+        images: Any. An array or a tensor of any shape. Anything else is accepted.
 
     Raises:
         ValueError: If the images are integers and one of them is above 255.

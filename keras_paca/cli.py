@@ -41,6 +41,11 @@ def run(options: argparse.Namespace) -> int:
 
     Returns:
         int. The exit status: 0, or 1 after an error, 130 after an interruption.
+
+    Example:
+    >>> options = parse(["convert", "none.pth", "model.keras"])
+    >>> run(options)  # prints "keras-paca: No such file: none.pth"
+    1
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:

@@ -52,6 +52,14 @@ def run_demo(output: str | Path, verbose: str | int = "auto") -> dict[str, Any]:
             computes.
         RuntimeError: If the model's accuracy is too low, its clusters are too similar, the loaded
             model predicts something else, or the model can't be converted to LiteRT.
+
+    Example:
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     run_demo(file.name)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: `output` must be a folder. Received a file: ...
     """
     output = Path(output)
     if output.exists() and not output.is_dir():

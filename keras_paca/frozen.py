@@ -14,7 +14,7 @@ def layers_inside(owner: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
     """Return all layers inside a layer or a model that have weights, at any depth.
 
     Args:
-        owner: keras.layers.Layer or keras.Model.
+        owner: keras.layers.Layer or keras.Model. The layer or model.
 
     Returns:
         dict. {path: layer}, with each layer once. A path consists of the names of the layers from
@@ -35,7 +35,7 @@ def set_trainable(owner: keras.layers.Layer, trainable: bool) -> None:
     layers or new variables differ. This function sets them in any case.
 
     Args:
-        owner: keras.layers.Layer or keras.Model.
+        owner: keras.layers.Layer or keras.Model. The layer or model.
         trainable: bool. Whether the layers are trained.
 
     Example:
@@ -53,7 +53,7 @@ def trainable_state(owner: keras.layers.Layer) -> dict[str, list[str]]:
     """Return the inner layers whose `trainable` differs from that of the layer around them.
 
     Args:
-        owner: keras.layers.Layer or keras.Model.
+        owner: keras.layers.Layer or keras.Model. The layer or model.
 
     Returns:
         dict. "frozen" holds the paths of frozen layers inside trainable ones, "thawed" the paths
@@ -81,7 +81,7 @@ def restore_trainable_state(
     """Set `trainable` of the inner layers to the state that `trainable_state` returned.
 
     Args:
-        owner: keras.layers.Layer or keras.Model, built.
+        owner: keras.layers.Layer or keras.Model. The layer or model, which is built.
         frozen: Sequence of str. Paths of the layers to freeze.
         thawed: Sequence of str. Paths of trainable layers inside frozen ones.
         must_exist: bool. Whether to raise an error if there is no layer at a path.

@@ -8,7 +8,26 @@ from keras_paca.deploy import benchmark
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure the model and print a table."""
+    """Measure the model and print a table.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        int. The exit status, 0.
+
+    Raises:
+        FileNotFoundError: If there is no such model.
+        ValueError: If an option or the model isn't suitable.
+        RuntimeError: If the model or an exported file doesn't run.
+
+    Example:
+    >>> from keras_paca_cli import parse
+    >>> run(parse(["benchmark", "none.keras"]))
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: No such model: none.keras
+    """
     size = image_size(options)
     model = open_model(options)
     check_images(model, options)

@@ -20,7 +20,21 @@ OPTIONS = {  # argument of the library -> what was typed
 
 
 def image_size(options: argparse.Namespace) -> tuple[int, int] | None:
-    """Return the (height, width) that `--image-size` asks for, `None` without it."""
+    """Return the (height, width) that `--image-size` asks for, `None` without it.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        tuple of int or None. (height, width).
+
+    Raises:
+        ValueError: If there are more than two numbers.
+
+    Example:
+    >>> image_size(argparse.Namespace(image_size=[224]))
+    (224, 224)
+    """
     size = options.image_size
     if size is None:
         return None
@@ -30,7 +44,21 @@ def image_size(options: argparse.Namespace) -> tuple[int, int] | None:
 
 
 def default_size(model: Any) -> Any:
-    """Return the size at which a model that takes any size is evaluated, if its file says one."""
+    """Return the size at which a model that takes any size is evaluated, if its file says one.
+
+    Args:
+        model: keras.Model. The model.
+
+    Returns:
+        list of int or None. [height, width]; `None` if the model takes one size only, or if it
+        doesn't say at which size it is evaluated.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> options = {"input_shape": (None, None, 3), "evaluation_transform": {"image_size": 96}}
+    >>> default_size(PaCaViT((8, 8, 8, 8), 1, 1, classes=2, **options))
+    [96, 96]
+    """
     takes_any = tuple(model.inputs[0].shape[1:3]) == (None, None)
     return transform_of(model).get("image_size") if takes_any else None
 
@@ -41,6 +69,13 @@ def in_words_of_options() -> Iterator[None]:
 
     Raises:
         ValueError: If such an error is raised inside, with its message in the options' words.
+
+    Example:
+    >>> with in_words_of_options():
+    ...     raise ValueError("`image_size` must be positive. Received: image_size=0")
+    Traceback (most recent call last):
+        ...
+    ValueError: --image-size must be positive. Received: --image-size 0
     """
     names = "|".join(OPTIONS)
     try:

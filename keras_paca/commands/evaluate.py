@@ -31,6 +31,13 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         OSError: If a file can't be read or written.
         ValueError: If the options don't go together, or if the model or the data aren't suitable.
+
+    Example:
+    >>> from keras_paca_cli import parse
+    >>> run(parse(["evaluate", "photos", "--pad-to", "512"]))
+    Traceback (most recent call last):
+        ...
+    ValueError: --pad-to can't be used when a classifier is measured.
     """
     if options.annotations or options.images:
         if not (options.annotations and options.images) or options.folder or options.masks:

@@ -31,6 +31,19 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         OSError: If a file can't be read or written.
         ValueError: If an option or the model isn't suitable.
+
+    Example:
+    >>> import contextlib, tempfile
+    >>> from PIL import Image
+    >>> from keras_paca import PaCaViT
+    >>> from keras_paca_cli import parse
+    >>> with contextlib.chdir(tempfile.mkdtemp()):
+    ...     PaCaViT((8, 8, 8, 8), 1, 1, classes=2, input_shape=(32, 32, 3)).save("model.keras")
+    ...     Image.new("RGB", (40, 30)).save("cat.png")
+    ...     run(parse(["explain", "cat.png", "--model", "model.keras"]))  # doctest: +ELLIPSIS
+    P2: mean cosine between clusters ...
+    cluster maps in clusters.png
+    0
     """
     paths = given_paths(options.images)
     single, taken = len(paths) == 1 and not Path(options.images[0]).is_dir(), set(paths)

@@ -19,7 +19,28 @@ CALIBRATION_IMAGES = 100  # at most
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export the model and print what the check found."""
+    """Export the model and print what the check found.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        int. The exit status, 0.
+
+    Raises:
+        ImportError: If a package that writes or runs the format is missing.
+        OSError: If a file can't be read or written.
+        ValueError: If an option or the model isn't suitable, or the file computes something else
+            than the model.
+        RuntimeError: If the format's converter or its runtime fails.
+
+    Example:
+    >>> from keras_paca_cli import parse
+    >>> run(parse(["export", "tiny", "tiny.onnx", "--quantize", "float16"]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: --quantize must be one of ('float16', 'dynamic', 'int8'), for LiteRT alone. ...
+    """
     with in_words_of_options():  # before the model, which may be a download
         _, format = check_target(options.target, options.format)
         check_quantization(format, options.quantize, options.representative)

@@ -41,6 +41,14 @@ def open_model(
         FileNotFoundError: If there is no such file.
         ValueError: If the file can't be loaded, or if weights of a new model would be random
             although the user didn't ask for it.
+
+    Example:
+    >>> import tempfile
+    >>> from keras_paca_cli import parse
+    >>> path = f"{tempfile.mkdtemp()}/model.keras"
+    >>> keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2).save(path)
+    >>> open_model(parse(["predict", "cat.jpg", "--model", path])).output_shape
+    (None, 2)
     """
     if is_file(options):
         return load_model(options)
@@ -127,6 +135,12 @@ def build_model(options: argparse.Namespace, task: str, **more: Any) -> keras.Mo
 
     Raises:
         ValueError: If `--model` isn't a size, or if the weights don't fit the task.
+
+    Example:
+    >>> from keras_paca_cli import parse
+    >>> options = parse(["train", "flowers", "--model", "tiny", "--weights", "none"])
+    >>> build_model(options, "classification", classes=5).output_shape
+    (None, 5)
     """
     end, standard = FACTORIES[task]
     if options.model not in SIZES:
@@ -186,6 +200,14 @@ def check_images(model: Any, options: argparse.Namespace) -> None:
 
     Raises:
         ValueError: If it isn't.
+
+    Example:
+    >>> options = argparse.Namespace(model="own.keras")
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> check_images(model, options)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: Expected a model of RGB images ... Received: own.keras, with the inputs [(None, 4)]
     """
     shapes = [tuple(entry.shape) for entry in getattr(model, "inputs", None) or []]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3:

@@ -152,6 +152,14 @@ def sides_of(model: Any, options: argparse.Namespace) -> dict[str, int]:
     Raises:
         ValueError: If `--image-size` differs from the fixed size of the model, or if a limit is
             below one that it must not be below.
+
+    Example:
+    >>> from keras_paca import PaCaViT, segmentation
+    >>> backbone = PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> head = segmentation.SemanticFPNHead(2, 8, pyramid_channels=8)
+    >>> model = segmentation.Segmenter(backbone, head, 2)
+    >>> sides_of(model, argparse.Namespace(image_size=256))
+    {'short_side': 256, 'long_side': 2048}
     """
     short, long = WHOLE[kind_of(model)]
     sides = {"short_side": short, "long_side": long}
@@ -183,6 +191,10 @@ def given_paths(given: Sequence[str]) -> list[Path]:
 
     Returns:
         list of Path. The paths.
+
+    Example:
+    >>> [path.name for path in given_paths(["cats/cat.jpg", "dog.jpg"])]
+    ['cat.jpg', 'dog.jpg']
     """
     return [Path(path).resolve() for path, error in find_pictures(given) if error is None]
 
@@ -239,6 +251,12 @@ def report(path: str, error: Exception) -> None:
     Args:
         path: str. Path of the picture.
         error: Exception. The error.
+
+    Example:
+    >>> import contextlib
+    >>> with contextlib.redirect_stderr(sys.stdout):
+    ...     report("cat.jpg", ValueError("it is truncated"))
+    keras-paca: cat.jpg: it is truncated
     """
     words = " ".join(str(error).split())
     print(f"keras-paca: {words if path in words else f'{path}: {words}'}", file=sys.stderr)

@@ -45,6 +45,21 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         OSError: If a file can't be read or written.
         ValueError: If an option or the model isn't suitable.
+
+    Example:
+    >>> import contextlib, tempfile
+    >>> from PIL import Image
+    >>> from keras_paca import PaCaViT
+    >>> from keras_paca_cli import parse
+    >>> names = ["ant", "bee"]
+    >>> with contextlib.chdir(tempfile.mkdtemp()):
+    ...     PaCaViT((8, 8, 8, 8), 1, 1, classes=2, class_names=names).save("model.keras")
+    ...     Image.new("RGB", (40, 30)).save("ant.png")
+    ...     run(parse(["predict", "ant.png", "--model", "model.keras"]))  # doctest: +ELLIPSIS
+    ant.png
+      ...%  ...
+      ...%  ...
+    0
     """
     _check_output(options)
     pictures = read_pictures(options.images)

@@ -43,6 +43,13 @@ def run(options: argparse.Namespace) -> int:
         OSError: If a file can't be read or written.
         ValueError: If an option, the model or the images aren't suitable, or if the output folder
             holds a run with other settings.
+
+    Example:
+    >>> from keras_paca_cli import parse
+    >>> run(parse(["train", "flowers", "--output", "flowers/run"]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: --output must not lie in FOLDER, flowers, whose folders are the classes. ...
     """
     output, folder = Path(options.output), Path(options.folder)
     config = _read_config(Path(options.model)) if is_file(options) else None

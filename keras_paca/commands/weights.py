@@ -6,7 +6,25 @@ from keras_paca.weights import released_files, verify_cache
 
 
 def run(options: argparse.Namespace) -> int:
-    """List the released files, or verify the cached ones; raise an error if one has changed."""
+    """List the released files, or verify the cached ones; raise an error if one has changed.
+
+    Args:
+        options: argparse.Namespace. The options of the command.
+
+    Returns:
+        int. The exit status, 0.
+
+    Raises:
+        OSError: If a file in the cache can't be read.
+        ValueError: If `--verify` finds a file that has changed.
+
+    Example:
+    >>> from keras_paca_cli import parse
+    >>> run(parse(["weights"]))  # doctest: +ELLIPSIS
+    classification ...
+    Licence: ...
+    0
+    """
     if options.verify:
         _verify()
     else:

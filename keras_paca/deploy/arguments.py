@@ -19,6 +19,13 @@ def check_model(model: Any) -> None:
 
     Raises:
         ValueError: If `model` isn't such a model.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> check_model(model)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: `model` must take images (batch, height, width, channels). ...
     """
     if not isinstance(model, keras.Model):
         load = ", such as keras.saving.load_model(path) returns"
@@ -54,7 +61,7 @@ def image_sides(image_size: Any) -> tuple[int, int]:
     """Return the height and the width of an image size, which may be given as one integer.
 
     Args:
-        image_size: int or sequence of two ints. What the user gave as `image_size`.
+        image_size: int or (int, int). What the user gave as `image_size`.
 
     Returns:
         tuple of int. (height, width).
@@ -84,7 +91,7 @@ def input_shape(model: keras.Model, image_size: Any = None, batch_size: Any = No
 
     Args:
         model: keras.Model. A model that `check_model` accepts.
-        image_size: int or sequence of two ints. Height and width; by default the model's.
+        image_size: int or (int, int). Height and width; by default the model's.
         batch_size: int. Images at a time; by default the model's.
 
     Returns:
@@ -151,6 +158,12 @@ def check_folder(path: Path, suffixes: Sequence[str] = ()) -> None:
         FileNotFoundError: If the folder that contains it doesn't exist.
         PermissionError: If the folder that contains it can't be written to.
         IsADirectoryError: If there is a folder with the name of one of the files.
+
+    Example:
+    >>> check_folder(Path("no_such_folder/model.onnx"))
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: No such folder: no_such_folder
     """
     for file in (path.with_suffix(suffix) for suffix in suffixes):
         if file.is_dir():

@@ -86,6 +86,13 @@ def keras_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
     Returns:
         dict of str to numpy.ndarray. The outputs. Those without names are called "output_0",
         "output_1" and so on.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
+    >>> outputs = keras_outputs(model, np.zeros((3, 32, 32, 3), "float32"))
+    >>> {name: array.shape for name, array in outputs.items()}
+    {'output_0': (3, 2)}
     """
     outputs = model.predict(images, batch_size=model.inputs[0].shape[0] or 1, verbose=0)
     if isinstance(outputs, dict):
@@ -110,6 +117,17 @@ def run_file(
 
     Raises:
         RuntimeError: If the file doesn't run.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    >>> images = np.zeros((2, 8, 8, 3), "float32")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "model.tflite"
+    ...     _ = keras_paca.export(model, path, check=False, verbose=False)
+    ...     outputs, operators = run_file(path, "litert", [images], batch_size=1)
+    >>> outputs[0]["output_0"].shape, operators
+    ((2, 6, 6, 4), ['CONV_2D'])
     """
     parts = [
         (number, batch[start : start + (batch_size or len(batch))])
@@ -151,6 +169,15 @@ def call_runtime(format: str, path: Path, images: Path, target: Any) -> str:
 
     Raises:
         RuntimeError: If the file doesn't run.
+
+    Example:
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     images = Path(folder) / "images.npz"
+    ...     np.savez(images, np.zeros((1, 8, 8, 3), "float32"))
+    ...     call_runtime("litert", Path("none.tflite"), images, "measure")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    RuntimeError: none.tflite doesn't run in its own runtime (litert): ...
     """
     script = resources.files("keras_paca.deploy").joinpath("runtime.py")
     try:
@@ -173,6 +200,12 @@ def check_copy(model: keras.Model, copy: keras.Model, batches: list[np.ndarray])
 
     Raises:
         ValueError: If the copy computes something else.
+
+    Example:
+    >>> from keras_paca.deploy.float32 import float32_copy
+    >>> dense = keras.layers.Dense(2, dtype="mixed_bfloat16")
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), dense])
+    >>> check_copy(model, float32_copy(model), [np.ones((1, 8, 8, 3), "float32")])
     """
     precision = precision_of(model)
     for batch in batches:

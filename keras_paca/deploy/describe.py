@@ -136,6 +136,13 @@ def describe_config(model: dict) -> dict[str, Any]:
     Returns:
         dict. As for `describe`, without the version. It is empty where the model's outputs don't
         come from one model of this library.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=2)
+    >>> found = describe_config(keras.saving.serialize_keras_object(model))
+    >>> found["task"], found["num_classes"], found["input"]
+    ('classification', 2, 'RGB 0..255')
     """
     ours = _answering(model)
     if ours is None:

@@ -230,6 +230,11 @@ def check_target(path: Any, format: str | None) -> tuple[Path, str]:
     Raises:
         ValueError: If there is no such format, or the path has another suffix.
         OSError: If nothing can be written there, or something else would be replaced.
+
+    Example:
+    >>> path, format = check_target("model.onnx", None)
+    >>> path.name, format
+    ('model.onnx', 'onnx')
     """
     path = named_path(path)
     name = resolve_format(path, format)
@@ -269,6 +274,13 @@ def check_quantization(format: str, quantize: Any, representative_data: Any) -> 
     Raises:
         ValueError: If the format doesn't have that precision, or `representative_data` is given
             without "int8" or missing for it.
+
+    Example:
+    >>> check_quantization("litert", "float16", None)
+    >>> check_quantization("onnx", "float16", None)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: `quantize` must be one of ('float16', 'dynamic', 'int8'), for LiteRT alone. ...
     """
     if quantize not in (None, *QUANTIZED) or (quantize is not None and format != "litert"):
         raise ValueError(

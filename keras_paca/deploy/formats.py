@@ -104,6 +104,9 @@ def check_installed(format: str, check: bool) -> None:
 
     Raises:
         ImportError: If a package is missing. The message has the command that installs it.
+
+    Example:
+    >>> check_installed("tf_saved_model", check=True)  # where TensorFlow is installed
     """
     needed = [*WRITERS[format], *([RUNTIMES[format]] if check else [])]
     missing = [name for name in dict.fromkeys(needed) if find_spec(name) is None]

@@ -144,7 +144,7 @@ def _table(rows: Sequence[dict[str, Any]], title: str) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def _main() -> None:
     """Measure a saved model on the backend of this process and print the result as JSON.
 
     The command line is the path of the model, a file ".npz" with the array "images", and the
@@ -163,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -29,6 +29,13 @@ def is_litert(path: Path) -> bool:
 
     Returns:
         bool. Whether the identifier of LiteRT files is in its place.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.tflite"
+    >>> _ = path.write_bytes(bytes(4) + IDENTIFIER)
+    >>> is_litert(path)
+    True
     """
     with open(path, "rb") as file:
         return file.read(8)[4:] == IDENTIFIER
@@ -46,6 +53,12 @@ def add_entries(model: bytes, entries: Mapping[str, bytes]) -> bytes:
 
     Raises:
         ValueError: If `model` isn't a LiteRT file, or has fields that this code doesn't know.
+
+    Example:
+    >>> empty = struct.pack("<I4s8H4I", 24, b"TFL3", 14, 12, 4, 0, 0, 0, 8, 0, 16, 3, 4, 0)
+    >>> model = add_entries(empty, {"author": b"me"})
+    >>> model.endswith(empty), read_entries(model)
+    (True, {'author': b'me'})
     """
     fields = _root_fields(model)
     buffers, metadata = (_references(model, fields.get(key)) for key in (BUFFERS, METADATA))
@@ -88,6 +101,13 @@ def read_entries(model: bytes) -> dict[str, bytes]:
 
     Raises:
         ValueError: If `model` isn't a LiteRT file, or has fields that this code doesn't know.
+
+    Example:
+    >>> empty = struct.pack("<I4s8H4I", 24, b"TFL3", 14, 12, 4, 0, 0, 0, 8, 0, 16, 3, 4, 0)
+    >>> read_entries(empty)
+    {}
+    >>> read_entries(add_entries(empty, {"author": b"me"}))
+    {'author': b'me'}
     """
     fields = _root_fields(model)
     buffers = _references(model, fields.get(BUFFERS))
@@ -107,6 +127,14 @@ def append_files(path: Path, files: Mapping[str, bytes]) -> None:
     Args:
         path: Path. The LiteRT file, which is changed.
         files: mapping of str to bytes. The names and contents of the files to append.
+
+    Example:
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.tflite"
+    >>> _ = path.write_bytes(bytes(4) + IDENTIFIER)
+    >>> append_files(path, {"labels.txt": b"ant bee"})
+    >>> is_litert(path), zipfile.ZipFile(path).namelist()
+    (True, ['labels.txt'])
     """
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
@@ -216,6 +244,11 @@ def tools_metadata(name: str, labels: str | None) -> bytes:
 
     Returns:
         bytes. A flatbuffer of the schema `metadata_schema.fbs`.
+
+    Example:
+    >>> metadata = tools_metadata("insects", "labels.txt")
+    >>> metadata[4:8], b"labels.txt" in metadata
+    (b'M001', True)
     """
     import flatbuffers
 

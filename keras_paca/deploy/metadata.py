@@ -29,6 +29,14 @@ def write_metadata(path: Path, format: str, metadata: dict[str, Any], name: str 
         format: str. "tf_saved_model", "litert", "onnx" or "openvino".
         metadata: dict. What `describe` returns.
         name: str. The model's name.
+
+    Example:
+    >>> import tempfile
+    >>> metadata = {"task": "classification", "class_names": ["ant", "bee"]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_metadata(Path(folder), "tf_saved_model", metadata)
+    ...     read_metadata(folder)
+    {'task': 'classification', 'class_names': ['ant', 'bee']}
     """
     writers = {
         "tf_saved_model": _write_saved_model,

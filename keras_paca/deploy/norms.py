@@ -121,6 +121,18 @@ def rewrite_layer_norms(graph: Any, nodes: list) -> list:
 
     Returns:
         list. The new nodes.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> import tf2onnx
+    >>> norm = keras.layers.LayerNormalization()
+    >>> norm.build((2, 4))
+    >>> function = tf.function(norm, input_signature=[tf.TensorSpec((2, 4))])
+    >>> converted, _ = tf2onnx.convert.from_function(
+    ...     function, function.input_signature, opset=18, custom_rewriter=[rewrite_layer_norms]
+    ... )
+    >>> [node.op_type for node in converted.graph.node]
+    ['LayerNormalization']
     """
     from tf2onnx.graph_matcher import GraphMatcher, OpTypePattern
 
@@ -187,6 +199,13 @@ def kind_of(graph: Any, node: Any) -> dict:
 
     Returns:
         dict.
+
+    Example:
+    >>> from tf2onnx.graph import Graph
+    >>> graph = Graph([])
+    >>> node = graph.make_const("ones", np.ones((2, 3), "float32"))
+    >>> kind_of(graph, node)  # 1 is ONNX's number of float32
+    {'shapes': [[2, 3]], 'dtypes': [1]}
     """
     (output,) = node.output
     return {"shapes": [graph.get_shape(output)], "dtypes": [graph.get_dtype(output)]}
@@ -202,6 +221,12 @@ def make_constant(graph: Any, name: str, value: np.ndarray) -> str:
 
     Returns:
         str. The name of the constant's output.
+
+    Example:
+    >>> from tf2onnx.graph import Graph
+    >>> graph = Graph([])
+    >>> graph.get_shape(make_constant(graph, "ones", np.ones((2, 3), "float32")))
+    [2, 3]
     """
     from tf2onnx import utils
 

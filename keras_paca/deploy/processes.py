@@ -19,7 +19,7 @@ def run_on(backend: str, module: str, *arguments: str) -> str:
 
     Args:
         backend: str. "tensorflow", "jax" or "torch".
-        module: str. Name of the module, which runs its `main` as a script.
+        module: str. Name of the module, which is run as a script.
         *arguments: str. Its command line.
 
     Returns:
@@ -28,6 +28,10 @@ def run_on(backend: str, module: str, *arguments: str) -> str:
     Raises:
         RuntimeError: If it fails. The message is a sentence of what it wrote to its standard
             error; all of that is in `__cause__`.
+
+    Example:
+    >>> run_on("jax", "keras_paca_cli", "--version").strip()  # doctest: +ELLIPSIS
+    'keras-paca ...'
     """
     environment = {
         **os.environ,

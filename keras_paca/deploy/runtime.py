@@ -20,7 +20,7 @@ import numpy as np
 THREADS = os.cpu_count() or 1
 
 
-def open_file(format: str, path: str) -> tuple[Callable[[np.ndarray], dict], list[str]]:
+def _open_file(format: str, path: str) -> tuple[Callable[[np.ndarray], dict], list[str]]:
     """Open an exported file in its runtime.
 
     Args:
@@ -119,6 +119,11 @@ def peak_memory() -> int | None:
 
     Returns:
         int. Bytes, or `None` on systems other than Linux.
+
+    Example:
+    >>> peak = peak_memory()
+    >>> peak is None or peak > 1e6
+    True
     """
     try:
         with open("/proc/self/status") as lines:
@@ -155,12 +160,12 @@ def measure(run: Callable[[np.ndarray], Any], images: np.ndarray, seconds: float
     return {"first_ms": times[0], "ms": statistics.median(times[1:]), "calls": len(times) - 1}
 
 
-def main() -> None:
+def _main() -> None:
     """Run the file that the command line names, as the module's docstring describes."""
     format, path, source, target = sys.argv[1:]
     with np.load(source) as stored:
         batches = [stored[name] for name in sorted(stored.files)]
-    run, operators = open_file(format, path)
+    run, operators = _open_file(format, path)
     if target == "measure":
         measured = measure(run, batches[0])
         print(json.dumps({**measured, "peak_bytes": peak_memory()}))
@@ -174,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

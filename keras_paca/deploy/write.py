@@ -53,6 +53,13 @@ def write(
         quantize: str. One of `QUANTIZED`, for LiteRT, or `None`.
         representative_data: np.ndarray. Images from which the ranges of "int8" are computed.
         fused: bool. Whether the model is a copy made by `keras_paca.fuse`, which may be changed.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(model, Path(folder) / "model", "tf_saved_model", (None, 8, 8, 3))
+    ...     (Path(folder) / "model" / "saved_model.pb").exists()
+    True
     """
     (entry,) = model.inputs
     signature = [keras.InputSpec(shape=shape, dtype=entry.dtype, name=entry.name)]
@@ -143,7 +150,7 @@ def _keep_outputs(path: Path) -> None:
             beside.with_suffix(suffix).replace(path.with_suffix(suffix))
 
 
-def main() -> None:
+def _main() -> None:
     """Load a saved model and write it as the specification says."""
     specification = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     for module in specification["modules"]:  # they register their classes
@@ -162,4 +169,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -13,7 +13,7 @@ OPSET = 18  # of ONNX, from 2022
 # Optimizers of tf2onnx that aren't used. The first loses the reshape after a matrix product if the
 # height and the width are unknown. The second moves transposes from the convolutions into the
 # residual path, where more of them are needed.
-WITHOUT = ("reshape_optimizer", "optimize_transpose")
+UNUSED_OPTIMIZERS = ("reshape_optimizer", "optimize_transpose")
 
 
 def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
@@ -28,6 +28,16 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
 
     Raises:
         ValueError: If ONNX lacks an operator of the model.
+
+    Example:
+    >>> import onnx
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Dense(4, "relu")])
+    >>> signature = [keras.InputSpec(shape=(1, 8, 8, 3), dtype="float32", name="image")]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_onnx(model, Path(folder) / "model.onnx", signature)
+    ...     graph = onnx.load(f"{folder}/model.onnx").graph
+    >>> [node.name for node in graph.input], [node.name for node in graph.output]
+    (['image'], ['output_0'])
     """
     import onnx
     import tensorflow as tf
@@ -47,7 +57,7 @@ def write_onnx(model: keras.Model, path: Path, signature: list) -> None:
     (entry,) = frozen.inputs
     optimizers = tf2onnx.optimizer._optimizers
     every = dict(optimizers)
-    for name in WITHOUT:
+    for name in UNUSED_OPTIMIZERS:
         optimizers.pop(name, None)
     try:
         converted, _ = tf2onnx.convert.from_graph_def(

@@ -113,7 +113,7 @@ def brief(value: Any) -> str:
     """Return the representation of a value in one short line, for messages.
 
     Args:
-        value: Any object.
+        value: Any. The object.
 
     Returns:
         str. The representation, shortened by `reprlib` and without line breaks.

@@ -16,7 +16,8 @@ def segmentation_fault(value: Any, image_size: Sequence[Any] | None) -> str | No
     broken run lengths.
 
     Args:
-        value: The segmentation as it was read from JSON. `None` and `[]` mean that there is none.
+        value: Any. The segmentation as it was read from JSON. `None` and `[]` mean that there is
+            none.
         image_size: tuple. (height, width) of the image in pixels, or `None` if it isn't known.
 
     Returns:
@@ -125,7 +126,7 @@ def whole_segmentation(value: Any) -> Any:
     """Convert the whole numbers of a checked segmentation to int.
 
     Args:
-        value: The segmentation as it was read from JSON.
+        value: Any. The segmentation as it was read from JSON.
 
     Returns:
         The segmentation, or `None` if there is none.

@@ -11,7 +11,7 @@ def is_number(value: Any) -> bool:
     """Say whether a value is a finite number. Booleans and strings are none.
 
     Args:
-        value: A value from a JSON file.
+        value: Any. A value from a JSON file.
 
     Returns:
         bool. Whether it is a finite number.
@@ -27,7 +27,7 @@ def is_whole(value: Any) -> bool:
     """Say whether a value is a whole number, which may be written as 5.0.
 
     Args:
-        value: A value from a JSON file.
+        value: Any. A value from a JSON file.
 
     Returns:
         bool. Whether it is a whole number.
@@ -43,7 +43,7 @@ def show(value: Any) -> str:
     """Return a value in JSON, shortened for messages.
 
     Args:
-        value: A value from a JSON file.
+        value: Any. A value from a JSON file.
 
     Returns:
         str. At most 60 characters of JSON.

@@ -569,7 +569,7 @@ def binary_entropy(logits: Any, targets: Any) -> Any:
 
     Args:
         logits: Tensor. Any shape.
-        targets: Tensor of the same shape, in [0, 1].
+        targets: Tensor. The targets, of the same shape, in [0, 1].
 
     Returns:
         Tensor of the same shape.

@@ -20,7 +20,7 @@ def check_data(data: Any, batch_size: int) -> None:
     """Check before any prediction that data are a pair of arrays or a finite iterable of batches.
 
     Args:
-        data: Images and targets, as for `coco_metrics`.
+        data: Any. Images and targets, as for `coco_metrics`.
         batch_size: int. Number of images in a batch, if `data` is a pair of arrays.
 
     Raises:
@@ -56,7 +56,7 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[np.ndarray, dict[str, 
     """Iterate over the batches of data.
 
     Args:
-        data: Images and targets, as for `coco_metrics`.
+        data: Any. Images and targets, as for `coco_metrics`.
         batch_size: int. Number of images in a batch, if `data` is a pair of arrays.
 
     Yields:
@@ -159,7 +159,7 @@ def check_count(name: str, value: Any) -> None:
 
     Args:
         name: str. Name of the argument, for the error.
-        value: The value.
+        value: Any. The value.
 
     Raises:
         ValueError: If it isn't such an integer.

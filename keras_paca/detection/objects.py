@@ -10,7 +10,7 @@ from keras_paca.backbones.data import has_rank
 from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.warn import warn_user
 
-NAMES = ("boxes", "labels", "classes", "masks")
+OBJECT_KEYS = ("boxes", "labels", "classes", "masks")
 EXPECTED = (
     'Targets must be a dict of "boxes" (batch, n, 4), integer "labels" (batch, n), -1 where there '
     'is no object, and optionally "masks" (batch, n, height, width) or (batch, height, width).'
@@ -89,7 +89,7 @@ def check_shapes(objects: Any, image_size: tuple[int | None, int | None]) -> Non
     if len(shapes) < len(objects):
         return
     labels = [name for name in ("labels", "classes") if name in shapes]
-    fits = "boxes" in shapes and len(labels) == 1 and set(shapes) <= set(NAMES)
+    fits = "boxes" in shapes and len(labels) == 1 and set(shapes) <= set(OBJECT_KEYS)
     fits = fits and len(shapes["boxes"]) == 3
     if fits:
         batch, count, _ = shapes["boxes"]

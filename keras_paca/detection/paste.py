@@ -67,7 +67,7 @@ def paste_mask(
         grid: numpy.ndarray. Probabilities (rows, columns) inside the box.
         threshold: float. A pixel belongs to the mask if its probability is at least this, in
             [0, 1].
-        image_size: (height, width) of the image in pixels.
+        image_size: tuple of int. (height, width) of the image in pixels.
 
     Returns:
         numpy.ndarray. Booleans (height, width), `False` outside the box.
@@ -186,7 +186,7 @@ def check_fraction(name: str, value: Any) -> None:
 
     Args:
         name: str. Name of the argument, for the error.
-        value: The value.
+        value: Any. The value.
 
     Raises:
         ValueError: If it isn't such a number.

@@ -96,7 +96,7 @@ def pad_image(image: np.ndarray, multiple: int, canvas: Sequence[int] | None = N
     Args:
         image: array. Shape (height, width, 3), RGB in 0..255.
         multiple: int. The sides of the result are the next multiples of this, in pixels.
-        canvas: (height, width) of the result in pixels, which replaces `multiple`.
+        canvas: tuple of int. (height, width) of the result in pixels, which replaces `multiple`.
 
     Returns:
         numpy.ndarray. The padded image, float32.

@@ -25,8 +25,8 @@ def level_anchors(height: Any, width: Any, stride: int) -> Any:
     their area (8 * stride)^2, and their ratios of height to width are 0.5, 1 and 2.
 
     Args:
-        height: int or scalar tensor. Rows of the level's map.
-        width: int or scalar tensor. Columns of the level's map.
+        height: int or Tensor. Rows of the level's map, a scalar.
+        width: int or Tensor. Columns of the level's map, a scalar.
         stride: int. Pixels of the image between two neighbouring patches of the map.
 
     Returns:

@@ -97,8 +97,8 @@ def image_array(images: Any) -> np.ndarray:
     """Convert images, in any form that `keras.Model.predict` accepts, to an array.
 
     Args:
-        images: Array or tensor (batch, height, width, channels), a list of images (height, width,
-            channels), or a list or a dict with one such array.
+        images: array, Tensor, list or dict. Images (batch, height, width, channels), a list of
+            images (height, width, channels), or a list or a dict with one such array.
 
     Returns:
         np.ndarray. (batch, height, width, channels).
@@ -194,7 +194,7 @@ def part_of(owner: keras.Model, name: str, inputs: Any, outputs: Any) -> keras.M
         owner: keras.Model. The model in whose graph the tensors are.
         name: str. The name under which the part is kept.
         inputs: keras.KerasTensor. The input of the part.
-        outputs: keras.KerasTensor, or a list or dict of them. The outputs of the part.
+        outputs: keras.KerasTensor, list or dict. The outputs of the part, or several of them.
 
     Returns:
         keras.Model. The part, which shares the layers of the owner.

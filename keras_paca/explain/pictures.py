@@ -74,7 +74,7 @@ def rgb_images(images: Any) -> np.ndarray:
     """Convert a batch of RGB images to uint8.
 
     Args:
-        images: Array or tensor (batch, height, width, 3), RGB in 0..255.
+        images: array or Tensor. Images (batch, height, width, 3), RGB in 0..255.
 
     Returns:
         np.ndarray. uint8 (batch, height, width, 3).

@@ -64,6 +64,10 @@ def import_pillow() -> Any:
 
     Raises:
         ImportError: If Pillow isn't installed. The message says how to install it.
+
+    Example:
+    >>> import_pillow().new("RGB", (4, 3)).size
+    (4, 3)
     """
     try:
         from PIL import Image
@@ -148,6 +152,10 @@ def unreadable(name: str, error: Exception, compression: str | None = None) -> P
 
     Returns:
         PictureError. The error, to be raised.
+
+    Example:
+    >>> print(unreadable("cat.jpg", OSError("broken data stream")).reason)
+    truncated or damaged (OSError: broken data stream)
     """
     pillow = import_pillow()
     if isinstance(error, pillow.DecompressionBombError | pillow.DecompressionBombWarning):

@@ -98,6 +98,14 @@ def read_tiff_values(stream: BinaryIO) -> TiffValues | None:
 
     Returns:
         TiffValues or None. `None` if the tags of the file can't be read.
+
+    Example:
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (4, 3)).save(file, "TIFF")
+    >>> print(read_tiff_values(file))
+    1 channel of 8-bit unsigned integers, grey
     """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -123,6 +131,14 @@ def jpeg2000_precision(image: "Image.Image") -> tuple[int, bool] | None:
 
     Returns:
         (int, bool) or None. `None` for other images, and for an image that is already loaded.
+
+    Example:
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (4, 3)).save(file, "JPEG2000")
+    >>> jpeg2000_precision(Image.open(file))
+    (8, False)
     """
     file = getattr(image, "fp", None)
     if image.format != "JPEG2000" or file is None:

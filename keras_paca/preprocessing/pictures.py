@@ -112,6 +112,13 @@ def check_exif_transpose(exif_transpose: Any) -> None:
 
     Raises:
         ValueError: If it isn't a boolean.
+
+    Example:
+    >>> check_exif_transpose(True)
+    >>> check_exif_transpose("yes")
+    Traceback (most recent call last):
+        ...
+    ValueError: `exif_transpose` must be True or False. Received: exif_transpose='yes'
     """
     if not isinstance(exif_transpose, bool | np.bool_):
         raise ValueError(
@@ -164,6 +171,15 @@ def turn_upright(rgb: "Image.Image", source: "Image.Image") -> "Image.Image":
 
     Returns:
         PIL.Image.Image. The upright image.
+
+    Example:
+    >>> pillow, file = import_pillow(), io.BytesIO()
+    >>> exif = pillow.Exif()
+    >>> exif[ORIENTATION] = 6
+    >>> pillow.new("RGB", (4, 3)).save(file, "JPEG", exif=exif)
+    >>> source = pillow.open(file)
+    >>> source.size, turn_upright(source, source).size
+    ((4, 3), (3, 4))
     """
     if source.format == "TIFF":  # Pillow turned it when it loaded it
         return rgb

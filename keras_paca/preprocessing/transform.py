@@ -152,6 +152,10 @@ def check_resized_size(
 
     Raises:
         ValueError: If that size exceeds Pillow's limit on decompression bombs.
+
+    Example:
+    >>> check_resized_size(import_pillow().new("RGB", (640, 480)), "cat.jpg", (224, 224), 0.9)
+    (248, 330)
     """
     height, width = resized_size(rgb.height, rgb.width, image_size, crop)
     limit = import_pillow().MAX_IMAGE_PIXELS

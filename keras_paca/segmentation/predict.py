@@ -68,7 +68,7 @@ def best_classes(logits: Any, size: Sequence[int]) -> np.ndarray:
 
     Args:
         logits: Array of shape (h, w, classes).
-        size: (height, width) of the result in pixels.
+        size: tuple of int. (height, width) of the result in pixels.
 
     Returns:
         numpy.ndarray. The class ids (height, width), int32.
