@@ -1,13 +1,12 @@
 """What is refused before the work begins."""
 
-import doctest
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from keras_paca.deploy import arguments, benchmark, quantization_report
+from keras_paca.deploy import benchmark, quantization_report
 from keras_paca.deploy.arguments import (
     check_folder,
     check_model,
@@ -139,7 +138,3 @@ def test_paths(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *arguments: False)  # root may write anywhere
     with pytest.raises(PermissionError, match="can't be written to"):
         check_folder(Path("m.onnx"))
-
-
-def test_examples():
-    assert doctest.testmod(arguments).failed == 0

@@ -1,12 +1,10 @@
 """What users see of errors in converters and in other processes."""
 
-import doctest
 import os
 import sys
 
 import pytest
 
-from keras_paca.deploy import failures
 from keras_paca.deploy.failures import quiet, sentence
 from tests.marks import slow_but_on_torch
 
@@ -64,10 +62,6 @@ def test_sentences(text, expected):
 def test_long_ones_are_cut():
     assert len(sentence("x" * 3000)) == 250
     assert sentence("a " * 100 + "\n" + "b" * 300) == " ".join("a" * 100)
-
-
-def test_examples():
-    assert doctest.testmod(failures).failed == 0
 
 
 def test_standard_error_is_kept_away(capfd):

@@ -1,11 +1,9 @@
 """Names and suffixes of formats."""
 
-import doctest
 from pathlib import Path
 
 import pytest
 
-from keras_paca.deploy import formats
 from keras_paca.deploy.formats import SUFFIXES, resolve_format
 from tests.marks import slow_but_on_torch
 
@@ -68,7 +66,3 @@ def test_a_suffix_of_another_format(name, format):
         ValueError, match=rf"^`path` must .* for .*path='{name}', format='{format}'$"
     ):
         resolve_format(Path(name), format)
-
-
-def test_examples():
-    assert doctest.testmod(formats).failed == 0

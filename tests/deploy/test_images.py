@@ -1,12 +1,9 @@
 """Images for calibration and for the check: which are taken, and what is said of the others."""
 
-import doctest
-
 import keras
 import numpy as np
 import pytest
 
-from keras_paca.deploy import images as module
 from keras_paca.deploy.images import given_images
 from keras_paca.warn import KerasPaCaWarning
 from tests.marks import slow_but_on_torch
@@ -119,7 +116,3 @@ def test_integers(data):
 def test_models_in_16_bits_have_files_in_float32(data):
     model = keras.Sequential([keras.Input((64, 64, 3), dtype="bfloat16"), keras.layers.Dense(2)])
     assert given_images("check_data", data, model, SHAPE).dtype == np.float32
-
-
-def test_examples():
-    assert doctest.testmod(module).failed == 0

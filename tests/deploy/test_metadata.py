@@ -1,7 +1,6 @@
 """What exported files say about themselves, to us and to the tools of their formats."""
 
 import ast
-import doctest
 import json
 import subprocess
 import sys
@@ -225,8 +224,3 @@ def test_what_is_no_such_file(tmp_path):
             read_metadata(tmp_path / f"broken{suffix}")
     (tmp_path / "folder").mkdir()
     assert read_metadata(tmp_path / "folder") == {}
-
-
-@slow_but_on_torch
-def test_examples():
-    assert doctest.testmod(sys.modules[read_metadata.__module__]).failed == 0

@@ -1,6 +1,5 @@
 """Cluster maps: the right assignment, wherever the backbone stands."""
 
-import doctest
 import gc
 import sys
 import weakref
@@ -332,9 +331,3 @@ def test_follows_a_sequential_model(small, images):
     model.add(backbone)
     found = cluster_maps(model, x)["P2"]
     np.testing.assert_allclose(found, cluster_maps(backbone, 1.5 * x)["P2"], rtol=1e-4)
-
-
-@slow_but_on_torch
-def test_examples():
-    module = sys.modules["keras_paca.explain.cluster_maps"]  # the function has the same name
-    assert doctest.testmod(module).failed == 0

@@ -1,7 +1,5 @@
 """TODO docstring."""
 
-import doctest
-import importlib
 import math
 import subprocess
 import sys
@@ -239,13 +237,6 @@ def test_numpy_integers_and_lists_as_sizes():
     expected = evaluation_transform(array, 32)
     for image_size in (np.int64(32), [32, 32], (np.int32(32), 32)):
         np.testing.assert_array_equal(evaluation_transform(array, image_size), expected)
-
-
-@pytest.mark.parametrize("module", ["layer", "pictures", "transform"])
-def test_examples_of_docstrings(module):
-    module = importlib.import_module(f"keras_paca.preprocessing.{module}")
-    failures, tests = doctest.testmod(module)
-    assert (failures, tests > 0) == (0, True)
 
 
 def test_without_pillow():
