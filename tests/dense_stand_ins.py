@@ -5,7 +5,7 @@ import keras
 from keras_paca import detection, segmentation
 from keras_paca.detection.checkpoints import checkpoint_map as detector_map
 from keras_paca.segmentation.checkpoints import checkpoint_map as segmenter_map
-from keras_paca.weights import model_variables, to_official
+from keras_paca.weights import model_variables
 
 SEGMENTERS = {
     "tiny": segmentation.PaCaTinySegmenter,
@@ -38,8 +38,8 @@ def build(file, **options):
 def official_checkpoint(model):
     """Return a model's weights as an official file holds them."""
     key_map = detector_map if isinstance(model, detection.MaskRCNN) else segmenter_map
-    variables = model_variables(model)
-    return {
-        key: to_official(keras.ops.convert_to_numpy(variables[entry.path]), entry.layout)
-        for key, entry in key_map(model).items()
+    arrays = {
+        path: keras.ops.convert_to_numpy(variable)
+        for path, variable in model_variables(model).items()
     }
+    return {key: entry.join(arrays) for key, entry in key_map(model).items()}

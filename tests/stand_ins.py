@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from keras_paca import PaCaBase, PaCaSmall, PaCaTiny
-from keras_paca.weights.loader import LAYOUTS, model_variables
+from keras_paca.weights.loader import model_variables
 from tests.parity import recipe
 from tests.torch_writer import save_zip
 
@@ -17,8 +17,7 @@ def official_checkpoint(model, seed=0):
     variables = model_variables(model)
     tensors = {}
     for key, entry in model.checkpoint_map(model.get_config()).items():
-        shape = LAYOUTS[entry.layout].official(tuple(variables[entry.path].shape))
-        tensors[key] = recipe.fill(key, shape, seed)
+        tensors[key] = recipe.fill(key, entry.official_shape(variables), seed)
     if model.get_config()["clustering"] == "teacher":
         for stage, channels in enumerate(model.hidden_dims[:-1], start=1):
             key = f"paca_teacher.transition{stage}"

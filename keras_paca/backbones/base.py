@@ -169,6 +169,7 @@ class Backbone(BaseModel):
     variant_prefix: ClassVar[str] = ""  # of the functions, where not as in the variants' names
     variant_options: ClassVar[tuple[str, ...]] = ()  # options that the functions take
     file_options: ClassVar[tuple[str, ...]] = ()  # options that `options_of_file` returns
+    has_ema: ClassVar[bool] = False  # whether official files hold averaged weights as well
     mean: ClassVar[tuple[float, ...]] = MEAN  # of images in 0..1
     deviation: ClassVar[tuple[float, ...]] = STD
     classifier_keys: ClassVar[dict[str, str]] = {"head": "predictions"}  # official key: layer

@@ -130,13 +130,12 @@ def official_tensors(model: Backbone) -> dict[str, np.ndarray]:
     >>> official_tensors(model)["head.weight"].shape
     (3, 8)
     """
-    variables = weights.model_variables(model)
-    return {
-        key: weights.to_official(
-            keras.ops.convert_to_numpy(variables[entry.path]).astype("float32"), entry.layout
-        )
-        for key, entry in model.checkpoint_map(model.get_config()).items()
+    arrays = {
+        path: keras.ops.convert_to_numpy(variable).astype("float32")
+        for path, variable in weights.model_variables(model).items()
     }
+    key_map = model.checkpoint_map(model.get_config())
+    return {key: entry.join(arrays) for key, entry in key_map.items()}
 
 
 def _options(variant: Variant, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:

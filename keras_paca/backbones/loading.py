@@ -4,8 +4,8 @@ Classifiers, backbones, segmenters and detectors load through `load_weights`. Wh
 them is a `Task`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +162,9 @@ def _obtain(
                 f"{sorted(missing)[:3]}; unexpected: {sorted(unexpected)[:3]}."
             )
         for key, entry in key_map.items():
-            if entry.variable in ("gamma", "moving_mean") and entry.path in variables:
-                size, found = variables[entry.path].shape[0], tensors[key].size
+            part = entry.parts[0]
+            if part.variable in ("gamma", "moving_mean") and part.path in variables:
+                size, found = variables[part.path].shape[0], tensors[key].size
                 if size != found:
                     raise ValueError(
                         f"{file.file} should be {file.variant} and has {found} channels instead of "
@@ -224,6 +225,10 @@ def load_weights(
         elif (held := _count_classes(tensors, axes, shapes)) not in (None, count):
             fresh.update(axes)  # (d)
             other_classes.add(held)
+    if task is CLASSIFICATION and not model.get_config()["include_top"]:
+        unused |= _keys_of_top(model, tensors, checkpoint.official)  # (b)
+    elif is_part:
+        fresh |= _keys_of_top(model, shapes, checkpoint.official)
     if fresh:
         wanted = model.get_config()["classes" if model is backbone else "num_classes"]
         why = f"not made for {wanted} classes"
@@ -237,6 +242,17 @@ def load_weights(
         weights.load_official(model, tensors, key_map, name, unused, fresh)
     else:
         weights.load_keras(model, tensors, name, unused, fresh)
+
+
+def _keys_of_top(model: Any, keys: Iterable[str], official: bool) -> set[str]:
+    """Return the keys of all layers that only a model with a top has, among keys of a file."""
+    config = model.get_config()
+    whole, bare = (model.checkpoint_map({**config, "include_top": x}) for x in (True, False))
+    top = whole.keys() - bare.keys()
+    if official:
+        return {key for key in keys if key in top}
+    layers = {part.layer for key in top for part in whole[key].parts}
+    return {key for key in keys if key.rpartition("/")[0] in layers}
 
 
 def _part_of_backbone(
@@ -350,6 +366,7 @@ def find_source(
     given: str | Path | None,
     options: Mapping[str, Any],
     head: str | None = None,
+    ema: bool = False,
 ) -> Source:
     """Return where the weights of a model come from.
 
@@ -360,6 +377,7 @@ def find_source(
         given: str, Path or None. The argument `weights`.
         options: dict. The family's options, `None` where the caller chose nothing.
         head: str. The head, if the released files of the task differ in it, or `None`.
+        ema: bool. Whether to load the exponential moving average of the weights.
 
     Raises:
         ValueError: If no such weights were released, or the file is one of another task.
@@ -377,8 +395,9 @@ def find_source(
     if given is None:
         return Source(family, task)
     if given == task.weights:
-        return Source(family, task, file=choose_file(family, size, task, options, head))
-    checkpoint = weights.open_checkpoint(given)
+        file = choose_file(family, size, task, options, head)
+        return Source(family, task, file=replace(file, ema=ema))
+    checkpoint = weights.open_checkpoint(given, ema)
     has_marker = any(key.startswith(task.marker) for key in checkpoint.tensors)
     if checkpoint.official and not has_marker:
         raise ValueError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from keras_paca.arguments import complete
+from keras_paca.arguments import check_boolean, complete
 from keras_paca.backbones.documentation import (
     join_parameters,
     make_function,
@@ -107,13 +107,20 @@ def variant(
     made = Variant(family, name, config, when or {}, size or name.rpartition("_")[2])
 
     def build(
-        weights: Any, weights_url: Any, input_tensor: Any, name: str, **options: Any
+        weights: Any,
+        weights_url: Any,
+        input_tensor: Any,
+        name: str,
+        ema: bool = False,
+        **options: Any,
     ) -> keras.Model:
-        return build_variant(made, weights, weights_url, input_tensor, name, **options)
+        check_boolean("ema", ema)
+        return build_variant(made, weights, weights_url, input_tensor, name, ema, **options)
 
     parameters = join_parameters(
         parameters_of(shared_parameters, name=name),
         option_parameters(family, made.changed),
+        parameters_of(ema_parameter) if family.has_ema else (),
         parameters_of(last_parameters),
     )
     text = _describe(made, parameters)
@@ -123,7 +130,13 @@ def variant(
 
 
 def build_variant(
-    variant: Variant, source: Any, url: str | None, input_tensor: Any, name: str, **options: Any
+    variant: Variant,
+    source: Any,
+    url: str | None,
+    input_tensor: Any,
+    name: str,
+    ema: bool = False,
+    **options: Any,
 ) -> keras.Model:
     """Build a variant on a new input or on the caller's tensor, and load its weights.
 
@@ -133,6 +146,7 @@ def build_variant(
         url: str. URL of a mirror of the released files, or `None`.
         input_tensor: KerasTensor. A `keras.Input`, another tensor, or `None`.
         name: str. Name of the model.
+        ema: bool. Whether to load the exponential moving average of the weights.
         **options: Other arguments of the family's class.
 
     Example:
@@ -150,7 +164,7 @@ def build_variant(
         if not is_plain_input(input_tensor):
             tensor, input_tensor = input_tensor, None
 
-    origin = find_source(variant.family, variant.size, CLASSIFICATION, source, options)
+    origin = find_source(variant.family, variant.size, CLASSIFICATION, source, options, ema=ema)
     arguments = origin.complete(options)
     if options.get("include_top", True):
         _complete_information(arguments, origin.information)
@@ -290,6 +304,19 @@ def last_parameters(
     """
 
 
+def ema_parameter(*, ema: bool = False) -> None:
+    """Declare the parameter of families whose official files hold averaged weights as well.
+
+    Args:
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+
+    Example:
+    >>> [each.name for each in parameters_of(ema_parameter)]
+    ['ema']
+    """
+
+
 _DOCSTRING = """Build {name}, with the released ImageNet weights by default.
 
 {sizes}
@@ -328,6 +355,7 @@ def describe_arguments(family: type) -> dict[str, str]:
     return {
         **family.describe_parameters(),
         **read_args(shared_parameters.__doc__),
+        **read_args(ema_parameter.__doc__),
         **read_args(last_parameters.__doc__),
     }
 

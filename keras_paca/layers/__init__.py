@@ -1,6 +1,7 @@
-"""The layers of PaCa-ViT, one file each; every layer can be used alone in any model."""
+"""The layers of the papers, one file each; every layer can be used alone in any model."""
 
 from keras_paca.layers.attention import PatchToClusterAttention
+from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
 from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPClustering
 from keras_paca.layers.conv_mlp import ConvMLP
@@ -11,6 +12,7 @@ from keras_paca.layers.initializers import linear_initializer
 from keras_paca.layers.teacher import ConvMixerTeacher
 
 __all__ = [
+    "BatchNormalization",
     "ConvClustering",
     "ConvMLP",
     "ConvMixerTeacher",

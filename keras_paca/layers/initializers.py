@@ -91,20 +91,3 @@ def pointwise(filters: int, **kwargs: Any) -> Dense:
     (1, 5, 7, 4)
     """
     return Dense(filters, kernel_initializer=conv_initializer(), **kwargs)
-
-
-def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
-    """Create a batch normalisation over the last axis with PyTorch's momentum and epsilon.
-
-    Args:
-        **kwargs: Other arguments of `keras.layers.BatchNormalization`, such as `name`.
-
-    Returns:
-        A `keras.layers.BatchNormalization`.
-
-    Example:
-    >>> norm = batch_norm(name="norm")
-    >>> norm.momentum, norm.epsilon
-    (0.9, 1e-05)
-    """
-    return keras.layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, **kwargs)

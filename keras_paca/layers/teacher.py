@@ -14,7 +14,8 @@ from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
-from keras_paca.layers.initializers import batch_norm, pointwise
+from keras_paca.layers.batch_norm import BatchNormalization
+from keras_paca.layers.initializers import pointwise
 from keras_paca.layers.policies import logits_policy
 
 
@@ -37,8 +38,8 @@ class ConvMixerUnit(BaseLayer):
         super().__init__(**kwargs)
         self.kernel_size = kernel_size
         self.depthwise = self.make(DepthwiseConv2D, "depthwise", kernel_size)
-        self.norm1 = self.make(batch_norm, "norm1")
-        self.norm2 = self.make(batch_norm, "norm2")
+        self.norm1 = self.make(BatchNormalization, "norm1")
+        self.norm2 = self.make(BatchNormalization, "norm2")
 
     def build(self, input_shape: tuple) -> None:
         """Build the sub-layers."""
@@ -74,7 +75,7 @@ class BlurTransition(BaseLayer):
         super().__init__(**kwargs)
         self.filters = filters
         self.conv = self.make(downsample_conv, "conv", filters)
-        self.norm = self.make(batch_norm, "norm")
+        self.norm = self.make(BatchNormalization, "norm")
 
     def build(self, input_shape: tuple) -> None:
         """Build the convolution and the norm."""
@@ -113,7 +114,7 @@ class Lateral(BaseLayer):
         super().__init__(**kwargs)
         self.filters = filters
         self.pointwise = self.make(pointwise, "pointwise", filters)
-        self.norm = self.make(batch_norm, "norm")
+        self.norm = self.make(BatchNormalization, "norm")
 
     def build(self, input_shape: tuple) -> None:
         """Build the projection and the norm."""

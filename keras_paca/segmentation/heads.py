@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_paca.layers.base import BaseLayer
-from keras_paca.layers.initializers import batch_norm
+from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.ops import (
     average_pool_to,
     flatten_map,
@@ -66,7 +66,7 @@ class ConvNormReLU(BaseLayer):
             data_format="channels_last",
             kernel_initializer="he_normal",
         )
-        self.norm = self.make(batch_norm, "norm")
+        self.norm = self.make(BatchNormalization, "norm")
 
     def build(self, input_shape: tuple) -> None:
         """Build the convolution and the norm.
@@ -218,9 +218,9 @@ class PaCaSegmentationHead(SegmentationHead):
         self.cluster_conv = self._conv("cluster_conv")
         self.cluster_projection = self._projection(num_classes, "clusters")
         self.key_dense = self.make(keras.layers.Dense, "key", channels)
-        self.key_norm = self.make(batch_norm, "key_norm")
+        self.key_norm = self.make(BatchNormalization, "key_norm")
         self.value_dense = self.make(keras.layers.Dense, "value", channels)
-        self.value_norm = self.make(batch_norm, "value_norm")
+        self.value_norm = self.make(BatchNormalization, "value_norm")
         self.output_conv = self._conv("attention_output")
 
     def build(self, input_shape: Sequence[tuple]) -> None:

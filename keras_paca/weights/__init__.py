@@ -5,6 +5,7 @@ from keras_paca.weights.checkpoint import write_safetensors
 from keras_paca.weights.keras_file import read_keras_config
 from keras_paca.weights.loader import (
     Entry,
+    JoinedEntry,
     KeyMap,
     expected_shapes,
     load_keras,
@@ -19,6 +20,7 @@ from keras_paca.weights.source import Checkpoint, open_checkpoint
 __all__ = [
     "Checkpoint",
     "Entry",
+    "JoinedEntry",
     "KeyMap",
     "ReleasedFile",
     "expected_shapes",

@@ -14,6 +14,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -147,7 +148,7 @@ def verify_cache() -> list[tuple[ReleasedFile, str, str]]:
     []
     """
     found = []
-    for file in released_files():
+    for file in (each for row in released_files() for each in (row, replace(row, ema=True))):
         if _converted(file).exists():
             record = read_record(file)
             if record is None:
@@ -177,12 +178,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _stem(file: ReleasedFile) -> str:
+    return Path(file.file).stem + (".ema" if file.ema else "")
+
+
 def _converted(file: ReleasedFile) -> Path:
-    return cache_folder() / Path(file.file).with_suffix(".safetensors")
+    return cache_folder() / f"{_stem(file)}.safetensors"
 
 
 def _record(file: ReleasedFile) -> Path:
-    return cache_folder() / Path(file.file).with_suffix(".json")
+    return cache_folder() / f"{_stem(file)}.json"
 
 
 def _url(file: ReleasedFile, url: str | None) -> str:
@@ -233,7 +238,8 @@ def _obtain(
                 f"{known['sha256']} was recorded of it before. If the new file is right, delete "
                 f"{_record(file)}"
             )
-        tensors = _read(original, str(by_hand) if by_hand.exists() else source, check)
+        shown = str(by_hand) if by_hand.exists() else source
+        tensors = _read(original, shown, file.ema, check)
         converted = work / "converted.safetensors"
         write_safetensors(converted, tensors, {"source": file.file, "sha256": checksum})
         record = work / "record.json"
@@ -257,11 +263,11 @@ def _obtain(
 
 
 def _read(
-    original: Path, source: str, check: Callable[[Mapping[str, np.ndarray]], None]
+    original: Path, source: str, ema: bool, check: Callable[[Mapping[str, np.ndarray]], None]
 ) -> dict[str, np.ndarray]:
     """Read all tensors of a downloaded file and check them."""
     try:
-        tensors = read_checkpoint(original, match_extension=False)
+        tensors = read_checkpoint(original, match_extension=False, ema=ema)
         check(tensors)
     except ValueError as error:
         why = str(error).removeprefix(f"{original}: ")

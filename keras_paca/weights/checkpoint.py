@@ -66,9 +66,10 @@ _BEGINNINGS = {
 
 # The keys under which training scripts store the state dict, in the order of the search. The
 # averaged weights come last: the stated accuracy is that of `state_dict`.
+_EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema")
 _WRAPPERS = (
     *("state_dict", "model", "module", "network", "net", "model_state_dict"),
-    *("state_dict_ema", "model_ema", "ema"),
+    *_EMA_WRAPPERS,
 )
 _PREFIXES = re.compile(r"\A(?:module\.|_orig_mod\.)+")  # of DataParallel and of torch.compile
 
@@ -82,7 +83,7 @@ _SAFETENSORS_DTYPES = {
 
 
 def read_checkpoint(
-    path: str | os.PathLike[str], *, match_extension: bool = True
+    path: str | os.PathLike[str], *, match_extension: bool = True, ema: bool = False
 ) -> dict[str, np.ndarray]:
     """Read the state dict of a released checkpoint.
 
@@ -96,6 +97,8 @@ def read_checkpoint(
             safetensors file.
         match_extension: bool. Whether to refuse a file whose extension belongs to the other
             format.
+        ema: bool. Whether to read only the exponential moving average of the weights, under
+            `state_dict_ema`, `model_ema` or `ema`.
 
     Returns:
         dict. {key: array}, in the order of the file, without the prefixes `module.` and
@@ -103,8 +106,9 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged, isn't a checkpoint or has no state dict; or if the
-            state dict has an entry that isn't a tensor, or two keys that differ only by a prefix.
+        CheckpointError: If the file is damaged, isn't a checkpoint or has no state dict, or no
+            moving average with `ema=True`; or if the state dict has an entry that isn't a tensor,
+            or two keys that differ only by a prefix.
 
     Example:
     >>> import tempfile
@@ -120,7 +124,10 @@ def read_checkpoint(
         if match_extension and expected and found != expected:
             raise CheckpointError(f"expected {expected}, as its name says, found {found}")
         if found == PYTORCH:
-            records = _state_dict(read_torch_file(path))
+            root = read_torch_file(path)
+            records = _state_dict(_averaged(root) if ema else root)
+        elif found == _SAFETENSORS and ema:
+            raise CheckpointError(f"expected {PYTORCH} with a moving average, found {found}")
         elif found == _SAFETENSORS:
             records = _safetensors(path, file)
         else:
@@ -165,6 +172,18 @@ def _state_dict(root: object) -> dict[str, TensorRecord]:
                 f"entry '{shown(key)}' is not a tensor but {_described(value)}{where}"
             )
     return found
+
+
+def _averaged(root: Any) -> Any:
+    """Return the part of a file that holds the moving average of the weights."""
+    for key in _EMA_WRAPPERS:
+        if isinstance(root, dict) and _with_tensors(root.get(key), 1):
+            return root[key]
+    keys = [shown(key) for key in itertools.islice(root, 20)] if isinstance(root, dict) else []
+    raise CheckpointError(
+        f"expected a moving average of the weights under {', '.join(_EMA_WRAPPERS)}, found "
+        f"{', '.join(keys) or 'none'}"
+    )
 
 
 def _with_tensors(node: Any, depth: int) -> dict[Any, Any] | None:

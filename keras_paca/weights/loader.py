@@ -1,6 +1,6 @@
 """The strict loader: every array of a file must match a weight of the model, and vice versa."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +31,92 @@ class Entry(NamedTuple):
         """The path of the variable, a str."""
         return f"{self.layer}/{self.variable}"
 
+    @property
+    def parts(self) -> "tuple[Entry, ...]":
+        """The entry itself, as the only part of the tensor."""
+        return (self,)
 
-class KeyMap(dict[str, Entry]):
+    def official_shape(self, variables: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the shape of the official tensor.
+
+        Args:
+            variables: dict. {path: variable or array}.
+        """
+        return tuple(LAYOUTS[self.layout].official(tuple(variables[self.path].shape)))
+
+    def split(
+        self, tensor: np.ndarray, variables: Mapping[str, Any]
+    ) -> list[tuple[str, np.ndarray]]:
+        """Return the path and the value of each variable to which an official tensor belongs.
+
+        Args:
+            tensor: np.ndarray. The official tensor.
+            variables: dict. {path: variable}.
+        """
+        shape = tuple(variables[self.path].shape)
+        return [(self.path, to_keras(tensor, self.layout, shape))]
+
+    def join(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the official tensor, the inverse of `split`.
+
+        Args:
+            arrays: dict. {path: value of the variable}.
+        """
+        return to_official(arrays[self.path], self.layout)
+
+
+class JoinedEntry(NamedTuple):
+    """The Keras variables to which one official tensor belongs, such as query, key and value.
+
+    The official tensor is their concatenation along its first axis, that of the outputs.
+
+    Args:
+        parts: tuple of Entry. The entry of each variable, in the order of the concatenation.
+
+    Example:
+    >>> entry = JoinedEntry((Entry("query", "bias", "vector"), Entry("key", "bias", "vector")))
+    >>> variables = {"query/bias": np.zeros(4), "key/bias": np.zeros(2)}
+    >>> entry.official_shape(variables)
+    (6,)
+    >>> [(path, value.shape) for path, value in entry.split(np.ones(6), variables)]
+    [('query/bias', (4,)), ('key/bias', (2,))]
+    """
+
+    parts: tuple[Entry, ...]
+
+    def official_shape(self, variables: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the shape of the official tensor.
+
+        Args:
+            variables: dict. {path: variable or array}.
+        """
+        first, *others = (part.official_shape(variables) for part in self.parts)
+        return (first[0] + sum(shape[0] for shape in others), *first[1:])
+
+    def split(
+        self, tensor: np.ndarray, variables: Mapping[str, Any]
+    ) -> list[tuple[str, np.ndarray]]:
+        """Return the path and the value of each variable to which an official tensor belongs.
+
+        Args:
+            tensor: np.ndarray. The official tensor.
+            variables: dict. {path: variable}.
+        """
+        sizes = [part.official_shape(variables)[0] for part in self.parts]
+        pieces = np.split(tensor, np.cumsum(sizes)[:-1])
+        pairs = zip(self.parts, pieces, strict=True)
+        return [value for part, piece in pairs for value in part.split(piece, variables)]
+
+    def join(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the official tensor, the inverse of `split`.
+
+        Args:
+            arrays: dict. {path: value of the variable}.
+        """
+        return np.concatenate([part.join(arrays) for part in self.parts])
+
+
+class KeyMap(dict[str, Entry | JoinedEntry]):
     """A dict from the keys of an official checkpoint to the `Entry` of each.
 
     Its methods add the entries of all weights of one layer.
@@ -78,6 +162,21 @@ class KeyMap(dict[str, Entry]):
         self[f"{key}.weight"] = Entry(layer, "kernel", layout)
         if bias:
             self[f"{key}.bias"] = Entry(layer, "bias", "vector")
+
+    def kernels(self, key: str, layers: Sequence[str], layout: str, bias: bool = True) -> None:
+        """Add the weights of several layers that the official code has as one, such as `qkv`.
+
+        Args:
+            key: str. The official name of the layer.
+            layers: Sequence of str. Paths of the Keras layers, in the order of the outputs.
+            layout: str. The layout of the kernels, a key of `LAYOUTS`.
+            bias: bool. Whether the layers have biases.
+        """
+        kernels = tuple(Entry(layer, "kernel", layout) for layer in layers)
+        self[f"{key}.weight"] = JoinedEntry(kernels)
+        if bias:
+            biases = tuple(Entry(layer, "bias", "vector") for layer in layers)
+            self[f"{key}.bias"] = JoinedEntry(biases)
 
 
 class Layout(NamedTuple):
@@ -177,7 +276,7 @@ def model_variables(model: Any) -> dict[str, Any]:
 def load_official(
     model: Any,
     tensors: Mapping[str, np.ndarray],
-    key_map: Mapping[str, Entry],
+    key_map: Mapping[str, Entry | JoinedEntry],
     source: str,
     unused: Collection[str] = (),
     fresh: Collection[str] = (),
@@ -190,8 +289,7 @@ def load_official(
         model: keras.Model. A functional model, built.
         tensors: Mapping of str to np.ndarray. The tensors of the checkpoint by their official
             keys.
-        key_map: Mapping of str to Entry. One entry for each weight of the model, by the official
-            key.
+        key_map: Mapping of str to Entry or JoinedEntry. The weights of the model by the official key.
         source: str. Name of the file, for error messages.
         unused: Collection of str. Keys that the checkpoint may hold and that aren't loaded.
         fresh: Collection of str. Keys that aren't loaded because their weights keep their initial
@@ -214,15 +312,11 @@ def load_official(
     [[2.0, 2.0, 2.0]]
     """
     variables = model_variables(model)
-    expected = {
-        key: (variables[entry.path], LAYOUTS[entry.layout].official(variables[entry.path].shape))
-        for key, entry in key_map.items()
-    }
-    _check(tensors, {key: shape for key, (_, shape) in expected.items()}, source, unused, fresh)
-    for key, (variable, _) in expected.items():
+    _check(tensors, expected_shapes(model, key_map), source, unused, fresh)
+    for key, entry in key_map.items():
         if key not in fresh:
-            array = to_keras(tensors[key], key_map[key].layout, variable.shape)
-            variable.assign(_assignable(array, variable))
+            for path, array in entry.split(tensors[key], variables):
+                variables[path].assign(_assignable(array, variables[path]))
 
 
 def load_keras(
@@ -268,7 +362,7 @@ def load_keras(
 
 
 def expected_shapes(
-    model: Any, key_map: Mapping[str, Entry] | None = None
+    model: Any, key_map: Mapping[str, Entry | JoinedEntry] | None = None
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes that a file for a model must have.
 
@@ -286,10 +380,7 @@ def expected_shapes(
     if key_map is None:
         return {key: tuple(variable.shape) for key, variable in keras_keys(model).items()}
     variables = model_variables(model)
-    return {
-        key: tuple(LAYOUTS[entry.layout].official(variables[entry.path].shape))
-        for key, entry in key_map.items()
-    }
+    return {key: entry.official_shape(variables) for key, entry in key_map.items()}
 
 
 def keras_keys(model: Any) -> dict[str, Any]:

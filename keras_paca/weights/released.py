@@ -1,11 +1,13 @@
-"""The checkpoints that the authors of PaCa-ViT released, as listed in `released.csv`.
+"""The checkpoints that the authors of the papers released, as listed in the tables beside this file.
 
-Source: the tables of the official README, github.com/iVMCL/PaCaViT. The numbers of clusters in the
-segmentation files come from the official configurations.
+`released.csv` has those of PaCa-ViT. Source: the tables of the official README,
+github.com/iVMCL/PaCaViT. The numbers of clusters in the segmentation files come from the official
+configurations. Each other family has a table of its own, such as `released_rapidnet.csv`.
 """
 
 import csv
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -24,13 +26,13 @@ class ReleasedFile:
     Args:
         file: str. Name of the file.
         task: str. "classification" (ImageNet-1k), "detection" (COCO) or "segmentation" (ADE20K).
-        size: str. "tiny", "small" or "base".
+        size: str. The variant's size, such as "tiny", "small" or "base".
         clustering: str. "conv", "mlp" or "teacher".
         imagenet_clusters: tuple of int. Clusters per stage in this row of the README.
         clusters: tuple of int. Clusters per stage in the file.
         blockwise: bool. Whether every block computes its own cluster assignment. Otherwise the
             first block of each stage computes it for the whole stage.
-        head: str. "linear", "mask_rcnn", "upernet" or "paca".
+        head: str. "linear", "mask_rcnn", "upernet", "paca" or "fpn".
         params_m: float. Millions of parameters, as stated by the authors.
         gmacs: float. Billions of multiply-accumulate operations, as stated by the authors, for
             224 x 224 pixels (classification), 1280 x 800 (detection) or 512 x 512 (segmentation).
@@ -47,6 +49,9 @@ class ReleasedFile:
         family: str. Name of the family of backbones.
         options: dict. The options of the family that the model in the file has.
         folder: str. URL of the folder in which the authors publish the file.
+        address: str. URL of the file itself, where it isn't the folder and the name.
+        ema: bool. Whether the exponential moving average of the weights is meant, which some files
+            hold beside the weights.
 
     Example:
     >>> from keras_paca.weights import released_files
@@ -76,6 +81,8 @@ class ReleasedFile:
     family: str = "paca_vit"
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     folder: str = URL
+    address: str = ""
+    ema: bool = False
 
     def __post_init__(self) -> None:
         """Complete the options of a PaCa-ViT."""
@@ -87,7 +94,7 @@ class ReleasedFile:
     @property
     def url(self) -> str:
         """The URL at which the authors publish the file, a str."""
-        return self.folder + self.file
+        return self.address or self.folder + self.file
 
     @property
     def variant(self) -> str:
@@ -137,35 +144,41 @@ def released_files() -> tuple[ReleasedFile, ...]:
     >>> max(file.accuracy["box_ap"] for file in detectors)
     48.3
     """
-    return (*_files_of_paca_vit(), *_registered.values())
+    return (*_files_in_tables(), *_registered.values())
 
 
 @functools.cache
-def _files_of_paca_vit() -> tuple[ReleasedFile, ...]:
-    table = resources.files("keras_paca.weights").joinpath("released.csv")
-    with table.open(encoding="utf-8", newline="") as lines:
-        return tuple(_parse(row) for row in csv.DictReader(lines))
+def _files_in_tables() -> tuple[ReleasedFile, ...]:
+    files: list[ReleasedFile] = []
+    for name in TABLES:
+        table = resources.files("keras_paca.weights").joinpath(name)
+        with table.open(encoding="utf-8", newline="") as lines:
+            files += (_parse(row) for row in csv.DictReader(lines))
+    return tuple(files)
+
+
+TABLES = ("released.csv",)
 
 
 def _parse(row: dict[str, str]) -> ReleasedFile:
-    def integers(text: str) -> tuple[int, ...]:
-        return tuple(int(number) for number in text.split())
-
+    """Return a row of a table. A column that is missing or empty has its default."""
+    values: dict[str, Any] = {
+        name: PARSERS[name](text) for name, text in row.items() if name in PARSERS and text
+    }
     measures = ("top1", "box_ap", "mask_ap", "miou")
-    return ReleasedFile(
-        file=row["file"],
-        task=row["task"],
-        size=row["size"],
-        clustering=row["clustering"],
-        imagenet_clusters=integers(row["imagenet_clusters"]),
-        clusters=integers(row["clusters"]),
-        blockwise=row["blockwise"] == "yes",
-        head=row["head"],
-        params_m=float(row["params_m"]),
-        gmacs=float(row["gmacs"]),
-        accuracy={name: float(row[name]) for name in measures if row[name]},
-        crop=float(row["crop"]) if row["crop"] else None,
-        interpolation=row["interpolation"] or None,
-        verified=row["verified"] == "yes",
-        note=row["note"],
-    )
+    accuracy = {name: float(row[name]) for name in measures if row.get(name)}
+    return ReleasedFile(**values, accuracy=accuracy)
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split())
+
+
+PARSERS: dict[str, Any] = {
+    **dict.fromkeys(("file", "task", "size", "family", "head", "clustering"), str),
+    **dict.fromkeys(("interpolation", "note", "licence", "folder", "address"), str),
+    **dict.fromkeys(("imagenet_clusters", "clusters"), _integers),
+    **dict.fromkeys(("params_m", "gmacs", "crop"), float),
+    **dict.fromkeys(("blockwise", "verified"), lambda text: text == "yes"),
+    "options": json.loads,
+}

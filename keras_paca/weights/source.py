@@ -39,7 +39,7 @@ class Checkpoint:
     information: Mapping[str, Any] = field(default_factory=dict)
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
+def open_checkpoint(path: str | Path, ema: bool = False) -> Checkpoint:
     """Read a file of weights.
 
     Nothing in the file is executed.
@@ -47,12 +47,15 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     Args:
         path: str or Path. An official `.pth` file, a `.safetensors` file with official keys, a
             `.weights.h5` file or a `.keras` file.
+        ema: bool. Whether to read the exponential moving average of the weights, which some
+            official files have beside the weights.
 
     Returns:
         Checkpoint. The arrays, and what the file says about its model.
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ValueError: If there is no moving average, with `ema=True`.
         CheckpointError: If the file is damaged, or of another format than its name says. This is a
             subclass of `ValueError`.
 
@@ -74,10 +77,15 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             f"There is no file at {str(path)!r}"
         )
     if path.suffix in (".keras", ".h5"):
+        if ema:
+            raise ValueError(
+                "Only an official file has a moving average beside its weights. "
+                f"Received: ema=True, {str(path)!r}"
+            )
         tensors = read_keras_file(path)
         found = read_keras_config(path) if path.suffix == ".keras" else {}
         return Checkpoint(str(path), False, tensors, _information(found))
-    tensors = read_checkpoint(path)
+    tensors = read_checkpoint(path, ema=ema)
     found = read_safetensors_metadata(path) if path.suffix == ".safetensors" else {}
     return Checkpoint(str(path), True, tensors, _information(found))
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_paca.backbones import paca_vit
-from keras_paca.weights import load_official, model_variables, to_official
+from keras_paca.weights import load_official, model_variables
 from tests.parity import recipe
 
 CASES = Path(__file__).parent / "cases"
@@ -149,7 +149,7 @@ def gradient_errors(model, description, expected):
     norms, dots = [], []
     for key in description["gradient_order"]:
         entry = key_map[key]
-        gradient = to_official(gradients[entry.path], entry.layout).astype("float64").ravel()
+        gradient = entry.join(gradients).astype("float64").ravel()
         norms.append(np.linalg.norm(gradient))
         along = recipe.fill("direction." + key, (gradient.size, 1)).ravel().astype("float64")
         dots.append(gradient @ along)
