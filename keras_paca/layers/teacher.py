@@ -11,10 +11,10 @@ from keras.ops import convert_to_tensor, shape
 
 from keras_paca import ops
 from keras_paca.layers.base import BaseLayer
+from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
-from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.initializers import pointwise
 from keras_paca.layers.policies import logits_policy
 

@@ -289,7 +289,8 @@ def load_official(
         model: keras.Model. A functional model, built.
         tensors: Mapping of str to np.ndarray. The tensors of the checkpoint by their official
             keys.
-        key_map: Mapping of str to Entry or JoinedEntry. The weights of the model by the official key.
+        key_map: Mapping of str to Entry or JoinedEntry. The weights of the model by their official
+            keys.
         source: str. Name of the file, for error messages.
         unused: Collection of str. Keys that the checkpoint may hold and that aren't loaded.
         fresh: Collection of str. Keys that aren't loaded because their weights keep their initial

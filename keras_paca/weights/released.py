@@ -1,4 +1,4 @@
-"""The checkpoints that the authors of the papers released, as listed in the tables beside this file.
+"""The checkpoints that the authors of the papers released, from the tables beside this file.
 
 `released.csv` has those of PaCa-ViT. Source: the tables of the official README,
 github.com/iVMCL/PaCaViT. The numbers of clusters in the segmentation files come from the official
