@@ -1,28 +1,44 @@
 """The layers of the papers, one file each; every layer can be used alone in any model."""
 
+from keras_paca.layers.add_erase import AddErase
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
 from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPClustering
 from keras_paca.layers.conv_mlp import ConvMLP
+from keras_paca.layers.cross_attention import CrossAttention
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.drop_path import DropPath
 from keras_paca.layers.embedding import OverlappingStem, OverlappingTransition
 from keras_paca.layers.initializers import linear_initializer
+from keras_paca.layers.latent_attention import LatentAttention, LatentCrossAttention
+from keras_paca.layers.linear_attention import LinearCrossAttention
+from keras_paca.layers.mlp import MLP, ResidualMLP
+from keras_paca.layers.patch_embedding import PatchEmbedding
 from keras_paca.layers.teacher import ConvMixerTeacher
+from keras_paca.layers.token_learner import TokenLearner
 
 __all__ = [
+    "MLP",
+    "AddErase",
     "BatchNormalization",
     "ConvClustering",
     "ConvMLP",
     "ConvMixerTeacher",
+    "CrossAttention",
     "DepthwiseConv2D",
     "DropPath",
+    "LatentAttention",
+    "LatentCrossAttention",
     "LinearClustering",
+    "LinearCrossAttention",
     "MLPClustering",
     "OverlappingStem",
     "OverlappingTransition",
     "PaCaBlock",
+    "PatchEmbedding",
     "PatchToClusterAttention",
+    "ResidualMLP",
+    "TokenLearner",
     "linear_initializer",
 ]
