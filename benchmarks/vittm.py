@@ -123,7 +123,7 @@ def device():
     return get_device()
 
 
-def forward(model, images, labels, dtype):
+def forward(model, images, labels, dtype, compiled):
     """Return a function that computes the logits and waits for them."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -150,19 +150,24 @@ def forward(model, images, labels, dtype):
         x = x.permute(0, 3, 1, 2).contiguous()
     cast = torch.autocast(device().partition(":")[0], torch.bfloat16, plain and "bfloat16" in dtype)
 
+    def call(x):
+        return model(x) if plain else model(x, training=False)
+
+    call = torch.compile(call, dynamic=False) if compiled else call
+
     def run():
         with torch.no_grad(), cast:
-            outputs = model(x) if plain else model(x, training=False)
-        return outputs.float().cpu()
+            return call(x).float().cpu()
 
     return run
 
 
-def step(model, images, labels, dtype):
+def step(model, images, labels, dtype, compiled):
     """Return a function that runs a training step."""
     if isinstance(model, keras.Model):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.05), loss)
+        jit = True if compiled else "auto"
+        model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.05), loss, jit_compile=jit)
         return lambda: model.train_on_batch(images, labels)
     import torch
 
@@ -171,6 +176,7 @@ def step(model, images, labels, dtype):
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.05)
     cast = torch.autocast(device().partition(":")[0], torch.bfloat16, "bfloat16" in dtype)
     model.train()
+    model = torch.compile(model, dynamic=False) if compiled else model
 
     def run():
         optimizer.zero_grad()
@@ -186,12 +192,14 @@ def step(model, images, labels, dtype):
 TASKS = {"forward": forward, "step": step}
 
 
-def measure(names, task, batch, dtype, rounds):
+def measure(names, task, batch, dtype, rounds, compiled):
     """Yield (side, ms, ratio to ours) from runs that take turns."""
     draw = np.random.default_rng(0)
     images = draw.standard_normal((batch, 224, 224, 3)).astype("float32")
     labels = np.arange(batch) % 1000
-    calls = {name: TASKS[task](SIDES[name](dtype), images, labels, dtype) for name in names}
+    calls = {
+        name: TASKS[task](SIDES[name](dtype), images, labels, dtype, compiled) for name in names
+    }
     times = {name: [] for name in names}
     for i in range(-2, rounds):  # the first compiles, the second is still slow
         for name, call in calls.items():
@@ -241,12 +249,14 @@ def main():
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--task", choices=TASKS, nargs="+", default=list(TASKS))
     parser.add_argument("--dtype", default="float32", help="such as mixed_bfloat16")
+    parser.add_argument("--compile", action="store_true", help="torch.compile on PyTorch")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", type=Path, default=TARGET, help="the table to add rows to")
     options = parser.parse_args()
     if options.quick:
         options.task, options.batch, options.rounds = ["forward"], options.batch[:1], 2
-    about = (commit(), hardware(), versions(), keras.backend.backend())
+    name = keras.backend.backend() + (" compiled" if options.compile else "")
+    about = (commit(), hardware(), versions(), name)
     new = not options.output.exists()
     with options.output.open("a", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
@@ -254,11 +264,13 @@ def main():
             writer.writerow(FIELDS)
         for task in options.task:
             for batch in options.batch:
-                found = measure(available(), task, batch, options.dtype, options.rounds)
+                found = measure(
+                    available(), task, batch, options.dtype, options.rounds, options.compile
+                )
                 for side, ms, ratio in found:
                     speed = 1000 * batch / ms
                     print(
-                        f"{about[3]:10} {task:7} batch {batch:3} {options.dtype:8} {side:24} "
+                        f"{name:14} {task:7} batch {batch:3} {options.dtype:8} {side:24} "
                         f"{ms:8.1f} ms {speed:8.1f} images/s, {ratio:.2f} times as long as ours",
                         flush=True,
                     )
