@@ -7,12 +7,43 @@ them is a `Task`.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_paca import weights
+
+
+class ClassOutputs(NamedTuple):
+    """A layer whose weights depend on the number of classes.
+
+    Attributes:
+        layer: str. Path of the layer.
+        count: int. Number of its outputs, 0 if the model doesn't have the layer.
+        official: dict. {suffix of official key: axis of the outputs}.
+        saved: dict. {index of the variable in the layer: axis of the outputs}.
+
+    Example:
+    >>> ClassOutputs("predictions", 3).keys("head", official=True)
+    {'head.weight': 0, 'head.bias': 0}
+    """
+
+    layer: str
+    count: int
+    official: Mapping[str, int] = {".weight": 0, ".bias": 0}
+    saved: Mapping[int, int] = {0: 1, 1: 0}
+
+    def keys(self, prefix: str, official: bool) -> dict[str, int]:
+        """Return the keys of the weights in a file, and the axis of the outputs of each.
+
+        Args:
+            prefix: str. Beginning of the official keys.
+            official: bool. Whether the file is an official one or a saved Keras model.
+        """
+        if official:
+            return {f"{prefix}{suffix}": axis for suffix, axis in self.official.items()}
+        return {f"{self.layer}/{index}": axis for index, axis in self.saved.items()}
 
 
 @dataclass(frozen=True)
@@ -23,9 +54,8 @@ class Task:
         name: str. "classification", "segmentation" or "detection", as in the released files.
         weights: str. The value of the argument `weights` for a released file, such as "imagenet".
         data_set: str. The data set's name in messages.
-        class_outputs: Callable. It takes a model and returns {prefix of official keys: (path of the
-            layer, number of its outputs)}, for the layers whose outputs depend on the number of
-            classes. The number is 0 for layers that the model doesn't have.
+        class_outputs: Callable. It takes a model and returns {prefix of official keys:
+            `ClassOutputs`}, for the layers whose outputs depend on the number of classes.
         fresh: str. A description of those layers, for a warning.
         checkpoint_map: Callable. It takes a model and returns {official key: entry}.
         information: Callable. It takes a released file and its family and returns its class names
@@ -36,14 +66,14 @@ class Task:
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=3)
-    >>> CLASSIFICATION.class_outputs(model)
-    {'head': ('predictions', 3)}
+    >>> CLASSIFICATION.class_outputs(model)["head"].count
+    3
     """
 
     name: str
     weights: str
     data_set: str
-    class_outputs: Callable[[Any], dict[str, tuple[str, int]]]
+    class_outputs: Callable[[Any], dict[str, ClassOutputs]]
     fresh: str
     checkpoint_map: Callable[[Any], weights.KeyMap]
     information: Callable[[weights.ReleasedFile, type], dict[str, Any]]
@@ -51,10 +81,10 @@ class Task:
     use_elsewhere: str = ""
 
 
-def _classifiers(model: Any) -> dict[str, tuple[str, int]]:
+def _classifiers(model: Any) -> dict[str, ClassOutputs]:
     config = model.get_config()
     count = config["classes"] if config["include_top"] else 0
-    return {key: (layer, count) for key, layer in model.classifier_keys.items()}
+    return {key: ClassOutputs(layer, count) for key, layer in model.classifier_keys.items()}
 
 
 CLASSIFICATION = Task(
@@ -155,7 +185,7 @@ def _obtain(
                     f"{file.file} should have {name}={file.options[name]} and has {value}."
                 )
         missing = key_map.keys() - tensors.keys()
-        unexpected = tensors.keys() - key_map.keys() - type(backbone).constant_keys(tensors)
+        unexpected = tensors.keys() - key_map.keys() - _unused_keys(model, tensors, official=True)
         if missing or unexpected:
             raise ValueError(
                 f"{file.file} should be {file.variant}, head={file.head!r}. Missing: "
@@ -186,8 +216,8 @@ def load_weights(
     """Load a checkpoint strictly.
 
     Every tensor of the file must match a weight of the model, and vice versa. There are five
-    exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top;
-    (c) all parts of a detection or segmentation file but the backbone; (d) layers for another
+    exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top,
+    and that of the backbone of a detector or segmenter; (c) all parts of a detection or segmentation file but the backbone; (d) layers for another
     number of classes; (e) layers that depend on options that the caller chose, such as `clusters`.
 
     Args:
@@ -211,13 +241,12 @@ def load_weights(
     name, backbone = checkpoint.name, getattr(model, "backbone", model)
     tensors, is_part = _part_of_backbone(checkpoint.tensors, model is not backbone)  # (c)
     key_map = task.checkpoint_map(model) if checkpoint.official else None
-    unused = set(type(backbone).constant_keys(tensors))  # (a)
+    unused = _unused_keys(model, tensors, checkpoint.official)  # (a), and (b) of a backbone
     fresh: set[str] = set()
     other_classes: set[int] = set()
     shapes = weights.expected_shapes(model, key_map)
-    for official, (layer, count) in task.class_outputs(model).items():
-        axes = {f"{official}.weight": 0, f"{official}.bias": 0}
-        axes = axes if checkpoint.official else {f"{layer}/0": 1, f"{layer}/1": 0}
+    for prefix, outputs in task.class_outputs(model).items():
+        axes, count = outputs.keys(prefix, checkpoint.official), outputs.count
         if not count:
             unused.update(axes)  # (b)
         elif is_part:
@@ -242,6 +271,17 @@ def load_weights(
         weights.load_official(model, tensors, key_map, name, unused, fresh)
     else:
         weights.load_keras(model, tensors, name, unused, fresh)
+
+
+def _unused_keys(model: Any, tensors: Mapping[str, np.ndarray], official: bool) -> set[str]:
+    """Return the keys of constants, and of the top that a detector's or segmenter's backbone had."""
+    backbone = getattr(model, "backbone", model)
+    found = set(type(backbone).constant_keys(tensors))
+    if model is backbone or not official:
+        return found
+    inside, _ = _part_of_backbone(tensors, whole=False)
+    inside_keys = type(backbone).constant_keys(inside) | _keys_of_top(backbone, inside, official)
+    return found | {f"backbone.{key}" for key in inside_keys}
 
 
 def _keys_of_top(model: Any, keys: Iterable[str], official: bool) -> set[str]:

@@ -10,7 +10,14 @@ from keras_paca.ops.gelu import gelu
 from keras_paca.ops.linear import linear
 from keras_paca.ops.patches import count_patches, flatten_map, halve, unflatten_patches
 from keras_paca.ops.recompute import is_recomputed, recompute
-from keras_paca.ops.resize import average_pool_to, resize_bilinear, resize_like
+from keras_paca.ops.resize import (
+    average_pool_to,
+    double,
+    double_like,
+    resize_bilinear,
+    resize_like,
+    resize_nearest,
+)
 from keras_paca.ops.softmax import stable_softmax, to_float32
 
 __all__ = [
@@ -18,6 +25,8 @@ __all__ = [
     "average_pool_to",
     "count_patches",
     "depthwise_conv2d",
+    "double",
+    "double_like",
     "flatten_map",
     "gelu",
     "halve",
@@ -26,6 +35,7 @@ __all__ = [
     "recompute",
     "resize_bilinear",
     "resize_like",
+    "resize_nearest",
     "stable_softmax",
     "to_float32",
     "unflatten_patches",

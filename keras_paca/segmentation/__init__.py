@@ -4,6 +4,7 @@ from keras_paca.labels import ade20k_classes, ade20k_palette
 from keras_paca.segmentation.evaluation import evaluate_segmenter, find_masks, read_mask
 from keras_paca.segmentation.heads import (
     FCNHead,
+    MaskTransformerHead,
     PaCaSegmentationHead,
     SegmentationHead,
     SemanticFPNHead,
@@ -25,6 +26,7 @@ from keras_paca.segmentation.variants import (
 
 __all__ = [
     "FCNHead",
+    "MaskTransformerHead",
     "MeanIoU",
     "PaCaBaseSegmenter",
     "PaCaSegmentationHead",

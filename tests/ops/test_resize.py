@@ -1,10 +1,29 @@
 """Bilinear resizing and adaptive pooling, each against a plain loop."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca.ops import average_pool_to, resize_bilinear, resize_like
+from keras_paca.ops import (
+    average_pool_to,
+    double,
+    double_like,
+    resize_bilinear,
+    resize_like,
+    resize_nearest,
+)
+
+
+class Call(keras.layers.Layer):
+    """A layer that calls a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, *inputs):
+        return self.function(*inputs)
 
 
 def interpolate(image, size, align_corners):
@@ -70,3 +89,30 @@ def test_resize_is_the_same_known_or_not(size, images):
     found = ops.convert_to_numpy(resize_like(x, np.zeros((2, *size, 1), "float32")))
     expected = ops.convert_to_numpy(resize_bilinear(x, size))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("size", [(8, 10), (7, 9), (8, 9)])
+def test_double_like_is_two_resizes(size, known):
+    image = np.random.default_rng(0).standard_normal((1, 4, 5, 3)).astype("float32")
+    twice = interpolate(image[0], (8, 10), align_corners=False)
+    like = np.zeros((1, *size, 1), "float32")
+    sides = [(4, 5), size] if known else [(None, None)] * 2
+    inputs = [
+        keras.Input((*given, channels)) for given, channels in zip(sides, (3, 1), strict=True)
+    ]
+    model = keras.Model(inputs, [Call(double)(inputs[0]), Call(double_like)(*inputs)])
+    found = model([image, like])
+    np.testing.assert_allclose(ops.convert_to_numpy(found[0])[0], twice, atol=1e-5)
+    expected = interpolate(twice, size, align_corners=False)
+    np.testing.assert_allclose(ops.convert_to_numpy(found[1])[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 10), (7, 9), (3, 2)])
+def test_resize_nearest(size):
+    x = np.random.default_rng(0).standard_normal((1, 4, 5, 3)).astype("float32")
+    found = ops.convert_to_numpy(resize_nearest(x, np.zeros((1, *size, 1), "float32")))
+    rows, columns = (
+        [i * old // new for i in range(new)] for old, new in zip((4, 5), size, strict=True)
+    )
+    np.testing.assert_array_equal(found, x[:, rows][:, :, columns])
