@@ -217,8 +217,9 @@ def load_weights(
 
     Every tensor of the file must match a weight of the model, and vice versa. There are five
     exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top,
-    and that of the backbone of a detector or segmenter; (c) all parts of a detection or segmentation file but the backbone; (d) layers for another
-    number of classes; (e) layers that depend on options that the caller chose, such as `clusters`.
+    and that of a detector's or segmenter's backbone; (c) all parts of a detection or segmentation
+    file but the backbone; (d) layers for another number of classes; (e) layers that depend on
+    options that the caller chose, such as `clusters`.
 
     Args:
         model: keras.Model. A `Backbone`, or a `Segmenter` or `MaskRCNN` on one.
@@ -274,7 +275,7 @@ def load_weights(
 
 
 def _unused_keys(model: Any, tensors: Mapping[str, np.ndarray], official: bool) -> set[str]:
-    """Return the keys of constants, and of the top that a detector's or segmenter's backbone had."""
+    """Return the keys of constants, and of the top of a detector's or segmenter's backbone."""
     backbone = getattr(model, "backbone", model)
     found = set(type(backbone).constant_keys(tensors))
     if model is backbone or not official:
