@@ -38,7 +38,8 @@ def as_pyramid(backbone: Any, needed: Sequence[str] = LEVELS) -> keras.Model:
 
     Args:
         backbone: keras.Model. Functional model with `pyramid_outputs`.
-        needed: Sequence of str. The levels that it must have; with none, at least one of any name.
+        needed: Sequence of str. The levels that it must have. With none, a plain model must have at
+            least one of any name.
 
     Returns:
         keras.Model. The backbone itself if its class has `pyramid_outputs`, otherwise a
@@ -62,7 +63,7 @@ def as_pyramid(backbone: Any, needed: Sequence[str] = LEVELS) -> keras.Model:
             "`backbone` must be a functional model of one input, the images. "
             f"Received: {backbone!r} with inputs={inputs}"
         )
-    if hasattr(type(backbone), "pyramid_outputs"):
+    if keeps_levels:
         return backbone
     sources = [keras.utils.get_source_inputs(level) for level in levels.values()]
     if any(len(source) != 1 or source[0] is not inputs[0] for source in sources):

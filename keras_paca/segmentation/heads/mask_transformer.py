@@ -125,9 +125,9 @@ class MaskTransformerHead(SegmentationHead):
         attention_dropout: float. Rate of dropout on the attention weights.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
-    Input shape: one map (batch, height, width, any) or a list of maps of the same size. A
-    `Segmenter` gives it the `token_maps` of a backbone, which for most backbones are its coarsest
-    level alone.
+    Input shape: one map (batch, height, width, any) or a list of maps of the same size. In a
+    `Segmenter`, they are the `grid_maps` of the backbone, such as the process tokens of a `ViTTM`,
+    or the coarsest level of a backbone without them.
     Output shape: (batch, height, width, num_classes), logits.
 
     Raises:
@@ -169,16 +169,16 @@ class MaskTransformerHead(SegmentationHead):
         self.attention_dropout = attention_dropout
 
     def maps_of(self, backbone: keras.Model) -> list[keras.KerasTensor]:
-        """Return the `token_maps` of a backbone, by default its coarsest level.
+        """Return the `grid_maps` of a backbone, or its coarsest level if it has none.
 
         Args:
             backbone: keras.Model. Functional model with `pyramid_outputs`.
 
         Raises:
-            ValueError: If the backbone has no level.
+            ValueError: If the backbone has neither.
         """
-        levels = super().maps_of(backbone)
-        return getattr(backbone, "token_maps", levels[-1:])
+        maps = getattr(backbone, "grid_maps", None)
+        return super().maps_of(backbone)[-1:] if maps is None else list(maps)
 
     def build(self, input_shape: Sequence[Any]) -> None:
         """Build the projections, the embeddings of the classes and the transformer layers.
