@@ -55,8 +55,11 @@ def as_pyramid(backbone: Any, needed: Sequence[str] = LEVELS) -> keras.Model:
     >>> as_pyramid(backbone) is backbone
     True
     """
-    levels = dict(zip(needed, pyramid_levels(backbone, needed), strict=False))
-    levels = levels or dict(backbone.pyramid_outputs)
+    keeps_levels = hasattr(type(backbone), "pyramid_outputs")
+    levels: dict[str, Any] = {}
+    if needed or not keeps_levels:
+        found = pyramid_levels(backbone, needed)
+        levels = dict(zip(needed or backbone.pyramid_outputs, found, strict=True))
     inputs = getattr(backbone, "inputs", None)
     if not inputs or len(inputs) != 1 or not isinstance(inputs[0], keras.KerasTensor):
         raise ValueError(

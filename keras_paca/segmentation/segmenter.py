@@ -225,6 +225,26 @@ class Segmenter(BaseModel):
 
     # --- Training -----------------------------------------------------------------------------
 
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """The variables that training changes."""
+        return self._without_idle(super().trainable_variables)
+
+    @property
+    def trainable_weights(self) -> list[keras.Variable]:
+        """The weights that training changes."""
+        return self._without_idle(super().trainable_weights)
+
+    def _without_idle(self, variables: list[keras.Variable]) -> list[keras.Variable]:
+        """Return variables without those of the backbone's layers that the logits don't need.
+
+        They have no gradients, of which Keras would warn.
+        """
+        used = {id(layer) for layer in self.layers}
+        idle = [layer for layer in self.backbone.layers if id(layer) not in used]
+        without = {id(variable) for layer in idle for variable in layer.variables}
+        return [each for each in variables if id(each) not in without] if without else variables
+
     def compile(
         self, optimizer: Any = "auto", loss: Any = "auto", metrics: Any = "auto", **kwargs: Any
     ) -> None:
