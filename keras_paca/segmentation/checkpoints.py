@@ -99,7 +99,7 @@ def _add_mask_transformer(
     entries.kernel("decode_head.dec_proj", f"{name}/input_projection", "linear")
     for i, block in enumerate(head.blocks):
         key, layer = f"decode_head.layers.{i}", f"{name}/{block.name}"
-        entries.norm(f"{key}.ln1", f"{layer}/norm1")
+        entries.norm(f"{key}.ln1", f"{layer}/norm1_before")
         attention = [f"{layer}/attention/{part}" for part in ("query", "key", "value")]
         for suffix, variable, layout in (
             ("weight", "kernel", "linear"),
@@ -109,7 +109,7 @@ def _add_mask_transformer(
             entries[f"{key}.attn.attn.in_proj_{suffix}"] = weights.JoinedEntry(parts)
         output = f"{layer}/attention/attention_output"
         entries.kernel(f"{key}.attn.attn.out_proj", output, "linear")
-        entries.norm(f"{key}.ln2", f"{layer}/norm2")
+        entries.norm(f"{key}.ln2", f"{layer}/norm2_before")
         entries.kernel(f"{key}.ffn.layers.0.0", f"{layer}/mlp/expand", "linear")
         entries.kernel(f"{key}.ffn.layers.1", f"{layer}/mlp/project", "linear")
     entries.norm("decode_head.decoder_norm", f"{name}/norm")

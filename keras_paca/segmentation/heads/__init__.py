@@ -2,7 +2,7 @@
 
 from keras_paca.segmentation.heads.base import ConvNormReLU, SegmentationHead, head_initializer
 from keras_paca.segmentation.heads.fcn import FCNHead
-from keras_paca.segmentation.heads.mask_transformer import MaskTransformerHead, TransformerLayer
+from keras_paca.segmentation.heads.mask_transformer import MaskTransformerHead
 from keras_paca.segmentation.heads.paca import PaCaSegmentationHead
 from keras_paca.segmentation.heads.semantic_fpn import SemanticFPNHead
 from keras_paca.segmentation.heads.upernet import UPerHead
@@ -14,7 +14,6 @@ __all__ = [
     "PaCaSegmentationHead",
     "SegmentationHead",
     "SemanticFPNHead",
-    "TransformerLayer",
     "UPerHead",
     "head_initializer",
 ]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_paca import layers
 from keras_paca.arguments import check_positive, check_rate
-from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.initializers import linear, linear_initializer
 from keras_paca.layers.policies import exact_dtype
 from keras_paca.ops import flatten_map, to_float32, unflatten_patches
@@ -17,87 +17,6 @@ from keras_paca.segmentation.heads.base import SegmentationHead
 
 EPSILON = 1e-5  # of the layer norms
 HEAD_CHANNELS = 64  # of an attention head, unless `num_heads` says otherwise
-
-
-@keras.saving.register_keras_serializable(package="keras_paca")
-class TransformerLayer(BaseLayer):
-    """One layer of the mask transformer: self-attention, then a feed-forward network.
-
-        x = x + DropPath(attention(LayerNorm(x))), x = x + DropPath(mlp(LayerNorm(x)))
-
-    Args:
-        num_heads: int. Number of attention heads. It must divide the channels.
-        mlp_ratio: float. Width of the feed-forward network's hidden layer, as a multiple of the
-            channels.
-        drop_path_rate: float. Rate at which both residual branches are dropped.
-        attention_dropout: float. Rate of dropout on the attention weights.
-        dropout: float. Rate of dropout after projections.
-        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
-
-    Input shape: tokens (batch, tokens, channels).
-    Output shape: The same.
-
-    Example:
-    >>> tuple(TransformerLayer(num_heads=2)(ops.ones((1, 5, 8))).shape)
-    (1, 5, 8)
-    """
-
-    def __init__(
-        self,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        drop_path_rate: float = 0.0,
-        attention_dropout: float = 0.0,
-        dropout: float = 0.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
-        self.drop_path_rate = drop_path_rate
-        self.attention_dropout, self.dropout = attention_dropout, dropout
-        norm = keras.layers.LayerNormalization
-        self.norm1 = self.make(norm, "norm1", epsilon=EPSILON)
-        self.attention = self.make(
-            layers.PatchToClusterAttention,
-            "attention",
-            num_heads,
-            attention_dropout=attention_dropout,
-            dropout=dropout,
-        )
-        self.drop_path1 = self.make(layers.DropPath, "drop_path1", drop_path_rate)
-        self.norm2 = self.make(norm, "norm2", epsilon=EPSILON)
-        self.mlp = self.make(layers.ConvMLP, "mlp", mlp_ratio, dwconv=False, dropout=dropout)
-        self.drop_path2 = self.make(layers.DropPath, "drop_path2", drop_path_rate)
-
-    def build(self, input_shape: tuple) -> None:
-        """Build the norms, the attention and the feed-forward network.
-
-        Args:
-            input_shape: tuple. (batch, tokens, channels).
-        """
-        shape = (*input_shape[:2], 1, input_shape[-1])
-        for layer in (self.norm1, self.attention, self.norm2, self.mlp):
-            layer.build(shape)
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Apply the layer to tokens.
-
-        Args:
-            inputs: Tensor of shape (batch, tokens, channels).
-            training: bool. Whether branches are dropped and dropout is applied.
-
-        Returns:
-            Tensor of the same shape.
-        """
-        x = ops.expand_dims(inputs, 2)  # the attention takes a map
-        y = self.attention(self.norm1(x), training=training)
-        x = x + self.drop_path1(y, training=training)
-        y = self.mlp(self.norm2(x), training=training)
-        return ops.squeeze(x + self.drop_path2(y, training=training), 2)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return `input_shape`."""
-        return input_shape
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -211,23 +130,24 @@ class MaskTransformerHead(SegmentationHead):
             shape=(self.num_classes, channels),
             initializer=linear_initializer(),
         )
-        rates = [
-            self.drop_path_rate * i / max(self.num_layers - 1, 1) for i in range(self.num_layers)
-        ]
+        rates = np.linspace(0.0, self.drop_path_rate, self.num_layers).tolist()
         self.blocks = [
             self.make(
-                TransformerLayer,
+                layers.PaCaBlock,
                 f"layer{i + 1}",
                 num_heads,
                 mlp_ratio=self.mlp_ratio,
                 drop_path_rate=rate,
                 attention_dropout=self.attention_dropout,
                 dropout=self.dropout,
+                dwconv_in_mlp=False,
+                epsilon=EPSILON,
+                attention_initial="joint_glorot",
             )
             for i, rate in enumerate(rates)
         ]
-        for layer in self.blocks:
-            layer.build(tokens)
+        for block in self.blocks:
+            block.build((*tokens[:2], 1, channels))  # a map of one column
         norm = keras.layers.LayerNormalization
         self.norm = self.make(norm, "norm", epsilon=EPSILON)
         self.norm.build(tokens)
@@ -251,10 +171,10 @@ class MaskTransformerHead(SegmentationHead):
         patches = self.input_projection(patches)  # (b, n, c)
         classes = ops.cast(self.class_embeddings, patches.dtype)[None]
         classes = ops.repeat(classes, ops.shape(patches)[0], axis=0)  # (b, m, c)
-        x = ops.concatenate([patches, classes], axis=1)
-        for layer in self.blocks:
-            x = layer(x, training=bool(training))
-        x = self.norm(x)
+        x = ops.concatenate([patches, classes], axis=1)[:, :, None]
+        for block in self.blocks:
+            x = block(x, training=bool(training))
+        x = self.norm(x)[:, :, 0]
         patches = self.patch_projection(x[:, : -self.num_classes])
         classes = self.class_projection(x[:, -self.num_classes :])
         cosines = ops.matmul(_unit(patches), ops.transpose(_unit(classes), (0, 2, 1)))

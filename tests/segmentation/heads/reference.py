@@ -102,7 +102,7 @@ def mask_transformer(weights, maps, num_heads, num_layers=2):
     x = np.concatenate([x, np.repeat(embeddings[None], len(x), axis=0)], axis=1)
     for i in range(num_layers):
         layer = f"layer{i + 1}"
-        y = norm(f"{layer}/norm1", x)
+        y = norm(f"{layer}/norm1_before", x)
         q, k, v = (
             dense(f"{layer}/attention/{name}", y)
             .reshape(*y.shape[:2], num_heads, -1)
@@ -114,7 +114,7 @@ def mask_transformer(weights, maps, num_heads, num_layers=2):
         y = (scores / scores.sum(-1, keepdims=True)) @ v
         y = y.transpose(0, 2, 1, 3).reshape(x.shape)
         x = x + dense(f"{layer}/attention/attention_output", y)
-        y = dense(f"{layer}/mlp/expand", norm(f"{layer}/norm2", x))
+        y = dense(f"{layer}/mlp/expand", norm(f"{layer}/norm2_before", x))
         y = y * 0.5 * (1 + np.vectorize(math.erf)(y / math.sqrt(2)))
         x = x + dense(f"{layer}/mlp/project", y)
     x = norm("norm", x)

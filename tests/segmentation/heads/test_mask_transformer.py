@@ -6,9 +6,7 @@ import pytest
 from keras import ops
 
 from keras_paca.segmentation import MaskTransformerHead
-from keras_paca.segmentation.heads import TransformerLayer
 from tests.inference.compare import randomise
-from tests.layers.run import run_layer_test
 from tests.segmentation.heads import reference
 
 SHAPES = [(2, 3, 5, 6), (2, 3, 5, 4)]
@@ -59,5 +57,19 @@ def test_maps_that_do_not_fit():
             MaskTransformerHead(7, **{name: value})
 
 
-def test_run_layer_test_layer():
-    run_layer_test(TransformerLayer, {"num_heads": 2}, (2, 5, 8), (2, 5, 8), 4 + 8 + 4)
+def test_initial_values_are_those_of_the_official_code():
+    head = MaskTransformerHead(150)
+    head.build([(None, 4, 4, 256), (None, 4, 4, 256)])
+    assert head.num_heads is None
+    for name, array in reference.parameters(head).items():
+        if name.endswith(("bias", "beta")):
+            assert not array.any(), name
+        elif name.endswith("gamma"):
+            assert (array == 1).all(), name
+        elif "attention/" in name and "output" not in name:
+            limit = (6 / (256 + 3 * 256)) ** 0.5
+            assert 0.98 * limit < np.abs(array).max() <= limit
+            assert array.std() == pytest.approx(limit / 3**0.5, rel=0.02)
+        else:
+            assert array.std() == pytest.approx(0.02, rel=0.03), name
+            assert abs(array.mean()) < 5e-4
