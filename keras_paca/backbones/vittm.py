@@ -24,6 +24,10 @@ HEADS = ("linear", "cross_attention", "latent_attention", "latent_cross_attentio
 FUSIONS = ("residual", "erase", "add_erase")
 MEMORY_BLOCKS = (None, "mlp")
 STREAMS = ("memory", "process")
+NORMALIZATIONS = {  # mean and deviation of images in 0..1
+    "imagenet": (Backbone.mean, Backbone.deviation),
+    "symmetric": ((0.5,) * 3, (0.5,) * 3),
+}
 RATES = (
     *("drop_path_rate", "read_write_drop_path_rate", "attention_dropout", "dropout"),
     *("position_dropout", "head_dropout"),
@@ -63,6 +67,8 @@ class ViTTM(Backbone):
         image_size: int or (int, int). Image size (height, width) for which the position embeddings
             are learned; they are resized for other sizes. By default that of the file that is
             loaded, or 224.
+        normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
+            ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
             "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
             images of one size only.
@@ -127,7 +133,8 @@ class ViTTM(Backbone):
     file_options = ("memory_patch_size", "process_patch_size", "image_size")
     variant_prefix = "ViTTM"
     variant_options = (
-        *("memory_patch_size", "process_patch_size", "image_size", "read_write_head"),
+        *("memory_patch_size", "process_patch_size", "image_size", "normalization"),
+        "read_write_head",
         *("latent_size_scale", "fusion", "memory_block", "memory_mlp_ratio", "layer_scale", *RATES),
         *("remat", "recompute_activations"),
     )
@@ -142,6 +149,7 @@ class ViTTM(Backbone):
         memory_patch_size: int = 28,
         process_patch_size: int = 28,
         image_size: int | Sequence[int] = 224,
+        normalization: str = "imagenet",
         read_write_head: str = "linear",
         latent_size_scale: int = 4,
         fusion: str = "residual",
@@ -239,6 +247,11 @@ class ViTTM(Backbone):
         """The head of each block that reads the memory, and its inputs [memory, process tokens]."""
         heads = [self.get_layer(f"block{i + 1}_read") for i in range(self._config["depth"])]
         return [(head, head.input) for head in heads]
+
+    @classmethod
+    def normalisation(cls, config: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]]:
+        """Return mean and deviation of images in 0..1; see `Backbone`."""
+        return NORMALIZATIONS[config["normalization"]]
 
     # --- Checkpoint keys ------------------------------------------------------------------------
 
@@ -380,6 +393,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
         check_positive(name, config[name])
     check_factor("mlp_ratio", config["mlp_ratio"])
     check_factor("memory_mlp_ratio", config["memory_mlp_ratio"])
+    check_choice("normalization", config["normalization"], tuple(NORMALIZATIONS))
     check_choice("read_write_head", config["read_write_head"], HEADS)
     check_choice("fusion", config["fusion"], FUSIONS)
     check_choice("memory_block", config["memory_block"], MEMORY_BLOCKS)

@@ -22,6 +22,10 @@ from keras_paca.segmentation.variants import (
     PaCaBaseSegmenter,
     PaCaSmallSegmenter,
     PaCaTinySegmenter,
+    RapidNetBSegmenter,
+    RapidNetMSegmenter,
+    ViTTMBaseSegmenter,
+    ViTTMSmallSegmenter,
 )
 
 __all__ = [
@@ -32,10 +36,14 @@ __all__ = [
     "PaCaSegmentationHead",
     "PaCaSmallSegmenter",
     "PaCaTinySegmenter",
+    "RapidNetBSegmenter",
+    "RapidNetMSegmenter",
     "SegmentationHead",
     "Segmenter",
     "SemanticFPNHead",
     "UPerHead",
+    "ViTTMBaseSegmenter",
+    "ViTTMSmallSegmenter",
     "ade20k_classes",
     "ade20k_palette",
     "evaluate_segmenter",

@@ -153,7 +153,10 @@ SEGMENTATION = Task(
     checkpoint_map=checkpoint_map,
     information=lambda file, family: {
         "class_names": ade20k_classes(),
-        "evaluation_transform": {"short_side": 512, "long_side": 2048},
+        "evaluation_transform": {
+            **{"short_side": 512, "long_side": 2048},
+            **({"multiple_of": 32} if file.head == "fpn" else {}),  # `AlignResize` of RapidNet
+        },
     },
     marker="decode_head.",
     use_elsewhere=("Give a backbone made from it to `Segmenter` for fresh heads on other weights."),

@@ -120,7 +120,9 @@ class Segmenter(BaseModel):
         class_names: Sequence of str. Name of each class. It is saved with the model.
         evaluation_transform: dict. How images are resized for the model, such as
             `{"short_side": 512, "long_side": 2048}`: as large as possible with a shorter side of at
-            most 512 pixels and a longer side of at most 2048. It is saved with the model.
+            most 512 pixels and a longer side of at most 2048. With "multiple_of", the sides are
+            resized up to multiples of it. With "window_size" and "stride", logits are means over
+            windows; see `predict_in_windows`. It is saved with the model.
         frozen: Sequence of str. Paths of layers that aren't trained, such as "decode_head/query".
             Setting `layer.trainable` later changes which layers are frozen, and a saved model keeps
             that state.
@@ -153,7 +155,7 @@ class Segmenter(BaseModel):
     (1, 64, 48, 2)
     """
 
-    _transform_keys = ("short_side", "long_side")
+    _transform_keys = ("short_side", "long_side", "multiple_of", "window_size", "stride")
 
     def __init__(
         self,
