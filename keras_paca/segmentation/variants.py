@@ -123,8 +123,8 @@ _ON_VITTM = replace(
         WEIGHTS="""`None` for random values, or the path of an official segmentation
             checkpoint or of a saved segmenter. For the backbone's weights alone, give a backbone
             made from its file to `keras_paca.segmentation.Segmenter`.""",
-        TRANSFORM=""" Otherwise it is sliding windows of `image_size` with a step of 480 pixels, as in
-            the official configurations.""",
+        TRANSFORM=""" Otherwise it is sliding windows of `image_size` with a step of 480 pixels,
+            as in the official configurations.""",
     ),
 )
 LARGEST, STRIDE = 512, 480  # side of the images and step of the windows, in pixels
