@@ -90,8 +90,8 @@ def task_variant(
         variant: Variant. The variant of the backbone.
         name: str. Name of the function's models, such as "paca_small_segmenter".
         defaults: Callable. It takes the function's arguments and returns the options of the family
-            that differ from those of the variant, and possibly an "evaluation_transform" for
-            weights that bring none.
+            that differ from those of the variant, and possibly "evaluation_transform": a function
+            that takes the backbone and returns the transform for weights that bring none.
         changed: Iterable of str. The names of such options that have a default in the signature of
             the family.
         **own_defaults: Defaults of arguments of the model's class, and of `weights`, that differ
@@ -132,27 +132,28 @@ def task_variant(
     ) -> keras.Model:
         check_boolean("ema", ema)
         changed = defaults({**arguments, "weights": weights})
-        transform = changed.pop("evaluation_transform", None)
+        transform = changed.pop("evaluation_transform", lambda backbone: None)
         options: dict[str, Any] = {"include_top": False, "dtype": dtype}
         for key in (*family.variant_options, "include_preprocessing", "input_shape"):
             value = arguments.pop(key)
             options[key] = changed.get(key) if value is None else value
 
         if weights == CLASSIFICATION.weights:  # for the backbone alone
-            complete(arguments, {"evaluation_transform": transform}, arguments["num_classes"])
             backbone = build_variant(
                 variant, weights, weights_url, input_tensor, variant.name, ema, **options
             )
+            known = {"evaluation_transform": transform(backbone)}
+            complete(arguments, known, arguments["num_classes"])
             return model.model_class(backbone, name=name, dtype=dtype, **arguments)
         head = arguments.get("head")
         origin = find_source(family, variant.size, task, weights, options, head, ema)
-        known = {"evaluation_transform": transform, **origin.information}
-        complete(arguments, known, arguments["num_classes"])
         backbone = family(
             **variant.complete(origin.complete(options)),
             input_tensor=input_tensor,
             name=variant.name,
         )
+        known = {"evaluation_transform": transform(backbone), **origin.information}
+        complete(arguments, known, arguments["num_classes"])
         built = model.model_class(backbone, name=name, dtype=dtype, **arguments)
         origin.load(built, options, weights_url)
         return built

@@ -1,7 +1,7 @@
 """Segmenters on the variants of the families, with the weights released for ADE20K."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -120,11 +120,11 @@ _ON_VITTM = replace(
         HELD="of which nobody released weights",
         HEAD=""""mask_transformer", as in the official code. Other heads need the levels P2 to P5,
             which a ViTTM doesn't have.""",
-        WEIGHTS="""`None` for random values, or the path of an official segmentation
-            checkpoint or of a saved segmenter. For the backbone's weights alone, give a backbone
-            made from its file to `keras_paca.segmentation.Segmenter`.""",
-        TRANSFORM=""" Otherwise it is sliding windows of `image_size` with a step of 480 pixels,
-            as in the official configurations.""",
+        WEIGHTS="""`None` for random values; "imagenet" for the backbone's released weights,
+            if there are any, and a fresh head; or the path of an official segmentation checkpoint
+            or of a saved segmenter.""",
+        TRANSFORM=""" Otherwise it is sliding windows of 504 or 512 pixels with a step of 480, as in
+            the official configurations.""",
     ),
 )
 LARGEST, STRIDE = 512, 480  # side of the images and step of the windows, in pixels
@@ -143,15 +143,25 @@ def _vittm_defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
             default and that of the official segmenters, or "imagenet" for the mean and the
             deviation of ImageNet.
     """
+    changed = {"normalization": "symmetric", "evaluation_transform": _windows}
+    if arguments["weights"] is not None:
+        return changed
     patches = [arguments[f"{name}_patch_size"] or 28 for name in ("memory", "process")]
+    return {**changed, "image_size": _largest_side(patches)}
+
+
+def _largest_side(patches: Sequence[int]) -> int:
+    """Return the largest multiple of all patch sizes up to 512, or else 512."""
     step = math.lcm(*patches)
-    side = LARGEST // step * step or LARGEST
-    size = arguments["image_size"]
-    short = side if size is None else min(size) if isinstance(size, (list, tuple)) else size
-    transform = {"short_side": short, "long_side": 2048, "window_size": short}
-    transform["stride"] = min(STRIDE, short)
-    changed: dict[str, Any] = {"normalization": "symmetric", "evaluation_transform": transform}
-    return {**changed, "image_size": side} if arguments["weights"] is None else changed
+    return LARGEST // step * step or LARGEST
+
+
+def _windows(backbone: ViTTM) -> dict[str, int]:
+    """Return the official evaluation transform for a backbone."""
+    config = backbone.get_config()
+    side = _largest_side([config[f"{name}_patch_size"] for name in ("memory", "process")])
+    sides = {"short_side": side, "long_side": 2048}
+    return {**sides, "window_size": side, "stride": min(STRIDE, side)}
 
 
 _OWN = {"head": "mask_transformer", "weights": None}

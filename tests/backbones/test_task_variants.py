@@ -188,7 +188,8 @@ def official_vittm(tmp_path):
 def test_vittm_from_an_official_file(official_vittm, tmp_path):
     """What the head doesn't need of the backbone is loaded and saved as well."""
     path, checkpoint, build_vittm = official_vittm
-    model = build_vittm(weights=path)
+    model = segmentation.ViTTMSmallSegmenter(weights=path)  # the file has the sizes
+    assert model.evaluation_transform["window_size"] == 512
     found = official_checkpoint(model)
     for key, array in found.items():
         np.testing.assert_array_equal(array, checkpoint[key])
