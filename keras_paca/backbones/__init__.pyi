@@ -99,8 +99,8 @@ def PaCaBase(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaBase(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def PaCaSmall(
@@ -187,8 +187,8 @@ def PaCaSmall(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaSmall(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def PaCaTiny(
@@ -275,8 +275,8 @@ def PaCaTiny(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaTiny(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def ViTTMBase(
@@ -393,8 +393,8 @@ def ViTTMBase(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMBase(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def ViTTMLarge(
@@ -511,8 +511,8 @@ def ViTTMLarge(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMLarge(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def ViTTMSmall(
@@ -629,8 +629,8 @@ def ViTTMSmall(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMSmall(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def ViTTMTiny(
@@ -747,6 +747,6 @@ def ViTTMTiny(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMTiny(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """

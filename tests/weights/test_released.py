@@ -3,17 +3,29 @@
 import dataclasses
 from collections import Counter
 
-from keras_paca.backbones import PaCaViT, paca_vit
+from keras_paca.backbones import PaCaViT, ViTTM, paca_vit
 from keras_paca.weights import released_files
+
+PACA = [file for file in released_files() if file.family == "paca_vit"]
+VITTM = [file for file in released_files() if file.family == "vittm"]
 
 
 def test_numbers_of_rows():
-    tasks = Counter(file.task for file in released_files())
+    tasks = Counter(file.task for file in PACA)
     assert tasks == {"classification": 12, "detection": 12, "segmentation": 15}
 
 
+def test_the_row_of_vittm():
+    (file,) = VITTM
+    assert file.url.endswith("id=1bobJz3EROlPYmwRnjN74gYgm3b-9qrKI&export=download&confirm=t")
+    assert f"vittm_{file.size}" in ViTTM.variants
+    assert file.options.keys() >= set(ViTTM.file_options)
+    assert (file.accuracy, file.params_m, file.gmacs) == ({}, None, None)  # nobody states them
+    assert (file.crop, file.interpolation, file.verified) == (0.875, "bicubic", True)
+
+
 def test_every_row_is_complete():
-    for file in released_files():
+    for file in PACA:
         assert file.url == f"https://github.com/iVMCL/PaCaViT/releases/download/pacavit/{file.file}"
         assert file.file.endswith(".pth")
         assert f"paca_{file.size}" in PaCaViT.variants
@@ -33,7 +45,8 @@ def test_every_row_is_complete():
 
 
 def test_names_are_unique_and_the_contradicting_link_is_not_used():
-    assert len({file.file for file in released_files()}) == 39
+    assert len({file.file for file in released_files()}) == len(released_files())
+    assert len(PACA) == 39
     unverified = [file for file in released_files() if not file.verified]
     assert [file.file for file in unverified] == ["IMNET_224_pacavit_small_p2cconv_100.pth"]
     assert unverified[0].clusters == (100, 100, 100, 100)
@@ -42,7 +55,7 @@ def test_names_are_unique_and_the_contradicting_link_is_not_used():
 
 
 def test_segmentation_files_hold_more_clusters():
-    for file in released_files():
+    for file in PACA:
         if file.task == "segmentation":
             assert file.clusters == tuple(200 if n else 0 for n in file.imagenet_clusters)
         else:
