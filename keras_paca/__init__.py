@@ -30,7 +30,13 @@ from keras_paca.backbones import (
     ViTTMTiny,
 )
 from keras_paca.deploy import export, quantization_report
-from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+from keras_paca.explain import (
+    cluster_maps,
+    cluster_statistics,
+    memory_maps,
+    plot_cluster_maps,
+    plot_memory_maps,
+)
 from keras_paca.inference import fuse
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
@@ -65,7 +71,9 @@ __all__ = [
     "inference",
     "labels",
     "layers",
+    "memory_maps",
     "plot_cluster_maps",
+    "plot_memory_maps",
     "preprocessing",
     "quantization_report",
     "segmentation",

@@ -611,6 +611,7 @@ def ViTTMBase(
     memory_patch_size: int | None = None,
     process_patch_size: int | None = None,
     image_size: int | collections.abc.Sequence[int] | None = None,
+    normalization: str = 'imagenet',
     read_write_head: str = 'linear',
     latent_size_scale: int = 4,
     fusion: str = 'residual',
@@ -632,8 +633,7 @@ def ViTTMBase(
 ) -> keras.Model:
     """Build ViTTMBase, with the released ImageNet weights by default.
 
-    The size: `hidden_dim=768`, `num_heads=12`, `drop_path_rate=0.2`, `memory_patch_size=28`,
-    `process_patch_size=28`, `image_size=224`.
+    The size: `hidden_dim=768`, `num_heads=12`, `drop_path_rate=0.2`.
 
     Args:
         include_top: bool. Whether the model ends in a classifier.
@@ -660,6 +660,8 @@ def ViTTMBase(
         image_size: int or (int, int). Image size (height, width) for which the position embeddings
             are learned; they are resized for other sizes. By default that of the file that is
             loaded, or 224.
+        normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
+            ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
             "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
             images of one size only.
@@ -730,6 +732,7 @@ def ViTTMLarge(
     memory_patch_size: int | None = None,
     process_patch_size: int | None = None,
     image_size: int | collections.abc.Sequence[int] | None = None,
+    normalization: str = 'imagenet',
     read_write_head: str = 'linear',
     latent_size_scale: int = 4,
     fusion: str = 'residual',
@@ -751,8 +754,7 @@ def ViTTMLarge(
 ) -> keras.Model:
     """Build ViTTMLarge, with the released ImageNet weights by default.
 
-    The size: `hidden_dim=1024`, `num_heads=16`, `depth=24`, `drop_path_rate=0.2`,
-    `memory_patch_size=28`, `process_patch_size=28`, `image_size=224`.
+    The size: `hidden_dim=1024`, `num_heads=16`, `depth=24`, `drop_path_rate=0.2`.
 
     Args:
         include_top: bool. Whether the model ends in a classifier.
@@ -779,6 +781,8 @@ def ViTTMLarge(
         image_size: int or (int, int). Image size (height, width) for which the position embeddings
             are learned; they are resized for other sizes. By default that of the file that is
             loaded, or 224.
+        normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
+            ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
             "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
             images of one size only.
@@ -849,6 +853,7 @@ def ViTTMSmall(
     memory_patch_size: int | None = None,
     process_patch_size: int | None = None,
     image_size: int | collections.abc.Sequence[int] | None = None,
+    normalization: str = 'imagenet',
     read_write_head: str = 'linear',
     latent_size_scale: int = 4,
     fusion: str = 'residual',
@@ -870,8 +875,7 @@ def ViTTMSmall(
 ) -> keras.Model:
     """Build ViTTMSmall, with the released ImageNet weights by default.
 
-    The size: `hidden_dim=384`, `num_heads=6`, `drop_path_rate=0.1`, `memory_patch_size=28`,
-    `process_patch_size=28`, `image_size=224`.
+    The size: `hidden_dim=384`, `num_heads=6`, `drop_path_rate=0.1`.
 
     Args:
         include_top: bool. Whether the model ends in a classifier.
@@ -898,6 +902,8 @@ def ViTTMSmall(
         image_size: int or (int, int). Image size (height, width) for which the position embeddings
             are learned; they are resized for other sizes. By default that of the file that is
             loaded, or 224.
+        normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
+            ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
             "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
             images of one size only.
@@ -968,6 +974,7 @@ def ViTTMTiny(
     memory_patch_size: int | None = None,
     process_patch_size: int | None = None,
     image_size: int | collections.abc.Sequence[int] | None = None,
+    normalization: str = 'imagenet',
     read_write_head: str = 'linear',
     latent_size_scale: int = 4,
     fusion: str = 'residual',
@@ -989,8 +996,7 @@ def ViTTMTiny(
 ) -> keras.Model:
     """Build ViTTMTiny, with the released ImageNet weights by default.
 
-    The size: `hidden_dim=192`, `num_heads=3`, `drop_path_rate=0.1`, `memory_patch_size=28`,
-    `process_patch_size=28`, `image_size=224`.
+    The size: `hidden_dim=192`, `num_heads=3`, `drop_path_rate=0.1`.
 
     Args:
         include_top: bool. Whether the model ends in a classifier.
@@ -1017,6 +1023,8 @@ def ViTTMTiny(
         image_size: int or (int, int). Image size (height, width) for which the position embeddings
             are learned; they are resized for other sizes. By default that of the file that is
             loaded, or 224.
+        normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
+            ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
             "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
             images of one size only.

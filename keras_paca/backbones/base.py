@@ -16,6 +16,7 @@ from keras_paca.arguments import check_boolean, check_choice, check_positive
 from keras_paca.backbones.data import is_sparse, only, refuse_wrong_labels
 from keras_paca.backbones.documentation import join_parameters, read_args, with_args
 from keras_paca.backbones.input_shape import check_input_shape, is_plain_input, shape_of_tensor
+from keras_paca.backbones.loading import Related
 from keras_paca.backbones.model import BaseModel, GraphPart
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
 from keras_paca.labels import imagenet_classes
@@ -29,17 +30,23 @@ COMBINED = "combined"  # the prediction, beside the outputs of several classifie
 POOLS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
 
-def normalise_rgb(images: np.ndarray) -> np.ndarray:
+def normalise_rgb(images: np.ndarray, model: Any = None) -> np.ndarray:
     """Normalise RGB in 0..255, in float32, for models without `include_preprocessing`.
 
     Args:
         images: np.ndarray. RGB in 0..255, of shape (..., 3).
+        model: keras.Model. The model, whose family may say how. By default, and for other models,
+            the mean and the deviation are those of ImageNet.
 
     Example:
     >>> normalise_rgb(np.full((1, 1, 3), 127.5)).round(2).tolist()
     [[[0.07, 0.2, 0.42]]]
     """
-    return (images / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+    backbone, statistics = getattr(model, "backbone", model), (MEAN, STD)
+    if isinstance(backbone, Backbone):
+        statistics = backbone.normalisation(backbone.get_config())
+    mean, deviation = (np.asarray(values, "float32") for values in statistics)
+    return (images / np.float32(255) - mean) / deviation
 
 
 class GraphMaker(LayerMaker):
@@ -257,7 +264,7 @@ class Backbone(BaseModel):
             ),
         }
         given = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        normalisation = (self.mean, self.deviation) if include_preprocessing else None
+        normalisation = self.normalisation(config) if include_preprocessing else None
         make = self.maker(given, normalisation)
         images = input_tensor
         if images is None:
@@ -481,6 +488,15 @@ class Backbone(BaseModel):
         return cls.classifier_keys
 
     @classmethod
+    def normalisation(cls, config: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]]:
+        """Return mean and deviation of images in 0..1, by default `mean` and `deviation`.
+
+        Args:
+            config: dict. Configuration of a model.
+        """
+        return cls.mean, cls.deviation
+
+    @classmethod
     def constant_keys(cls, tensors: Mapping[str, np.ndarray]) -> set[str]:
         """Return the keys of a file that hold no weights; by default, those of counters of batches.
 
@@ -510,6 +526,21 @@ class Backbone(BaseModel):
             source: str. Name of the file, for the warning.
         """
         return set()
+
+    @classmethod
+    def related_checkpoint(
+        cls, checkpoint: weights.Checkpoint, config: Mapping[str, Any]
+    ) -> Related | None:
+        """Return what a model takes of a file of another family from which it may start.
+
+        Args:
+            checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+            config: dict. Configuration of the model.
+
+        Returns:
+            Related or None. `None` for a file of this family, or for one that can't be used.
+        """
+        return None
 
     @classmethod
     def rank(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:

@@ -7,12 +7,43 @@ them is a `Task`.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_paca import weights
+
+
+class ClassOutputs(NamedTuple):
+    """A layer whose weights depend on the number of classes.
+
+    Attributes:
+        layer: str. Path of the layer.
+        count: int. Number of its outputs, 0 if the model doesn't have the layer.
+        official: dict. {suffix of official key: axis of the outputs}.
+        saved: dict. {index of the variable in the layer: axis of the outputs}.
+
+    Example:
+    >>> ClassOutputs("predictions", 3).keys("head", official=True)
+    {'head.weight': 0, 'head.bias': 0}
+    """
+
+    layer: str
+    count: int
+    official: Mapping[str, int] = {".weight": 0, ".bias": 0}
+    saved: Mapping[int, int] = {0: 1, 1: 0}
+
+    def keys(self, prefix: str, official: bool) -> dict[str, int]:
+        """Return the keys of the weights in a file, and the axis of the outputs of each.
+
+        Args:
+            prefix: str. Beginning of the official keys.
+            official: bool. Whether the file is an official one or a saved Keras model.
+        """
+        if official:
+            return {f"{prefix}{suffix}": axis for suffix, axis in self.official.items()}
+        return {f"{self.layer}/{index}": axis for index, axis in self.saved.items()}
 
 
 @dataclass(frozen=True)
@@ -23,9 +54,8 @@ class Task:
         name: str. "classification", "segmentation" or "detection", as in the released files.
         weights: str. The value of the argument `weights` for a released file, such as "imagenet".
         data_set: str. The data set's name in messages.
-        class_outputs: Callable. It takes a model and returns {prefix of official keys: (path of the
-            layer, number of its outputs)}, for the layers whose outputs depend on the number of
-            classes. The number is 0 for layers that the model doesn't have.
+        class_outputs: Callable. It takes a model and returns {prefix of official keys:
+            `ClassOutputs`}, for the layers whose outputs depend on the number of classes.
         fresh: str. A description of those layers, for a warning.
         checkpoint_map: Callable. It takes a model and returns {official key: entry}.
         information: Callable. It takes a released file and its family and returns its class names
@@ -36,14 +66,14 @@ class Task:
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, classes=3)
-    >>> CLASSIFICATION.class_outputs(model)
-    {'head': ('predictions', 3)}
+    >>> CLASSIFICATION.class_outputs(model)["head"].count
+    3
     """
 
     name: str
     weights: str
     data_set: str
-    class_outputs: Callable[[Any], dict[str, tuple[str, int]]]
+    class_outputs: Callable[[Any], dict[str, ClassOutputs]]
     fresh: str
     checkpoint_map: Callable[[Any], weights.KeyMap]
     information: Callable[[weights.ReleasedFile, type], dict[str, Any]]
@@ -51,11 +81,35 @@ class Task:
     use_elsewhere: str = ""
 
 
-def _classifiers(model: Any) -> dict[str, tuple[str, int]]:
+@dataclass(frozen=True)
+class Related:
+    """What a model takes of a file of another family, such as a plain vision transformer.
+
+    Attributes:
+        tensors: Mapping of str to np.ndarray. The tensors of the file under the keys of the model's
+            own official files, those in `unused` included.
+        unused: set of str. Keys of the file that the model has no use for.
+        fresh: set of str. Official keys of the model whose weights keep their initial values.
+        part: str. A description of those weights in the singular, for the warning.
+        kind: str. A description of the file, for the warning.
+
+    Example:
+    >>> Related({}, set(), {"head.weight"}, "the head", "a plain vision transformer").part
+    'the head'
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    unused: set[str]
+    fresh: set[str]
+    part: str
+    kind: str
+
+
+def _classifiers(model: Any) -> dict[str, ClassOutputs]:
     config = model.get_config()
     held = model.classifiers(config) if config["include_top"] else {}
     return {
-        key: (layer, config["classes"] if key in held else 0)
+        key: ClassOutputs(layer, config["classes"] if key in held else 0)
         for key, layer in model.classifier_keys.items()
     }
 
@@ -109,6 +163,7 @@ def choose_file(
         return files[min(fitting)[1]]
     names = {name for file in files for name in file.options}
     wanted = {name: options[name] for name in options if name in names}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
     wanted = {"head": head, **wanted} if head is not None else wanted
     wanted = "".join(f", {name}={value!r}" for name, value in wanted.items())
     heads = {file.head for file in files}
@@ -150,7 +205,7 @@ def _obtain(
     key_map = backbone.checkpoint_map(config) if model is backbone else task.checkpoint_map(model)
     variables = weights.model_variables(model)
     outputs = task.class_outputs(model).items()
-    ignored = {f"{key}.{part}" for key, (_, n) in outputs if not n for part in ("weight", "bias")}
+    ignored = {key for prefix, x in outputs if not x.count for key in x.keys(prefix, official=True)}
 
     def check(tensors: Mapping[str, np.ndarray]) -> None:
         held = type(backbone).options_of_file(tensors)
@@ -160,7 +215,7 @@ def _obtain(
                     f"{file.file} should have {name}={file.options[name]} and has {value}."
                 )
         missing = key_map.keys() - tensors.keys()
-        unexpected = tensors.keys() - key_map.keys() - type(backbone).constant_keys(tensors)
+        unexpected = tensors.keys() - key_map.keys() - _unused_keys(model, tensors, official=True)
         unexpected -= ignored
         if missing or unexpected:
             raise ValueError(
@@ -191,11 +246,12 @@ def load_weights(
 ) -> None:
     """Load a checkpoint strictly.
 
-    Every tensor of the file must match a weight of the model, and vice versa. There are five
+    Every tensor of the file must match a weight of the model, and vice versa. There are six
     exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top,
-    or heads that it doesn't have;
-    (c) all parts of a detection or segmentation file but the backbone; (d) layers for another
-    number of classes; (e) layers that depend on options that the caller chose, such as `clusters`.
+    and that of a detector's or segmenter's backbone, or heads that it doesn't have; (c) all parts
+    of a detection or segmentation file but the backbone; (d) layers for another number of classes;
+    (e) layers that depend on options that the caller chose, such as `clusters`; (f) what a file of
+    another family, from which the model may start, has no weights for.
 
     Args:
         model: keras.Model. A `Backbone`, or a `Segmenter` or `MaskRCNN` on one.
@@ -216,17 +272,24 @@ def load_weights(
     [1.0, 1.0, 1.0]
     """
     name, backbone = checkpoint.name, getattr(model, "backbone", model)
+    if model is backbone:
+        related = type(backbone).related_checkpoint(checkpoint, backbone.get_config())
+        if related is not None:  # (f)
+            key_map = task.checkpoint_map(model)
+            given = (related.tensors, key_map, name, related.unused, related.fresh)
+            weights.load_official(model, *given)
+            weights.warn_fresh(name, related.part, related.kind)
+            return
     key_map = task.checkpoint_map(model) if checkpoint.official else None
     tensors, is_part = checkpoint.tensors, False
     if key_map is not None and model is backbone:
         tensors, is_part = _part_of_backbone(tensors, key_map)  # (c)
-    unused = set(type(backbone).constant_keys(tensors))  # (a)
+    unused = _unused_keys(model, tensors, checkpoint.official)  # (a), and (b) of a backbone
     fresh: set[str] = set()
     other_classes: set[int] = set()
     shapes = weights.expected_shapes(model, key_map)
-    for official, (layer, count) in task.class_outputs(model).items():
-        axes = {f"{official}.weight": 0, f"{official}.bias": 0}
-        axes = axes if checkpoint.official else {f"{layer}/0": 1, f"{layer}/1": 0}
+    for prefix, outputs in task.class_outputs(model).items():
+        axes, count = outputs.keys(prefix, checkpoint.official), outputs.count
         if not count:
             unused.update(axes)  # (b)
         elif is_part:
@@ -251,6 +314,18 @@ def load_weights(
         weights.load_official(model, tensors, key_map, name, unused, fresh)
     else:
         weights.load_keras(model, tensors, name, unused, fresh)
+
+
+def _unused_keys(model: Any, tensors: Mapping[str, np.ndarray], official: bool) -> set[str]:
+    """Return the keys of constants, and of the top of a detector's or segmenter's backbone."""
+    backbone = getattr(model, "backbone", model)
+    found = set(type(backbone).constant_keys(tensors))
+    if model is backbone or not official:
+        return found
+    start = "backbone."
+    inside = {key.removeprefix(start): x for key, x in tensors.items() if key.startswith(start)}
+    inside_keys = type(backbone).constant_keys(inside) | _keys_of_top(backbone, inside, official)
+    return found | {f"{start}{key}" for key in inside_keys}
 
 
 def _keys_of_top(model: Any, keys: Iterable[str], official: bool) -> set[str]:

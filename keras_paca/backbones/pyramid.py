@@ -1,6 +1,6 @@
 """What segmenters and detectors need of a backbone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,8 @@ class FunctionalPyramid(keras.Model):
 
     Args:
         inputs: KerasTensor. Images (batch, height, width, channels).
-        outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ... "P5"}.
+        outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ... "P5"}, or
+            some of these levels.
         name: str. Name of the model.
 
     Example:
@@ -28,15 +29,17 @@ class FunctionalPyramid(keras.Model):
 
     @property
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
-        """The maps P2 to P5."""
-        return {level: self.output[level] for level in LEVELS}
+        """The maps, the finest first."""
+        return {level: self.output[level] for level in sorted(self.output)}
 
 
-def as_pyramid(backbone: Any) -> keras.Model:
+def as_pyramid(backbone: Any, needed: Sequence[str] = LEVELS) -> keras.Model:
     """Return a model with the layers of a backbone whose levels are kept in a saved file.
 
     Args:
         backbone: keras.Model. Functional model with `pyramid_outputs`.
+        needed: Sequence of str. The levels that it must have. With none, a plain model must have at
+            least one of any name.
 
     Returns:
         keras.Model. The backbone itself if its class has `pyramid_outputs`, otherwise a
@@ -52,16 +55,20 @@ def as_pyramid(backbone: Any) -> keras.Model:
     >>> as_pyramid(backbone) is backbone
     True
     """
-    levels = pyramid_levels(backbone)
+    keeps_levels = hasattr(type(backbone), "pyramid_outputs")
+    levels: dict[str, Any] = {}
+    if needed or not keeps_levels:
+        found = pyramid_levels(backbone, needed)
+        levels = dict(zip(needed or backbone.pyramid_outputs, found, strict=True))
     inputs = getattr(backbone, "inputs", None)
     if not inputs or len(inputs) != 1 or not isinstance(inputs[0], keras.KerasTensor):
         raise ValueError(
             "`backbone` must be a functional model of one input, the images. "
             f"Received: {backbone!r} with inputs={inputs}"
         )
-    if hasattr(type(backbone), "pyramid_outputs"):
+    if keeps_levels:
         return backbone
-    sources = [keras.utils.get_source_inputs(level) for level in levels]
+    sources = [keras.utils.get_source_inputs(level) for level in levels.values()]
     if any(len(source) != 1 or source[0] is not inputs[0] for source in sources):
         raise ValueError(
             "The maps in `pyramid_outputs` must be computed from the backbone's own input. To put "
@@ -69,17 +76,18 @@ def as_pyramid(backbone: Any) -> keras.Model:
             "backbone.pyramid_outputs)(x)`, make `model = keras.Model(inputs, levels)` and set "
             f"`model.pyramid_outputs = levels`. Received: {backbone!r}"
         )
-    outputs = dict(zip(LEVELS, levels, strict=True))
-    pyramid = FunctionalPyramid(inputs=inputs[0], outputs=outputs, name=backbone.name)
+    pyramid = FunctionalPyramid(inputs=inputs[0], outputs=levels, name=backbone.name)
     pyramid.dtype_policy = backbone.dtype_policy
     return pyramid
 
 
-def pyramid_levels(backbone: Any) -> list[keras.KerasTensor]:
-    """Return the levels P2 to P5 of a backbone, the finest first.
+def pyramid_levels(backbone: Any, needed: Sequence[str] = LEVELS) -> list[keras.KerasTensor]:
+    """Return levels of a backbone, by default P2 to P5, the finest first.
 
     Args:
         backbone: keras.Model. Functional model with `pyramid_outputs`.
+        needed: Sequence of str. The levels that it must have. With none, the backbone must have at
+            least one of any name, and all are returned.
 
     Returns:
         list of KerasTensor.
@@ -95,12 +103,18 @@ def pyramid_levels(backbone: Any) -> list[keras.KerasTensor]:
     """
     levels = getattr(backbone, "pyramid_outputs", None)
     given = levels if isinstance(levels, Mapping) else {}
-    missing = [level for level in LEVELS if not isinstance(given.get(level), keras.KerasTensor)]
-    if missing:
-        kinds = {name: type(level).__name__ for name, level in given.items()}
+    kinds = {name: type(level).__name__ for name, level in given.items()}
+    held = f"pyramid_outputs of {kinds if given else type(levels).__name__}"
+    wanted = tuple(needed or given)
+    missing = [level for level in wanted if not isinstance(given.get(level), keras.KerasTensor)]
+    if not wanted:
         raise ValueError(
-            f"`backbone` must have `pyramid_outputs` with the levels {LEVELS}, each a KerasTensor, "
-            f"as a PaCaViT has. Missing: {', '.join(missing)}. Received: {backbone!r} with "
-            f"pyramid_outputs of {kinds if given else type(levels).__name__}"
+            "`backbone` must have `pyramid_outputs` with at least one level, a KerasTensor. "
+            f"Received: {backbone!r} with {held}"
         )
-    return [levels[level] for level in LEVELS]
+    if missing:
+        raise ValueError(
+            f"`backbone` must have `pyramid_outputs` with the levels {wanted}, each a KerasTensor, "
+            f"as a PaCaViT has. Missing: {', '.join(missing)}. Received: {backbone!r} with {held}"
+        )
+    return [given[level] for level in wanted]

@@ -1,7 +1,7 @@
 """The functions that build a segmenter or a detector on a variant, with released weights."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ def task_variant(
     variant: Variant,
     name: str,
     defaults: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda arguments: {},
+    changed: Iterable[str] = (),
+    **own_defaults: Any,
 ) -> Callable[..., keras.Model]:
     """Return the function that builds a model for a task on a variant of a family.
 
@@ -88,7 +90,12 @@ def task_variant(
         variant: Variant. The variant of the backbone.
         name: str. Name of the function's models, such as "paca_small_segmenter".
         defaults: Callable. It takes the function's arguments and returns the options of the family
-            that differ from those of the variant.
+            that differ from those of the variant, and possibly "evaluation_transform": a function
+            that takes the backbone and returns the transform for weights that bring none.
+        changed: Iterable of str. The names of such options that have a default in the signature of
+            the family.
+        **own_defaults: Defaults of arguments of the model's class, and of `weights`, that differ
+            from the class's.
 
     Example:
     >>> import keras_paca
@@ -103,11 +110,12 @@ def task_variant(
     family, task = variant.family, model.task
     function = f"{variant.title}{model.model_class.__name__}"
     own = model.parameters()
+    own |= {key: own[key].replace(default=value) for key, value in own_defaults.items()}
     shared = parameters_of(shared_parameters, name=name)
     parameters = join_parameters(
         [own[each] for each in model.positional],
         [each for each in shared if each.name in OF_INPUT],
-        option_parameters(family, variant.changed),
+        option_parameters(family, {*variant.changed, *changed}),
         own.values(),
         parameters_of(ema_parameter) if family.has_ema else (),
         parameters_of(last_parameters),
@@ -124,6 +132,7 @@ def task_variant(
     ) -> keras.Model:
         check_boolean("ema", ema)
         changed = defaults({**arguments, "weights": weights})
+        transform = changed.pop("evaluation_transform", lambda backbone: None)
         options: dict[str, Any] = {"include_top": False, "dtype": dtype}
         for key in (*family.variant_options, "include_preprocessing", "input_shape"):
             value = arguments.pop(key)
@@ -133,15 +142,18 @@ def task_variant(
             backbone = build_variant(
                 variant, weights, weights_url, input_tensor, variant.name, ema, **options
             )
+            known = {"evaluation_transform": transform(backbone)}
+            complete(arguments, known, arguments["num_classes"])
             return model.model_class(backbone, name=name, dtype=dtype, **arguments)
         head = arguments.get("head")
         origin = find_source(family, variant.size, task, weights, options, head, ema)
-        complete(arguments, origin.information, arguments["num_classes"])
         backbone = family(
             **variant.complete(origin.complete(options)),
             input_tensor=input_tensor,
             name=variant.name,
         )
+        known = {"evaluation_transform": transform(backbone), **origin.information}
+        complete(arguments, known, arguments["num_classes"])
         built = model.model_class(backbone, name=name, dtype=dtype, **arguments)
         origin.load(built, options, weights_url)
         return built

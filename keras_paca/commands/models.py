@@ -303,4 +303,4 @@ def normalise(model: Any, image: np.ndarray) -> np.ndarray:
     [255.0, 255.0, 255.0]
     """
     image = image.astype("float32")
-    return image if getattr(model, "include_preprocessing", True) else normalise_rgb(image)
+    return image if getattr(model, "include_preprocessing", True) else normalise_rgb(image, model)

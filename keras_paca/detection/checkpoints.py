@@ -1,7 +1,7 @@
 """Official checkpoints of Mask R-CNN: where their tensors belong, on any family of backbones."""
 
 from keras_paca import weights
-from keras_paca.backbones.loading import Task
+from keras_paca.backbones.loading import ClassOutputs, Task
 from keras_paca.detection.mask_rcnn import MaskRCNN
 from keras_paca.labels import coco_classes
 
@@ -51,9 +51,9 @@ DETECTION = Task(
     weights="coco",
     data_set="COCO",
     class_outputs=lambda detector: {
-        "roi_head.bbox_head.fc_cls": ("box_head/classify", detector.num_classes + 1),
-        "roi_head.bbox_head.fc_reg": ("box_head/deltas", 4 * detector.num_classes),
-        "roi_head.mask_head.conv_logits": ("mask_head/classify", detector.num_classes),
+        "roi_head.bbox_head.fc_cls": ClassOutputs("box_head/classify", detector.num_classes + 1),
+        "roi_head.bbox_head.fc_reg": ClassOutputs("box_head/deltas", 4 * detector.num_classes),
+        "roi_head.mask_head.conv_logits": ClassOutputs("mask_head/classify", detector.num_classes),
     },
     fresh="the class, box and mask outputs",
     checkpoint_map=checkpoint_map,

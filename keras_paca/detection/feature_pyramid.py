@@ -4,33 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_paca.layers.base import BaseLayer
-
-
-def resize_nearest(inputs: Any, like: Any) -> Any:
-    """Resize a map to the height and width of another by nearest-neighbour sampling.
-
-    Row y of the result is row floor(y * h / height) of the input, and the same holds for columns.
-
-    Args:
-        inputs: Tensor of shape (batch, h, w, channels).
-        like: Tensor of shape (batch, height, width, any).
-
-    Returns:
-        Tensor of shape (batch, height, width, channels).
-
-    Example:
-    >>> x = ops.reshape(ops.arange(2), (1, 1, 2, 1))
-    >>> ops.convert_to_numpy(resize_nearest(x, like=ops.zeros((1, 1, 4, 1))))[0, 0, :, 0].tolist()
-    [0, 0, 1, 1]
-    """
-    old, new = ops.shape(inputs)[1:3], ops.shape(like)[1:3]
-    for axis in (0, 1):
-        index = ops.arange(new[axis], dtype="int32") * old[axis] // new[axis]
-        inputs = ops.take(inputs, index, axis=axis + 1)
-    return inputs
+from keras_paca.ops import resize_nearest
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")

@@ -75,7 +75,7 @@ def detect(
     padded = pad_image(resize_bilinear(image, resized), MULTIPLE, canvas)
     source = model if hasattr(model, "include_preprocessing") else getattr(model, "backbone", None)
     if not getattr(source, "include_preprocessing", True):
-        padded = normalise_rgb(padded)
+        padded = normalise_rgb(padded, model)
     found = read_detections("the model's predictions", model.predict_on_batch(padded[None]))
     if found["labels"].max(initial=-1) >= model.num_classes:
         raise ValueError(

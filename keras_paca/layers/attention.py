@@ -7,8 +7,12 @@ import keras
 from keras.ops import cast, matmul, transpose
 
 from keras_paca import ops
+from keras_paca.arguments import check_choice
 from keras_paca.layers.base import BaseLayer
-from keras_paca.layers.initializers import linear, linear_initializer
+from keras_paca.layers.dense import Dense
+from keras_paca.layers.initializers import HostUniform, linear, linear_initializer
+
+INITIAL = ("normal", "joint_glorot")
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -28,6 +32,9 @@ class PatchToClusterAttention(BaseLayer):
         dropout: float. Rate of dropout on the output.
         recompute_activations: bool. Whether training computes the attention weights again in the
             backward pass instead of keeping them in memory.
+        initial: str. Initial kernels of the queries, keys and values: "normal" for N(0, 0.02), or
+            "joint_glorot" for Glorot's uniform distribution of the three as one projection, as
+            PyTorch's `MultiheadAttention` has them.
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
@@ -39,8 +46,8 @@ class PatchToClusterAttention(BaseLayer):
     Output shape: (batch, height, width, channels).
 
     Raises:
-        ValueError: If `num_heads` does not divide the channels, or if the layer was built with an
-            assignment and is called without one, or vice versa.
+        ValueError: If `initial` is another value, if `num_heads` does not divide the channels, or
+            if the layer was built with an assignment and is called without one, or vice versa.
 
     Source: PaCa-ViT (Grainger et al., CVPR 2023), section 3.
 
@@ -59,6 +66,7 @@ class PatchToClusterAttention(BaseLayer):
         attention_dropout: float = 0.0,
         dropout: float = 0.0,
         recompute_activations: bool = True,
+        initial: str = "normal",
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # the assignment keeps its float32
@@ -68,6 +76,7 @@ class PatchToClusterAttention(BaseLayer):
         self.attention_dropout = attention_dropout
         self.dropout = dropout
         self.recompute_activations = recompute_activations
+        self.initial = check_choice("initial", initial, INITIAL)
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
         """Build the projections, the norm of the clusters and their embedding."""
@@ -99,9 +108,9 @@ class PatchToClusterAttention(BaseLayer):
                 keras.layers.LayerNormalization, "cluster_norm", epsilon=1e-6
             )
             self.cluster_norm_layer.build(source_shape)
-        self.query_dense = self.make(linear, "query", channels)
-        self.key_dense = self.make(linear, "key", channels)
-        self.value_dense = self.make(linear, "value", channels)
+        self.query_dense = self._projection("query", channels)
+        self.key_dense = self._projection("key", channels)
+        self.value_dense = self._projection("value", channels)
         self.output_dense = self.make(linear, "attention_output", channels)
         self.query_dense.build(patches_shape)
         self.key_dense.build(source_shape)
@@ -111,6 +120,12 @@ class PatchToClusterAttention(BaseLayer):
             keras.layers.Dropout, "attention_dropout", self.attention_dropout
         )
         self.dropout_layer = self.make(keras.layers.Dropout, "dropout", self.dropout)
+
+    def _projection(self, name: str, channels: int) -> keras.layers.Layer:
+        if self.initial == "normal":
+            return self.make(linear, name, channels)
+        limit = math.sqrt(6 / (channels + 3 * channels))
+        return self.make(Dense, name, channels, kernel_initializer=HostUniform(limit))
 
     def call(self, inputs: Any, assignment: Any = None, training: bool = False) -> Any:
         """Attend from the patches of `inputs` to the clusters of `assignment`."""

@@ -45,6 +45,9 @@ class PaCaBlock(BaseLayer):
         cluster_norm: bool. Whether layer normalization is applied to the clusters.
         dwconv_in_mlp: bool. Whether the feed-forward network has a depthwise convolution.
         shortcut_in_mlp: bool. Whether that convolution has a shortcut.
+        epsilon: float. Added to the variance in the norms.
+        attention_initial: str. Initial kernels of the attention, "normal" or "joint_glorot"; see
+            `keras_paca.layers.PatchToClusterAttention`.
         remat: bool. Whether training keeps only the inputs of the block in memory and computes the
             block again in the backward pass. This takes less memory and more time; the gradients
             are the same.
@@ -87,6 +90,8 @@ class PaCaBlock(BaseLayer):
         cluster_norm: bool = True,
         dwconv_in_mlp: bool = True,
         shortcut_in_mlp: bool = True,
+        epsilon: float = 1e-6,
+        attention_initial: str = "normal",
         remat: bool = False,
         recompute_activations: bool = True,
         **kwargs: Any,
@@ -106,6 +111,8 @@ class PaCaBlock(BaseLayer):
         self.cluster_norm = cluster_norm
         self.dwconv_in_mlp = dwconv_in_mlp
         self.shortcut_in_mlp = shortcut_in_mlp
+        self.epsilon = epsilon
+        self.attention_initial = attention_initial
         self.remat = remat
         self.recompute_activations = recompute_activations
 
@@ -121,6 +128,7 @@ class PaCaBlock(BaseLayer):
             attention_dropout=attention_dropout,
             dropout=dropout,
             recompute_activations=recompute_activations,
+            initial=attention_initial,
         )
         self.norm1_after = self._norm("norm1_after") if norms_after else None
         self.drop_path1 = self.make(DropPath, "drop_path1", drop_path_rate)
@@ -138,7 +146,7 @@ class PaCaBlock(BaseLayer):
         self.drop_path2 = self.make(DropPath, "drop_path2", drop_path_rate)
 
     def _norm(self, name: str) -> keras.layers.Layer:
-        return self.make(keras.layers.LayerNormalization, name, epsilon=1e-6)
+        return self.make(keras.layers.LayerNormalization, name, epsilon=self.epsilon)
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
         """Build the sub-layers."""

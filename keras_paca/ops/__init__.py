@@ -16,7 +16,15 @@ from keras_paca.ops.patches import (
     unflatten_patches,
 )
 from keras_paca.ops.recompute import is_recomputed, recompute
-from keras_paca.ops.resize import average_pool_to, resize_bicubic, resize_bilinear, resize_like
+from keras_paca.ops.resize import (
+    average_pool_to,
+    double,
+    double_like,
+    resize_bicubic,
+    resize_bilinear,
+    resize_like,
+    resize_nearest,
+)
 from keras_paca.ops.softmax import stable_softmax, to_float32
 
 __all__ = [
@@ -25,6 +33,8 @@ __all__ = [
     "average_pool_to",
     "count_patches",
     "depthwise_conv2d",
+    "double",
+    "double_like",
     "flatten_map",
     "gelu",
     "halve",
@@ -36,6 +46,7 @@ __all__ = [
     "resize_bicubic",
     "resize_bilinear",
     "resize_like",
+    "resize_nearest",
     "split_heads",
     "stable_softmax",
     "to_float32",

@@ -1,4 +1,4 @@
-"""Bilinear and bicubic resizing and adaptive pooling of feature maps, as matrix products.
+"""Resizing and adaptive pooling of feature maps, most of it as matrix products.
 
 `keras.ops.image.resize` supports neither sizes that are known only when the graph runs nor
 `align_corners`. These functions support both, and are differentiable on every backend. Its bicubic
@@ -70,7 +70,7 @@ def resize_bicubic(inputs: Any, size: tuple) -> Any:
     Example:
     >>> x = ops.reshape(ops.array([0.0, 1.0, 2.0, 3.0]), (1, 1, 4, 1))
     >>> [round(value, 4) for value in resize_bicubic(x, (1, 2)).flatten().tolist()]
-    [0.5227, 2.4773]
+    [0.5868, 2.4132]
     """
     rows = _bicubic_matrix(ops.shape(inputs)[1], size[0])  # (height, h)
     columns = _bicubic_matrix(ops.shape(inputs)[2], size[1])  # (width, w)
@@ -116,6 +116,80 @@ def resize_like(inputs: Any, like: Any) -> Any:
     return ops.image.resize(
         inputs, new, interpolation="bilinear", antialias=False, data_format="channels_last"
     )
+
+
+def double(inputs: Any) -> Any:
+    """Double the sides of a map bilinearly, with half-pixel centres.
+
+    Args:
+        inputs: Tensor. Shape (b, h, w, c).
+
+    Returns:
+        Tensor (b, 2 h, 2 w, c), of the dtype of `inputs`.
+
+    Example:
+    >>> double(ops.reshape(ops.array([0.0, 1.0]), (1, 1, 2, 1)))[0, 0, :, 0].tolist()
+    [0.0, 0.25, 0.75, 1.0]
+    """
+    size = tuple(2 * side for side in ops.shape(inputs)[1:3])
+    if None in tuple(inputs.shape[1:3]):
+        return resize_bilinear(inputs, size)
+    return ops.image.resize(
+        inputs, size, interpolation="bilinear", antialias=False, data_format="channels_last"
+    )
+
+
+def double_like(inputs: Any, like: Any) -> Any:
+    """Double the sides of a map bilinearly, and resize the result to those of another map.
+
+    It is one resize, whose matrices are the products of those of the two. Nothing is left for the
+    second of them if the other map is twice as large.
+
+    Args:
+        inputs: Tensor. Shape (b, h, w, c).
+        like: Tensor. Shape (b, height, width, any).
+
+    Returns:
+        Tensor (b, height, width, c), of the dtype of `inputs`.
+
+    Example:
+    >>> tuple(double_like(ops.ones((1, 2, 3, 4)), ops.ones((1, 4, 5, 1))).shape)
+    (1, 4, 5, 4)
+    """
+    old, new = tuple(inputs.shape[1:3]), tuple(like.shape[1:3])
+    if None not in (*old, *new) and new == (2 * old[0], 2 * old[1]):
+        return double(inputs)
+    outputs = inputs
+    for axis, product in ((1, "yh,bhwc->bywc"), (2, "yw,bhwc->bhyc")):
+        old, new = ops.shape(inputs)[axis], ops.shape(like)[axis]
+        first = _interpolation_matrix(old, 2 * old, align_corners=False)
+        matrix = ops.matmul(_interpolation_matrix(2 * old, new, align_corners=False), first)
+        outputs = ops.einsum(product, ops.cast(matrix, inputs.dtype), outputs)
+    return outputs
+
+
+def resize_nearest(inputs: Any, like: Any) -> Any:
+    """Resize a map to the height and width of another by nearest-neighbour sampling.
+
+    Row y of the result is row floor(y * h / height) of the input, and the same holds for columns.
+
+    Args:
+        inputs: Tensor of shape (batch, h, w, channels).
+        like: Tensor of shape (batch, height, width, any).
+
+    Returns:
+        Tensor of shape (batch, height, width, channels).
+
+    Example:
+    >>> x = ops.reshape(ops.arange(2), (1, 1, 2, 1))
+    >>> ops.convert_to_numpy(resize_nearest(x, like=ops.zeros((1, 1, 4, 1))))[0, 0, :, 0].tolist()
+    [0, 0, 1, 1]
+    """
+    old, new = ops.shape(inputs)[1:3], ops.shape(like)[1:3]
+    for axis in (0, 1):
+        index = ops.arange(new[axis], dtype="int32") * old[axis] // new[axis]
+        inputs = ops.take(inputs, index, axis=axis + 1)
+    return inputs
 
 
 def average_pool_to(inputs: Any, side: int) -> Any:

@@ -4,6 +4,7 @@ from keras_paca.labels import ade20k_classes, ade20k_palette
 from keras_paca.segmentation.evaluation import evaluate_segmenter, find_masks, read_mask
 from keras_paca.segmentation.heads import (
     FCNHead,
+    MaskTransformerHead,
     PaCaSegmentationHead,
     SegmentationHead,
     SemanticFPNHead,
@@ -21,19 +22,28 @@ from keras_paca.segmentation.variants import (
     PaCaBaseSegmenter,
     PaCaSmallSegmenter,
     PaCaTinySegmenter,
+    RapidNetBSegmenter,
+    RapidNetMSegmenter,
+    ViTTMBaseSegmenter,
+    ViTTMSmallSegmenter,
 )
 
 __all__ = [
     "FCNHead",
+    "MaskTransformerHead",
     "MeanIoU",
     "PaCaBaseSegmenter",
     "PaCaSegmentationHead",
     "PaCaSmallSegmenter",
     "PaCaTinySegmenter",
+    "RapidNetBSegmenter",
+    "RapidNetMSegmenter",
     "SegmentationHead",
     "Segmenter",
     "SemanticFPNHead",
     "UPerHead",
+    "ViTTMBaseSegmenter",
+    "ViTTMSmallSegmenter",
     "ade20k_classes",
     "ade20k_palette",
     "evaluate_segmenter",

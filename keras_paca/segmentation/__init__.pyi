@@ -15,6 +15,7 @@ from keras_paca.segmentation.evaluation import evaluate_segmenter as evaluate_se
 from keras_paca.segmentation.evaluation import find_masks as find_masks
 from keras_paca.segmentation.evaluation import read_mask as read_mask
 from keras_paca.segmentation.heads import FCNHead as FCNHead
+from keras_paca.segmentation.heads import MaskTransformerHead as MaskTransformerHead
 from keras_paca.segmentation.heads import PaCaSegmentationHead as PaCaSegmentationHead
 from keras_paca.segmentation.heads import SegmentationHead as SegmentationHead
 from keras_paca.segmentation.heads import SemanticFPNHead as SemanticFPNHead
@@ -27,7 +28,7 @@ from keras_paca.segmentation.predict import segment as segment
 from keras_paca.segmentation.segmenter import Segmenter as Segmenter
 
 def PaCaBaseSegmenter(
-    head: str | keras_paca.segmentation.heads.SegmentationHead = 'paca',
+    head: str | keras_paca.segmentation.heads.base.SegmentationHead = 'paca',
     weights: str | pathlib.Path | None = 'ade20k',
     num_classes: int = 150,
     include_preprocessing: bool = True,
@@ -53,12 +54,13 @@ def PaCaBaseSegmenter(
     """Build a segmenter on PaCaBase, with the weights released for ADE20K by default.
 
     Args:
-        head: str. "paca", "upernet", or "fpn" (for which no weights were released).
+        head: str. "paca" or "upernet"; or "fpn" or "mask_transformer", for which no weights were
+            released.
         weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
             "imagenet" for the backbone's released weights and fresh heads; `None` for random
             values; or the path of an official segmentation checkpoint or of a saved segmenter.
-        num_classes: int. Number of classes. If it isn't that of the file, class and cluster logits
-            start fresh.
+        num_classes: int. Number of classes. If it isn't that of the file, the parts of the head
+            that depend on it start fresh.
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
@@ -112,7 +114,7 @@ def PaCaBaseSegmenter(
     """
 
 def PaCaSmallSegmenter(
-    head: str | keras_paca.segmentation.heads.SegmentationHead = 'paca',
+    head: str | keras_paca.segmentation.heads.base.SegmentationHead = 'paca',
     weights: str | pathlib.Path | None = 'ade20k',
     num_classes: int = 150,
     include_preprocessing: bool = True,
@@ -138,12 +140,13 @@ def PaCaSmallSegmenter(
     """Build a segmenter on PaCaSmall, with the weights released for ADE20K by default.
 
     Args:
-        head: str. "paca", "upernet", or "fpn" (for which no weights were released).
+        head: str. "paca" or "upernet"; or "fpn" or "mask_transformer", for which no weights were
+            released.
         weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
             "imagenet" for the backbone's released weights and fresh heads; `None` for random
             values; or the path of an official segmentation checkpoint or of a saved segmenter.
-        num_classes: int. Number of classes. If it isn't that of the file, class and cluster logits
-            start fresh.
+        num_classes: int. Number of classes. If it isn't that of the file, the parts of the head
+            that depend on it start fresh.
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
@@ -197,7 +200,7 @@ def PaCaSmallSegmenter(
     """
 
 def PaCaTinySegmenter(
-    head: str | keras_paca.segmentation.heads.SegmentationHead = 'paca',
+    head: str | keras_paca.segmentation.heads.base.SegmentationHead = 'paca',
     weights: str | pathlib.Path | None = 'ade20k',
     num_classes: int = 150,
     include_preprocessing: bool = True,
@@ -223,12 +226,13 @@ def PaCaTinySegmenter(
     """Build a segmenter on PaCaTiny, with the weights released for ADE20K by default.
 
     Args:
-        head: str. "paca", "upernet", or "fpn" (for which no weights were released).
+        head: str. "paca" or "upernet"; or "fpn" or "mask_transformer", for which no weights were
+            released.
         weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
             "imagenet" for the backbone's released weights and fresh heads; `None` for random
             values; or the path of an official segmentation checkpoint or of a saved segmenter.
-        num_classes: int. Number of classes. If it isn't that of the file, class and cluster logits
-            start fresh.
+        num_classes: int. Number of classes. If it isn't that of the file, the parts of the head
+            that depend on it start fresh.
         include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
             Otherwise it takes normalised images, of any number of channels.
         input_tensor: KerasTensor. A `keras.Input` to build on.
@@ -277,6 +281,408 @@ def PaCaTinySegmenter(
     Example:
     >>> from keras_paca import segmentation
     >>> segmenter = segmentation.PaCaTinySegmenter(weights=None, num_classes=3)
+    >>> segmenter.compute_output_shape((1, 64, 96, 3))
+    (1, 64, 96, 3)
+    """
+
+def RapidNetBSegmenter(
+    head: str | keras_paca.segmentation.heads.base.SegmentationHead = 'fpn',
+    weights: str | pathlib.Path | None = 'ade20k',
+    num_classes: int = 150,
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'rapidnet_b_segmenter',
+    *,
+    distillation: bool = True,
+    drop_path_rate: float = 0.1,
+    official_drop_path: bool = False,
+    dropout: float = 0.0,
+    auxiliary_weight: float = 0.4,
+    ignore_class: int = 255,
+    ema: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> Segmenter:
+    """Build a segmenter on RapidNetB, with the weights released for ADE20K by default.
+
+    Args:
+        head: str. "fpn"; or "upernet", "paca" or "mask_transformer", for which no weights were
+            released.
+        weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official segmentation checkpoint or of a saved segmenter.
+        num_classes: int. Number of classes. If it isn't that of the file, the parts of the head
+            that depend on it start fresh.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
+            loaded.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        official_drop_path: bool. Whether the rates are those of the official code. There, only an
+            MLDC block goes one step further, so that the last rate is about a fifth of
+            `drop_path_rate`.
+        dropout: float. Rate of dropout before the classifiers.
+        auxiliary_weight: float. Weight of the auxiliary loss.
+        ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
+            `num_classes` or more are ignored too if the masks come from a data set, with a warning
+            if its first batch contains any. In arrays they raise an error, and so do ids that seem
+            to count from 1.
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
+        channels); its output is logits (batch, height, width, num_classes).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Munir et al., "RapidNet: Multi-Level Dilated Convolution Based Mobile Backbone", WACV
+    2025.
+
+    Example:
+    >>> from keras_paca import segmentation
+    >>> segmenter = segmentation.RapidNetBSegmenter(weights=None, num_classes=3)
+    >>> segmenter.compute_output_shape((1, 64, 96, 3))
+    (1, 64, 96, 3)
+    """
+
+def RapidNetMSegmenter(
+    head: str | keras_paca.segmentation.heads.base.SegmentationHead = 'fpn',
+    weights: str | pathlib.Path | None = 'ade20k',
+    num_classes: int = 150,
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'rapidnet_m_segmenter',
+    *,
+    distillation: bool = True,
+    drop_path_rate: float = 0.1,
+    official_drop_path: bool = False,
+    dropout: float = 0.0,
+    auxiliary_weight: float = 0.4,
+    ignore_class: int = 255,
+    ema: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> Segmenter:
+    """Build a segmenter on RapidNetM, with the weights released for ADE20K by default.
+
+    Args:
+        head: str. "fpn"; or "upernet", "paca" or "mask_transformer", for which no weights were
+            released.
+        weights: str, Path or None. "ade20k" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official segmentation checkpoint or of a saved segmenter.
+        num_classes: int. Number of classes. If it isn't that of the file, the parts of the head
+            that depend on it start fresh.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
+            loaded.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        official_drop_path: bool. Whether the rates are those of the official code. There, only an
+            MLDC block goes one step further, so that the last rate is about a fifth of
+            `drop_path_rate`.
+        dropout: float. Rate of dropout before the classifiers.
+        auxiliary_weight: float. Weight of the auxiliary loss.
+        ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
+            `num_classes` or more are ignored too if the masks come from a data set, with a warning
+            if its first batch contains any. In arrays they raise an error, and so do ids that seem
+            to count from 1.
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
+        channels); its output is logits (batch, height, width, num_classes).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Munir et al., "RapidNet: Multi-Level Dilated Convolution Based Mobile Backbone", WACV
+    2025.
+
+    Example:
+    >>> from keras_paca import segmentation
+    >>> segmenter = segmentation.RapidNetMSegmenter(weights=None, num_classes=3)
+    >>> segmenter.compute_output_shape((1, 64, 96, 3))
+    (1, 64, 96, 3)
+    """
+
+def ViTTMBaseSegmenter(
+    head: str | keras_paca.segmentation.heads.base.SegmentationHead = 'mask_transformer',
+    weights: str | pathlib.Path | None = None,
+    num_classes: int = 150,
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'vittm_base_segmenter',
+    *,
+    memory_patch_size: int | None = None,
+    process_patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    normalization: str | None = None,
+    read_write_head: str = 'linear',
+    latent_size_scale: int = 4,
+    fusion: str = 'residual',
+    memory_block: str | None = None,
+    memory_mlp_ratio: float = 0.5,
+    layer_scale: float | None = None,
+    drop_path_rate: float | None = None,
+    read_write_drop_path_rate: float = 0.0,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    position_dropout: float = 0.0,
+    head_dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    auxiliary_weight: float = 0.4,
+    ignore_class: int = 255,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> Segmenter:
+    """Build a segmenter on ViTTMBase, of which nobody released weights.
+
+    Args:
+        head: str. "mask_transformer", as in the official code. Other heads need the levels P2 to P5,
+            which a ViTTM doesn't have.
+        weights: str, Path or None. `None` for random values; "imagenet" for the backbone's released weights,
+            if there are any, and a fresh head; or the path of an official segmentation checkpoint
+            or of a saved segmenter.
+        num_classes: int. Number of classes. If it isn't that of the file, the parts of the head
+            that depend on it start fresh.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        memory_patch_size: int. Side in pixels of the patches of the memory. By default that of the
+            file that is loaded, or 28.
+        process_patch_size: int. Side in pixels of the patches of the process tokens. By default
+            that of the file that is loaded, or 28.
+        image_size: int or (int, int). Image size (height, width) for which the position embeddings
+            are learned; they are resized for other sizes. By default that of the file, or else the
+            largest multiple of both patch sizes up to 512: 504 for patches of 28, 512 for 16 and
+            32.
+        normalization: str. How images are normalized: "symmetric" for the range -1..1, which is the
+            default and that of the official segmenters, or "imagenet" for the mean and the
+            deviation of ImageNet.
+        read_write_head: str. How tokens read and write: "linear" for linear attention,
+            "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
+            images of one size only.
+        latent_size_scale: int. The channels of the heads' queries and keys, or the number of their
+            latents, are `hidden_dim // latent_size_scale`. "cross_attention" and "token_learner"
+            have none.
+        fusion: str. What becomes of what was read or written: "residual" adds it to the tokens,
+            "erase" replaces them, "add_erase" mixes both with a gate for each token, for images of
+            one size only.
+        memory_block: str. What the memory passes through after each block: `None` for nothing,
+            "mlp" for a feed-forward network.
+        memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
+            channels.
+        layer_scale: float. Initial value of learned scales on the transformer blocks' residual
+            branches, or `None`.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Small and Base have the paper's by
+            default.
+        read_write_drop_path_rate: float. Rate at which what was read or written is dropped, in all
+            blocks.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        position_dropout: float. Rate of dropout after the position embeddings.
+        head_dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each transformer block in memory and
+            computes the block again in the backward pass: less memory, more time, the same
+            gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        auxiliary_weight: float. Weight of the auxiliary loss.
+        ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
+            `num_classes` or more are ignored too if the masks come from a data set, with a warning
+            if its first batch contains any. In arrays they raise an error, and so do ids that seem
+            to count from 1.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file. Otherwise it is sliding windows of 504 or 512 pixels with a step of 480, as in
+            the official configurations.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
+        channels); its output is logits (batch, height, width, num_classes).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
+    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
+    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+
+    Example:
+    >>> from keras_paca import segmentation
+    >>> segmenter = segmentation.ViTTMBaseSegmenter(weights=None, num_classes=3)
+    >>> segmenter.compute_output_shape((1, 64, 96, 3))
+    (1, 64, 96, 3)
+    """
+
+def ViTTMSmallSegmenter(
+    head: str | keras_paca.segmentation.heads.base.SegmentationHead = 'mask_transformer',
+    weights: str | pathlib.Path | None = None,
+    num_classes: int = 150,
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'vittm_small_segmenter',
+    *,
+    memory_patch_size: int | None = None,
+    process_patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    normalization: str | None = None,
+    read_write_head: str = 'linear',
+    latent_size_scale: int = 4,
+    fusion: str = 'residual',
+    memory_block: str | None = None,
+    memory_mlp_ratio: float = 0.5,
+    layer_scale: float | None = None,
+    drop_path_rate: float | None = None,
+    read_write_drop_path_rate: float = 0.0,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    position_dropout: float = 0.0,
+    head_dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    auxiliary_weight: float = 0.4,
+    ignore_class: int = 255,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> Segmenter:
+    """Build a segmenter on ViTTMSmall, of which nobody released weights.
+
+    Args:
+        head: str. "mask_transformer", as in the official code. Other heads need the levels P2 to P5,
+            which a ViTTM doesn't have.
+        weights: str, Path or None. `None` for random values; "imagenet" for the backbone's released weights,
+            if there are any, and a fresh head; or the path of an official segmentation checkpoint
+            or of a saved segmenter.
+        num_classes: int. Number of classes. If it isn't that of the file, the parts of the head
+            that depend on it start fresh.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        memory_patch_size: int. Side in pixels of the patches of the memory. By default that of the
+            file that is loaded, or 28.
+        process_patch_size: int. Side in pixels of the patches of the process tokens. By default
+            that of the file that is loaded, or 28.
+        image_size: int or (int, int). Image size (height, width) for which the position embeddings
+            are learned; they are resized for other sizes. By default that of the file, or else the
+            largest multiple of both patch sizes up to 512: 504 for patches of 28, 512 for 16 and
+            32.
+        normalization: str. How images are normalized: "symmetric" for the range -1..1, which is the
+            default and that of the official segmenters, or "imagenet" for the mean and the
+            deviation of ImageNet.
+        read_write_head: str. How tokens read and write: "linear" for linear attention,
+            "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
+            images of one size only.
+        latent_size_scale: int. The channels of the heads' queries and keys, or the number of their
+            latents, are `hidden_dim // latent_size_scale`. "cross_attention" and "token_learner"
+            have none.
+        fusion: str. What becomes of what was read or written: "residual" adds it to the tokens,
+            "erase" replaces them, "add_erase" mixes both with a gate for each token, for images of
+            one size only.
+        memory_block: str. What the memory passes through after each block: `None` for nothing,
+            "mlp" for a feed-forward network.
+        memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
+            channels.
+        layer_scale: float. Initial value of learned scales on the transformer blocks' residual
+            branches, or `None`.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Small and Base have the paper's by
+            default.
+        read_write_drop_path_rate: float. Rate at which what was read or written is dropped, in all
+            blocks.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        position_dropout: float. Rate of dropout after the position embeddings.
+        head_dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each transformer block in memory and
+            computes the block again in the backward pass: less memory, more time, the same
+            gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        auxiliary_weight: float. Weight of the auxiliary loss.
+        ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
+            `num_classes` or more are ignored too if the masks come from a data set, with a warning
+            if its first batch contains any. In arrays they raise an error, and so do ids that seem
+            to count from 1.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file. Otherwise it is sliding windows of 504 or 512 pixels with a step of 480, as in
+            the official configurations.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.segmentation.Segmenter`. Its input is (batch, height, width,
+        channels); its output is logits (batch, height, width, num_classes).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
+    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
+    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+
+    Example:
+    >>> from keras_paca import segmentation
+    >>> segmenter = segmentation.ViTTMSmallSegmenter(weights=None, num_classes=3)
     >>> segmenter.compute_output_shape((1, 64, 96, 3))
     (1, 64, 96, 3)
     """

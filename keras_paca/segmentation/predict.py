@@ -18,7 +18,13 @@ CHUNK = 2**24  # logits that are resized at once, as those of a whole photograph
 
 
 def segment(
-    model: Segmenter, image: np.ndarray, short_side: int = 512, long_side: int = 2048
+    model: Segmenter,
+    image: np.ndarray,
+    short_side: int = 512,
+    long_side: int = 2048,
+    multiple_of: int | None = None,
+    window_size: int | None = None,
+    stride: int | None = None,
 ) -> np.ndarray:
     """Predict the class of each pixel of one picture.
 
@@ -32,6 +38,13 @@ def segment(
             RGB or (height, width) in grey.
         short_side: int. Limit of the shorter side of the resized picture in pixels.
         long_side: int. Limit of its longer side in pixels.
+        multiple_of: int. A divisor of the sides, to which they are resized up in a second step. By
+            default that in the model's `evaluation_transform`, or none.
+        window_size: int. Side of the windows of `Segmenter.predict_in_windows` in pixels, whose
+            mean logits are used. By default that in the model's `evaluation_transform`, or no
+            windows. A model of a fixed size doesn't use windows.
+        stride: int. Step between the windows in pixels. By default that in the model's
+            `evaluation_transform`, or two thirds of the window.
 
     Returns:
         numpy.ndarray. The class ids (height, width), int32.
@@ -50,14 +63,26 @@ def segment(
     (100, 150)
     """
     image = read_array(image)
+    given = {"multiple_of": multiple_of, "window_size": window_size, "stride": stride}
+    known = model.evaluation_transform or {}
+    options = {name: known.get(name) if value is None else value for name, value in given.items()}
     fixed = model.inputs[0].shape[1:3]
     size = resized_size(*image.shape[:2], short_side, long_side)
     size = tuple(side or known for side, known in zip(fixed, size, strict=True))
     # The shorter side of a long, narrow picture could fall below the least side of the models.
     resized = resize_bilinear(image, [max(side, 32) for side in size])
+    if options["multiple_of"] is not None and None in fixed:
+        step = options["multiple_of"]
+        sides = [-(-side // step) * step for side in resized.shape[:2]]
+        resized = resize_bilinear(resized, sides)
     if not model.include_preprocessing:
-        resized = normalise_rgb(resized)
-    logits = model.predict_on_batch(resized[None])[0]
+        resized = normalise_rgb(resized, model)
+    window = options["window_size"]
+    if window is None or None not in fixed:
+        logits = model.predict_on_batch(resized[None])[0]
+    else:
+        step = options["stride"] or max(2 * window // 3, 1)
+        logits = model.predict_in_windows(resized[None], window, step)[0]
     return best_classes(logits, image.shape[:2])
 
 

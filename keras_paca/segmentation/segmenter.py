@@ -10,11 +10,12 @@ import numpy as np
 from keras_paca.arguments import as_numpy, check_boolean, check_factor, check_positive
 from keras_paca.backbones.data import only, only_image
 from keras_paca.backbones.model import BaseModel, GraphPart
-from keras_paca.backbones.pyramid import as_pyramid, pyramid_levels
+from keras_paca.backbones.pyramid import as_pyramid
 from keras_paca.layers.base import LayerMaker
 from keras_paca.ops import resize_like
 from keras_paca.segmentation.heads import (
     FCNHead,
+    MaskTransformerHead,
     PaCaSegmentationHead,
     SegmentationHead,
     SemanticFPNHead,
@@ -33,7 +34,12 @@ from keras_paca.segmentation.targets import (
     weigh_classes,
 )
 
-HEADS = {"paca": PaCaSegmentationHead, "upernet": UPerHead, "fpn": SemanticFPNHead}
+HEADS = {
+    "paca": PaCaSegmentationHead,
+    "upernet": UPerHead,
+    "fpn": SemanticFPNHead,
+    "mask_transformer": MaskTransformerHead,
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -114,7 +120,9 @@ class Segmenter(BaseModel):
         class_names: Sequence of str. Name of each class. It is saved with the model.
         evaluation_transform: dict. How images are resized for the model, such as
             `{"short_side": 512, "long_side": 2048}`: as large as possible with a shorter side of at
-            most 512 pixels and a longer side of at most 2048. It is saved with the model.
+            most 512 pixels and a longer side of at most 2048. With "multiple_of", the sides are
+            resized up to multiples of it. With "window_size" and "stride", logits are means over
+            windows; see `predict_in_windows`. It is saved with the model.
         frozen: Sequence of str. Paths of layers that aren't trained, such as "decode_head/query".
             Setting `layer.trainable` later changes which layers are frozen, and a saved model keeps
             that state.
@@ -147,7 +155,7 @@ class Segmenter(BaseModel):
     (1, 64, 48, 2)
     """
 
-    _transform_keys = ("short_side", "long_side")
+    _transform_keys = ("short_side", "long_side", "multiple_of", "window_size", "stride")
 
     def __init__(
         self,
@@ -168,13 +176,15 @@ class Segmenter(BaseModel):
         check_boolean("trainable", trainable)
         num_classes = _check_class_count(num_classes)
         auxiliary_weight = check_factor("auxiliary_weight", auxiliary_weight)
-        backbone = as_pyramid(backbone)
-        levels = pyramid_levels(backbone)
+        kind = _head_class(head)
+        backbone = as_pyramid(backbone, kind.needed_levels)
         make = LayerMaker(keras.dtype_policies.get(dtype or backbone.dtype_policy))
         policy = make.policy
         if head == "upernet" and auxiliary_head is None:
             auxiliary_head = make(FCNHead, "auxiliary_head", num_classes)
-        decode_head = _head(head, num_classes, make)
+        decode_head = head
+        if isinstance(head, str):
+            decode_head = make(kind, "decode_head", num_classes)
         for part in (decode_head, auxiliary_head):
             if part is not None and part.num_classes != num_classes:
                 raise ValueError(
@@ -187,7 +197,7 @@ class Segmenter(BaseModel):
                 "`ignore_class` must be an integer that is none of the classes. "
                 f"Received: ignore_class={ignore_class!r}, num_classes={num_classes}"
             )
-        outputs = decode_head(levels)
+        outputs = decode_head(decode_head.maps_of(backbone))
         logits, *auxiliary = outputs if isinstance(outputs, (list, tuple)) else (outputs,)
         if auxiliary_head is not None:
             if auxiliary:
@@ -195,7 +205,7 @@ class Segmenter(BaseModel):
                     f"{decode_head.name!r} makes auxiliary logits by itself and takes no "
                     f"`auxiliary_head`. Received: auxiliary_head={auxiliary_head!r}"
                 )
-            auxiliary = [auxiliary_head(levels)]
+            auxiliary = [auxiliary_head(auxiliary_head.maps_of(backbone))]
         (images,) = backbone.inputs
         logits = make(ResizeToImage, "logits", dtype=policy.variable_dtype)(logits, images)
         graph = {"logits": logits, **({"auxiliary": auxiliary[0]} if auxiliary else {})}
@@ -216,6 +226,26 @@ class Segmenter(BaseModel):
         return getattr(self.backbone, "assignments", {})
 
     # --- Training -----------------------------------------------------------------------------
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """The variables that training changes."""
+        return self._without_idle(super().trainable_variables)
+
+    @property
+    def trainable_weights(self) -> list[keras.Variable]:
+        """The weights that training changes."""
+        return self._without_idle(super().trainable_weights)
+
+    def _without_idle(self, variables: list[keras.Variable]) -> list[keras.Variable]:
+        """Return variables without those of the backbone's layers that the logits don't need.
+
+        They have no gradients, of which Keras would warn.
+        """
+        used = {id(layer) for layer in self.layers}
+        idle = [layer for layer in self.backbone.layers if id(layer) not in used]
+        without = {id(variable) for layer in idle for variable in layer.variables}
+        return [each for each in variables if id(each) not in without] if without else variables
 
     def compile(
         self, optimizer: Any = "auto", loss: Any = "auto", metrics: Any = "auto", **kwargs: Any
@@ -506,12 +536,12 @@ def _pair(name: str, size: Any) -> tuple[int, int]:
     return check_positive(name, pair[0]), check_positive(name, pair[1])
 
 
-def _head(head: Any, num_classes: int, make: LayerMaker) -> SegmentationHead:
+def _head_class(head: Any) -> type[SegmentationHead]:
     if isinstance(head, str) and head in HEADS:
-        return make(HEADS[head], "decode_head", num_classes)
+        return HEADS[head]
     if not isinstance(head, SegmentationHead):
         raise ValueError(f"`head` must be one of {list(HEADS)} or a head. Received: head={head!r}")
-    return head
+    return type(head)
 
 
 def _starts(size: int, window: int, step: int) -> list[int]:

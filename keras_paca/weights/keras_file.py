@@ -102,7 +102,9 @@ def _read_groups(file: h5py.File, path: Path) -> dict[str, np.ndarray]:
     datasets: dict[str, Any] = {}
 
     def visit(key: str, item: Any) -> None:  # links to other files are not visited
-        if not key.startswith("layers/"):  # the states of optimizer and metrics
+        # Others are the states of optimizer and metrics. What a segmenter doesn't use of its
+        # backbone is saved apart.
+        if not key.startswith(("layers/", "backbone/layers/")):
             return
         if isinstance(item, h5py.Dataset):
             datasets[key] = item

@@ -257,7 +257,8 @@ def model_variables(model: Any) -> dict[str, Any]:
 
     Returns:
         dict. {path: variable}. A path starts with the name of a layer of the model, not with the
-        name of the model itself.
+        name of the model itself. The layers of its `backbone`, if it has one, belong to it even
+        where its outputs don't depend on them.
 
     Example:
     >>> import keras
@@ -267,7 +268,8 @@ def model_variables(model: Any) -> dict[str, Any]:
     ['head/kernel', 'head/bias']
     """
     variables = {}
-    for layer in model.layers:
+    backbone = getattr(model, "backbone", None)
+    for layer in [*model.layers, *getattr(backbone, "layers", ())]:
         for variable in layer.weights:
             path = "/" + variable.path
             variables[path[path.index(f"/{layer.name}/") + 1 :]] = variable

@@ -1,5 +1,7 @@
 """Released segmentation and detection checkpoints into models: what loads and what is refused."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -45,24 +47,26 @@ def test_parameters_of_every_released_file(file):
     assert millions == pytest.approx(MISSTATED.get(file.file, file.params_m), abs=0.06)
 
 
+FILES = {"semantic_fpn_RapidNet_M": "RapidNet_M_Sem_Seg.pth"}  # of the cases with other names
+RELEASED = [name for name in dense.SEGMENTERS if "vittm" not in name]
 CASES = [
     pytest.param(name, marks=pytest.mark.slow if "upernet" in name else [])
-    for name in (*dense.SEGMENTERS, *dense.DETECTORS)
+    for name in (*RELEASED, *dense.DETECTORS)
 ]
 
 
 def case_model(name, **options):
-    options = {"include_preprocessing": False, **options}
-    if name in dense.DETECTORS:
-        return detection.PaCaTinyMaskRCNN(**options)
-    return segmentation.PaCaTinySegmenter(dense.SEGMENTERS[name], **options)
+    function, arguments = detection.PaCaTinyMaskRCNN, {}
+    if name not in dense.DETECTORS:
+        function, arguments = dense.SEGMENTERS[name]
+    return function(**{"include_preprocessing": False, **arguments, **options})
 
 
 @pytest.fixture(params=CASES)
 def released(request, tmp_path, monkeypatch):
     """Serve a case's checkpoint under the released file's name; return (case, file, folder)."""
     name = request.param
-    (file,) = (file for file in DENSE if file.file.startswith(name))
+    (file,) = (x for x in released_files() if x.file.startswith(FILES.get(name, name)))
     _, checkpoint, _ = official.case(name)
     folder = tmp_path / "mirror"
     folder.mkdir()
@@ -106,7 +110,7 @@ def test_weights_of_the_backbone_alone(factory, tmp_path, monkeypatch):
 def test_path_and_saved_model(released, tmp_path):
     name, file, folder = released
     model = case_model(name, weights=folder / file.file)
-    assert model.backbone.get_config()["clusters"] == file.clusters
+    assert model.backbone.get_config().get("clusters", ()) == file.clusters
     model.save(tmp_path / "saved.keras")
     again = case_model(name, weights=tmp_path / "saved.keras")
     for found, expected in zip(again.get_weights(), model.get_weights(), strict=True):
@@ -165,3 +169,91 @@ def test_another_head_is_a_mismatch(held, wanted, suffix, tmp_path):
         model.save(path)
     with pytest.raises(ValueError, match="does not fit this model"):
         segmentation.PaCaTinySegmenter(wanted, weights=path)
+
+
+# --- ViTTM ------------------------------------------------------------------------------------
+
+VITTM = "segmenter_vittm_small_16_32"
+
+
+@pytest.fixture
+def official_vittm(tmp_path):
+    """Return the path of the case's checkpoint, its tensors, and the function of its segmenter."""
+    _, checkpoint, _ = official.case(VITTM)
+    write_released(tmp_path / "vittm.pth", checkpoint)
+    function, arguments = dense.SEGMENTERS[VITTM]
+    return tmp_path / "vittm.pth", checkpoint, functools.partial(function, **arguments)
+
+
+def test_vittm_from_an_official_file(official_vittm, tmp_path):
+    """What the head doesn't need of the backbone is loaded and saved as well."""
+    path, checkpoint, build_vittm = official_vittm
+    model = segmentation.ViTTMSmallSegmenter(weights=path)  # the file has the sizes
+    assert model.evaluation_transform["window_size"] == 512
+    found = official_checkpoint(model)
+    for key, array in found.items():
+        np.testing.assert_array_equal(array, checkpoint[key])
+    description, _, _ = official.case(VITTM)
+    same = {first for first, _ in description["same_tensor"]}  # under two names
+    assert checkpoint.keys() - found.keys() <= {*description["unused_keys"], *same}
+    assert any("write_head.11.q" in key for key in found)
+    model.save(tmp_path / "saved.keras")
+    again = build_vittm(weights=tmp_path / "saved.keras")
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_vittm_of_other_classes(official_vittm, tmp_path):
+    path, checkpoint, build_vittm = official_vittm
+    with pytest.warns(UserWarning, match="not made for 7 classes"):
+        model = build_vittm(weights=path, num_classes=7)
+    found = official_checkpoint(model)
+    fresh = {"cls_emb", "mask_norm.weight", "mask_norm.bias"}
+    for key, array in found.items():
+        is_fresh = key.removeprefix("decode_head.") in fresh
+        assert is_fresh or np.array_equal(array, checkpoint[key])
+    model.save(tmp_path / "saved.keras")
+    with pytest.warns(UserWarning, match="not made for 3 classes"):
+        again = build_vittm(weights=tmp_path / "saved.keras", num_classes=3)
+    for key, array in official_checkpoint(again).items():
+        is_fresh = key.removeprefix("decode_head.") in fresh
+        assert array.shape != found[key].shape if is_fresh and array.ndim == 3 else True
+        assert is_fresh or np.array_equal(array, found[key])
+
+
+def test_vittm_is_strict(official_vittm, tmp_path):
+    _, checkpoint, build_vittm = official_vittm
+    gone = "decode_head.layers.1.attn.attn.in_proj_weight"
+    without = {key: array for key, array in checkpoint.items() if key != gone}
+    for tensors, message in (
+        ({**checkpoint, "decode_head.odd": np.zeros(3, "float32")}, r"decode_head\.odd"),
+        ({**checkpoint, "backbone.odd": np.zeros(3, "float32")}, r"backbone\.odd"),
+        (without, r"in_proj_weight"),
+    ):
+        write_released(tmp_path / "odd.pth", tensors)
+        with pytest.raises(ValueError, match=message):
+            build_vittm(weights=tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize(
+    ("patches", "side"), [((None, None), 504), ((16, 32), 512), ((16, 28), 448)]
+)
+def test_vittm_by_default(patches, side):
+    memory, process = patches
+    model = segmentation.ViTTMSmallSegmenter(
+        num_classes=3, memory_patch_size=memory, process_patch_size=process
+    )
+    config = model.backbone.get_config()
+    assert (config["image_size"], config["normalization"]) == ((side, side), "symmetric")
+    windows = {"window_size": side, "stride": min(480, side)}
+    assert model.evaluation_transform == {"short_side": side, "long_side": 2048, **windows}
+    layer = model.get_layer("preprocessing")
+    grey = np.full((1, 32, 32, 3), [0.0, 127.5, 255.0], "float32")
+    np.testing.assert_allclose(np.asarray(layer(grey))[0, 0, 0], [-1, 0, 1], atol=1e-6)
+
+
+def test_vittm_that_nobody_released():
+    with pytest.raises(ValueError, match="Nobody released ADE20K weights"):
+        segmentation.ViTTMBaseSegmenter(weights="ade20k")
+    with pytest.raises(ValueError, match="Missing: P2, P3, P4, P5"):
+        segmentation.ViTTMSmallSegmenter("fpn")

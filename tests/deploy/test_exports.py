@@ -61,9 +61,22 @@ def test_formats(format, classifier, tmp_path, capfd):
 
 
 @slow_but_on_tensorflow
-@pytest.mark.parametrize("format", ["litert", pytest.param("onnx", marks=pytest.mark.slow)])
-def test_segmenter(format, small, tmp_path):
-    model = segmentation.Segmenter(small(include_top=False), "paca", num_classes=4)
+@pytest.mark.parametrize(
+    ("format", "head"),
+    [
+        ("litert", "paca"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (
+                ("onnx", "paca"),
+                *((format, "fpn") for format in ("litert", "onnx")),
+                *((format, "mask_transformer") for format in ("litert", "onnx", "tf_saved_model")),
+            )
+        ),
+    ],
+)
+def test_segmenter(format, head, small, tmp_path):
+    model = segmentation.Segmenter(small(include_top=False), head, num_classes=4)
     exported = keras_paca.export(
         model, tmp_path / f"model{SUFFIXES[format]}", format, image_size=(64, 96)
     )
@@ -74,7 +87,7 @@ def test_segmenter(format, small, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["tf_saved_model", "openvino"])
-@pytest.mark.parametrize("head", ["paca", "upernet", "fpn"])
+@pytest.mark.parametrize("head", ["paca", "upernet", "fpn", "mask_transformer"])
 def test_segmenters_of_any_size(format, head, small, tmp_path):
     model = segmentation.Segmenter(small(include_top=False), head, num_classes=4)
     exported = keras_paca.export(model, tmp_path / f"model{SUFFIXES[format]}", format)

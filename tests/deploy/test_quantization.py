@@ -131,7 +131,12 @@ def test_backbone_by_other_names_and_inside_another_model(mode, small, images, t
         ("int8", "paca"),
         *(
             pytest.param(*pair, marks=pytest.mark.slow)
-            for pair in (("int4", "paca"), ("int8", "upernet"), ("int8", "fpn"))
+            for pair in (
+                ("int4", "paca"),
+                ("int8", "upernet"),
+                ("int8", "fpn"),
+                ("int8", "mask_transformer"),
+            )
         ),
     ],
 )
@@ -140,7 +145,7 @@ def test_segmenter(mode, head, small, images, tmp_path):
     auxiliary = FCNHead(4, 8, name="auxiliary_head") if head == "upernet" else None
     segmenter = Segmenter(backbone, HEADS[head](4, 8, name="decode_head"), 4, auxiliary)
     segmenter.quantize(mode)
-    count = {"paca": 4, "upernet": 2, "fpn": 1}[head]
+    count = {"paca": 4, "upernet": 2, "fpn": 1, "mask_transformer": 3 + 2 * 6}[head]
     found = [layer.quantization_mode for layer in projections(segmenter)]
     assert found == [mode] * (PROJECTIONS["conv"] - 1 + count)
     assert_loads(segmenter, tmp_path / "model.keras", images(1, 32, 48, 3))

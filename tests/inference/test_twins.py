@@ -83,6 +83,13 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
         (2, 9, 8, 7),
         8 * 2 + 7 * 2 + 2,
     ),
+    "mask_transformer_head": (
+        segmentation.MaskTransformerHead,
+        {"num_classes": 7, "channels": 4},
+        [(2, 9, 8, 3), (2, 9, 8, 2)],
+        (2, 9, 8, 7),
+        2 + 1 + 2 * (6 + 4) + 2 * 2 + 2,
+    ),
 }
 
 

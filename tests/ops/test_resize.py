@@ -1,10 +1,33 @@
 """Bilinear resizing and adaptive pooling, each against a plain loop."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca.ops import average_pool_to, resize_bilinear, resize_like
+<<<<<<< HEAD
+from keras_paca.ops import (
+    average_pool_to,
+    double,
+    double_like,
+    resize_bilinear,
+    resize_like,
+    resize_nearest,
+)
+
+
+class Call(keras.layers.Layer):
+    """A layer that calls a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, *inputs):
+        return self.function(*inputs)
+=======
+from keras_paca.ops import average_pool_to, resize_bicubic, resize_bilinear, resize_like
+>>>>>>> vittm
 
 
 def interpolate(image, size, align_corners):
@@ -49,6 +72,58 @@ def test_resize_agrees_with_keras():
     )
 
 
+SIZES = [
+    ((4, 4), (3, 5)),
+    ((14, 14), (18, 9)),
+    ((2, 3), (1, 1)),
+    ((8, 7), (8, 7)),
+    ((1, 5), (3, 40)),
+]
+
+
+def bicubic(image, size):
+    """Return the float64 reference: each output pixel is a mean of the pixels around it."""
+    for axis, new in enumerate(size):
+        old = image.shape[axis]
+        scale, lines = max(old / new, 1.0), []
+        for i in range(new):
+            centre, total, line = (i + 0.5) * old / new, 0.0, 0.0
+            for j in range(old):
+                x = abs(j + 0.5 - centre) / scale
+                weight = 0.0
+                if x < 1:
+                    weight = 1.5 * x**3 - 2.5 * x**2 + 1
+                elif x < 2:
+                    weight = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+                total += weight
+                line = line + weight * np.take(image, j, axis)
+            lines.append(line / total)
+        image = np.stack(lines, axis)
+    return image
+
+
+@pytest.mark.parametrize(("old", "new"), SIZES)
+def test_resize_bicubic(old, new):
+    image = np.random.default_rng(0).standard_normal((2, *old, 3))
+    found = resize_bicubic(ops.convert_to_tensor(image, "float32"), new)
+    wanted = np.stack([bicubic(each, new) for each in image])
+    np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-5)
+    if old == new:
+        np.testing.assert_allclose(wanted, image, atol=1e-12)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="compares with PyTorch's own")
+@pytest.mark.parametrize(("old", "new"), SIZES)
+def test_resize_bicubic_agrees_with_pytorch(old, new):
+    from torch.nn import functional
+
+    image = np.random.default_rng(0).standard_normal((2, *old, 3)).astype("float32")
+    tensor = ops.transpose(ops.convert_to_tensor(image), (0, 3, 1, 2))
+    wanted = functional.interpolate(tensor, size=new, mode="bicubic", antialias=True)
+    found = ops.transpose(resize_bicubic(ops.convert_to_tensor(image), new), (0, 3, 1, 2))
+    np.testing.assert_allclose(ops.convert_to_numpy(found), ops.convert_to_numpy(wanted), atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(7, 5), (4, 4), (2, 9)])
 @pytest.mark.parametrize("side", [1, 2, 3, 6])
 def test_average_pool_is_the_mean_of_each_bin(size, side, images):
@@ -70,3 +145,30 @@ def test_resize_is_the_same_known_or_not(size, images):
     found = ops.convert_to_numpy(resize_like(x, np.zeros((2, *size, 1), "float32")))
     expected = ops.convert_to_numpy(resize_bilinear(x, size))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("size", [(8, 10), (7, 9), (8, 9)])
+def test_double_like_is_two_resizes(size, known):
+    image = np.random.default_rng(0).standard_normal((1, 4, 5, 3)).astype("float32")
+    twice = interpolate(image[0], (8, 10), align_corners=False)
+    like = np.zeros((1, *size, 1), "float32")
+    sides = [(4, 5), size] if known else [(None, None)] * 2
+    inputs = [
+        keras.Input((*given, channels)) for given, channels in zip(sides, (3, 1), strict=True)
+    ]
+    model = keras.Model(inputs, [Call(double)(inputs[0]), Call(double_like)(*inputs)])
+    found = model([image, like])
+    np.testing.assert_allclose(ops.convert_to_numpy(found[0])[0], twice, atol=1e-5)
+    expected = interpolate(twice, size, align_corners=False)
+    np.testing.assert_allclose(ops.convert_to_numpy(found[1])[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 10), (7, 9), (3, 2)])
+def test_resize_nearest(size):
+    x = np.random.default_rng(0).standard_normal((1, 4, 5, 3)).astype("float32")
+    found = ops.convert_to_numpy(resize_nearest(x, np.zeros((1, *size, 1), "float32")))
+    rows, columns = (
+        [i * old // new for i in range(new)] for old, new in zip((4, 5), size, strict=True)
+    )
+    np.testing.assert_array_equal(found, x[:, rows][:, :, columns])

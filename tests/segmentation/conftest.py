@@ -17,7 +17,11 @@ def segmenter(small):
         backbone = small(
             include_top=False, drop_path_rate=0.2, dtype=dtype, input_shape=input_shape
         )
-        if head in ("paca", "upernet", "fpn"):
+        if head == "mask_transformer":
+            head = segmentation.MaskTransformerHead(
+                num_classes, channels=8, dtype=dtype, name="decode_head"
+            )
+        elif head in ("paca", "upernet", "fpn"):
             part = {"paca": PaCaSegmentationHead, "upernet": segmentation.UPerHead}.get(
                 head, segmentation.SemanticFPNHead
             )

@@ -1,17 +1,19 @@
 """Segmenters: training, sizes, files, masks of every kind, windows, pictures, weights."""
 
 import tracemalloc
+import warnings
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+import keras_paca
 from keras_paca.segmentation import Segmenter
 from keras_paca.segmentation.heads import FCNHead, PaCaSegmentationHead
 from tests.marks import slow_but_on_tensorflow, slow_but_on_torch
 
-HEADS = ("paca", "upernet", "fpn")
+HEADS = ("paca", "upernet", "fpn", "mask_transformer")
 
 
 each_head = pytest.mark.parametrize(
@@ -237,6 +239,29 @@ def test_windows(segmenter):
 
 
 @slow_but_on_torch
+@pytest.mark.parametrize(
+    ("size", "window", "stride"),
+    [((70, 45), 32, 20), ((64, 96), 48, 48), ((33, 100), (40, 32), (7, 31)), ((32, 33), 32, 32)],
+)
+def test_windows_are_the_official_ones(size, window, stride, segmenter):
+    """Those of mmsegmentation's `slide_inference`, each predicted by itself."""
+    model = segmenter("fpn")
+    images, _ = scene(1, *size)
+    found = model.predict_in_windows(images, window, stride)
+    (tall, wide), (down, right) = (np.broadcast_to(x, 2).tolist() for x in (window, stride))
+    total, count = np.zeros((1, *size, 3)), np.zeros((1, *size, 1))
+    for row in range(max(size[0] - tall + down - 1, 0) // down + 1):
+        for column in range(max(size[1] - wide + right - 1, 0) // right + 1):
+            bottom = min(row * down + tall, size[0])
+            end = min(column * right + wide, size[1])
+            place = slice(max(bottom - tall, 0), bottom), slice(max(end - wide, 0), end)
+            total[:, *place] += ops.convert_to_numpy(model(images[:, *place], training=False))
+            count[:, *place] += 1
+    assert count.min() >= 1
+    np.testing.assert_allclose(found, total / count, rtol=1e-4, atol=1e-5)
+
+
+@slow_but_on_torch
 def test_windows_hold_the_logits_once(segmenter, monkeypatch):
     model = segmenter("fpn", num_classes=40)
     monkeypatch.setattr(
@@ -314,3 +339,74 @@ def test_weights_of_images_and_of_classes(segmenter):
     assert found == pytest.approx((entropy * images_weights[:, None, None]).mean(), rel=1e-3)
     table = {0: 0.0, 1: 0.0}  # of the only classes there are
     assert model.fit(images, masks, class_weight=table, verbose=0).history["loss"][0] == 0
+
+
+# --- The maps of a backbone that a head takes -----------------------------------------------------
+
+
+def vittm(memory=16, process=32, **options):
+    sizes = {"memory_patch_size": memory, "process_patch_size": process, "image_size": 64}
+    return keras_paca.ViTTM(8, 2, depth=2, include_top=False, **sizes, **options)
+
+
+@pytest.mark.parametrize(("memory", "process", "maps"), [(16, 16, 2), (16, 32, 1)])
+def test_tokens_of_vittm(memory, process, maps, tmp_path):
+    backbone = vittm(memory, process)
+    model = Segmenter(backbone, "mask_transformer", num_classes=3)
+    assert [x.shape[-1] for x in backbone.grid_maps] == [8] * maps
+    images, masks = scene(2, 70, 64)
+    model.compile(keras.optimizers.AdamW(1e-3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no weight is without a gradient
+        history = model.fit(images, masks, batch_size=2, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    logits = model.predict(images, verbose=0)
+    assert logits.shape == (2, 70, 64, 3)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict(images, verbose=0), logits, rtol=1e-5, atol=1e-5)
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@slow_but_on_torch
+def test_parts_that_the_head_does_not_need_are_kept():
+    model = Segmenter(vittm(), "mask_transformer", num_classes=3)
+    idle = {weight.path for weight in model.weights if "block2_write/" in weight.path}
+    assert len(idle) == 6
+    assert not idle & {weight.path for weight in model.trainable_weights}
+    assert len(model.trainable_variables) == len(model.trainable_weights)
+    fused = keras_paca.fuse(model)
+    images, _ = scene(1, 64, 64)
+    found = fused.predict(images, verbose=0)
+    np.testing.assert_allclose(found, model.predict(images, verbose=0), rtol=1e-3, atol=1e-4)
+
+
+@slow_but_on_torch
+def test_a_backbone_with_one_level(tmp_path):
+    """The mask transformer takes the coarsest level that there is; others name those they miss."""
+    images = keras.Input((None, None, 3))
+    backbone = keras.Model(images, keras.layers.Conv2D(8, 16, strides=16)(images))
+    backbone.pyramid_outputs = {"P4": backbone.output}
+    model = Segmenter(backbone, "mask_transformer", num_classes=3)
+    given, _ = scene(1, 48, 64)
+    logits = model.predict(given, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert list(again.backbone.pyramid_outputs) == ["P4"]
+    np.testing.assert_allclose(again.predict(given, verbose=0), logits, rtol=1e-5, atol=1e-5)
+    for head, missing in (("fpn", "P2, P3, P5"), ("upernet", "P2, P3, P5")):
+        with pytest.raises(ValueError, match=f"Missing: {missing}"):
+            Segmenter(backbone, head, num_classes=3)
+    with pytest.raises(ValueError, match="Missing: P2, P3"):
+        Segmenter(vittm(), "fpn", num_classes=3)
+    backbone.pyramid_outputs = {}
+    with pytest.raises(ValueError, match="at least one level"):
+        Segmenter(backbone, "mask_transformer", num_classes=3)
+
+
+@slow_but_on_torch
+def test_the_coarsest_level_is_taken_by_default(small):
+    backbone = small(include_top=False)
+    model = Segmenter(backbone, "mask_transformer", num_classes=3)
+    assert model.decode_head.maps_of(backbone) == [backbone.pyramid_outputs["P5"]]

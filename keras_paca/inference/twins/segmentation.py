@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import keras
 
 from keras_paca.forms import register_twin
-from keras_paca.inference.folding import affine_of, copy_weights, fold_projection
+from keras_paca.inference.folding import affine_of, copy_weights, fold_projection, to_float64
 from keras_paca.inference.twin import Twin
 from keras_paca.segmentation import heads
 
@@ -54,6 +54,38 @@ def _plain_parts(head: Any) -> list[keras.layers.Layer]:
     """Return the layers of a head without the projections of its keys and values."""
     convs = [*head.laterals, head.query_conv, head.cluster_conv, head.output_conv]
     return [*convs, head.cluster_projection, head.classify]
+
+
+@register_twin(heads.MaskTransformerHead)
+class MaskTransformerHead(Twin, heads.MaskTransformerHead):
+    """`MaskTransformerHead` whose last projections include the scale and offset of the norm.
+
+    Example:
+    >>> import keras_paca
+    >>> maps = keras.Input((4, 4, 8))
+    >>> model = keras.Model(maps, heads.MaskTransformerHead(3)(maps))
+    >>> model.count_params(), keras_paca.fuse(model).count_params()
+    (1990, 1894)
+    """
+
+    changes: ClassVar = {
+        "norm": {"center": False, "scale": False},
+        "patch_projection": {"use_bias": True},
+        "class_projection": {"use_bias": True},
+    }
+
+    def fold(self, source: heads.MaskTransformerHead) -> None:
+        """Compute the weights from those of the head."""
+        self.class_embeddings.assign(to_float64(source.class_embeddings))
+        for part, source_part in zip(
+            [self.input_projection, *self.blocks, self.mask_norm],
+            [source.input_projection, *source.blocks, source.mask_norm],
+            strict=True,
+        ):
+            copy_weights(part, source_part)
+        before = affine_of(source.norm)
+        fold_projection(self.patch_projection, source.patch_projection, before)
+        fold_projection(self.class_projection, source.class_projection, before)
 
 
 # These change nothing themselves; the convolutions inside them do.

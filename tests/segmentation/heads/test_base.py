@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca.segmentation import FCNHead, PaCaSegmentationHead, SemanticFPNHead, UPerHead
+from keras_paca.segmentation import (
+    FCNHead,
+    MaskTransformerHead,
+    PaCaSegmentationHead,
+    SemanticFPNHead,
+    UPerHead,
+)
 from keras_paca.segmentation.heads import ConvNormReLU
 from keras_paca.segmentation.segmenter import ResizeToImage
 from tests.layers.run import run_layer_test
@@ -26,7 +32,13 @@ CASES = {  # class, arguments, output shape, trainable weights
         8 * 2 + 7 * 3 + 2,
     ),
     "fcn": (FCNHead, {"channels": 4}, (2, 3, 2, 7), 5),
+    "mask_transformer": (MaskTransformerHead, {"channels": 4}, (2, 9, 8, 7), 2 + 1 + 2 * 16 + 6),
 }
+
+
+def maps_of(name):
+    """Return the shapes of the maps that a head takes."""
+    return [MAPS[0], (2, 9, 8, 2)] if name == "mask_transformer" else MAPS
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -35,7 +47,7 @@ def test_run_layer_test(name):
     run_layer_test(
         cls,
         {"num_classes": 7, **options},
-        MAPS,
+        maps_of(name),
         shape,
         trainable,
         run_training_check=False,  # Keras's takes one input; segmenters train in their tests
@@ -63,7 +75,7 @@ def test_mixed_precision(name, policy, images):
     head = cls(7, **options, dtype=policy)
     # a fused head has no batch norms that would bring large maps back into float16's range
     scale = 1 / 255 if options.get("fused") else 1.0
-    maps = [scale * images(*shape) for shape in MAPS]
+    maps = [scale * images(*shape) for shape in maps_of(name)]
     for y in keras.tree.flatten(head(maps, training=True)):
         assert keras.backend.standardize_dtype(y.dtype) == "float32"
         assert np.isfinite(ops.convert_to_numpy(y)).all()
