@@ -17,6 +17,7 @@ from keras_paca.backbones import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
 from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
 from keras_paca.inference import fuse
+from keras_paca.models import create_model, list_models
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "cluster_maps",
     "cluster_statistics",
+    "create_model",
     "decode_predictions",
     "deploy",
     "detection",
@@ -40,6 +42,7 @@ __all__ = [
     "inference",
     "labels",
     "layers",
+    "list_models",
     "plot_cluster_maps",
     "preprocessing",
     "quantization_report",

@@ -29,17 +29,35 @@ COMBINED = "combined"  # the prediction, beside the outputs of several classifie
 POOLS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
 
-def normalise_rgb(images: np.ndarray) -> np.ndarray:
+def normalise_rgb(images: np.ndarray, model: Any = None) -> np.ndarray:
     """Normalise RGB in 0..255, in float32, for models without `include_preprocessing`.
 
     Args:
         images: np.ndarray. RGB in 0..255, of shape (..., 3).
+        model: keras.Model. The model, whose family has its own mean and deviation; a segmenter or
+            detector on it. Those of ImageNet are used for others.
 
     Example:
     >>> normalise_rgb(np.full((1, 1, 3), 127.5)).round(2).tolist()
     [[[0.07, 0.2, 0.42]]]
     """
-    return (images / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+    mean, deviation = normalisation_of(model)
+    return (images / np.float32(255) - np.float32(mean)) / np.float32(deviation)
+
+
+def normalisation_of(model: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the deviation of images in 0..1 with which a model's images are prepared.
+
+    Args:
+        model: keras.Model. A `Backbone`, or a segmenter or detector on one; those of ImageNet are
+            returned for others.
+
+    Example:
+    >>> normalisation_of(None)
+    ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    """
+    backbone = getattr(model, "backbone", model)
+    return (backbone.mean, backbone.deviation) if isinstance(backbone, Backbone) else (MEAN, STD)
 
 
 class GraphMaker(LayerMaker):

@@ -56,7 +56,7 @@ def segment(
     # The shorter side of a long, narrow picture could fall below the least side of the models.
     resized = resize_bilinear(image, [max(side, 32) for side in size])
     if not model.include_preprocessing:
-        resized = normalise_rgb(resized)
+        resized = normalise_rgb(resized, model)
     logits = model.predict_on_batch(resized[None])[0]
     return best_classes(logits, image.shape[:2])
 
