@@ -13,7 +13,17 @@ from keras_paca import (
     weights,
 )
 from keras_paca._version import __version__
-from keras_paca.backbones import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
+from keras_paca.backbones import (
+    PaCaBase,
+    PaCaSmall,
+    PaCaTiny,
+    PaCaViT,
+    RapidNet,
+    RapidNetB,
+    RapidNetM,
+    RapidNetS,
+    RapidNetTi,
+)
 from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
 from keras_paca.inference import fuse
@@ -28,6 +38,11 @@ __all__ = [
     "PaCaSmall",
     "PaCaTiny",
     "PaCaViT",
+    "RapidNet",
+    "RapidNetB",
+    "RapidNetM",
+    "RapidNetS",
+    "RapidNetTi",
     "__version__",
     "cluster_maps",
     "cluster_statistics",

@@ -2,6 +2,19 @@
 
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.paca_vit import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
+from keras_paca.backbones.rapidnet import RapidNet, RapidNetB, RapidNetM, RapidNetS, RapidNetTi
 from keras_paca.backbones.variants import variant
 
-__all__ = ["Backbone", "PaCaBase", "PaCaSmall", "PaCaTiny", "PaCaViT", "variant"]
+__all__ = [
+    "Backbone",
+    "PaCaBase",
+    "PaCaSmall",
+    "PaCaTiny",
+    "PaCaViT",
+    "RapidNet",
+    "RapidNetB",
+    "RapidNetM",
+    "RapidNetS",
+    "RapidNetTi",
+    "variant",
+]

@@ -11,6 +11,7 @@ import keras_paca
 
 from keras_paca.backbones.base import Backbone as Backbone
 from keras_paca.backbones.paca_vit import PaCaViT as PaCaViT
+from keras_paca.backbones.rapidnet import RapidNet as RapidNet
 from keras_paca.backbones.variants import variant as variant
 
 def PaCaBase(
@@ -274,6 +275,323 @@ def PaCaTiny(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaTiny(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def RapidNetB(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'rapidnet_b',
+    *,
+    distillation: bool = True,
+    drop_path_rate: float = 0.1,
+    official_drop_path: bool = False,
+    dropout: float = 0.0,
+    ema: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build RapidNetB, with the released ImageNet weights by default.
+
+    The size: `hidden_dims=(64, 128, 224, 416)`, `depths=((3, 0), (3, 0), (9, 3), (3, 3))`,
+    `embedding_dim=768`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
+            loaded.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        official_drop_path: bool. Whether the rates are those of the official code. There, only an
+            MLDC block goes one step further, so that the last rate is about a fifth of
+            `drop_path_rate`.
+        dropout: float. Rate of dropout before the classifiers.
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.RapidNet`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Munir et al., "RapidNet: Multi-Level Dilated Convolution Based Mobile Backbone", WACV
+    2025.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.RapidNetB(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def RapidNetM(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'rapidnet_m',
+    *,
+    distillation: bool = True,
+    drop_path_rate: float = 0.1,
+    official_drop_path: bool = False,
+    dropout: float = 0.0,
+    ema: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build RapidNetM, with the released ImageNet weights by default.
+
+    The size: `hidden_dims=(32, 64, 160, 320)`, `depths=((3, 0), (3, 0), (9, 3), (3, 3))`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
+            loaded.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        official_drop_path: bool. Whether the rates are those of the official code. There, only an
+            MLDC block goes one step further, so that the last rate is about a fifth of
+            `drop_path_rate`.
+        dropout: float. Rate of dropout before the classifiers.
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.RapidNet`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Munir et al., "RapidNet: Multi-Level Dilated Convolution Based Mobile Backbone", WACV
+    2025.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.RapidNetM(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def RapidNetS(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'rapidnet_s',
+    *,
+    distillation: bool = True,
+    drop_path_rate: float = 0.1,
+    official_drop_path: bool = False,
+    dropout: float = 0.0,
+    ema: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build RapidNetS, with the released ImageNet weights by default.
+
+    The size: `hidden_dims=(32, 64, 112, 224)`, `depths=((3, 0), (3, 0), (9, 3), (3, 3))`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
+            loaded.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        official_drop_path: bool. Whether the rates are those of the official code. There, only an
+            MLDC block goes one step further, so that the last rate is about a fifth of
+            `drop_path_rate`.
+        dropout: float. Rate of dropout before the classifiers.
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.RapidNet`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Munir et al., "RapidNet: Multi-Level Dilated Convolution Based Mobile Backbone", WACV
+    2025.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.RapidNetS(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def RapidNetTi(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'rapidnet_ti',
+    *,
+    distillation: bool = True,
+    drop_path_rate: float = 0.1,
+    official_drop_path: bool = False,
+    dropout: float = 0.0,
+    ema: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build RapidNetTi, with the released ImageNet weights by default.
+
+    The size: `hidden_dims=(32, 64, 112, 224)`, `depths=((2, 0), (2, 0), (6, 2), (2, 2))`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
+            loaded.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        official_drop_path: bool. Whether the rates are those of the official code. There, only an
+            MLDC block goes one step further, so that the last rate is about a fifth of
+            `drop_path_rate`.
+        dropout: float. Rate of dropout before the classifiers.
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.RapidNet`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Munir et al., "RapidNet: Multi-Level Dilated Convolution Based Mobile Backbone", WACV
+    2025.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.RapidNetTi(weights=None, classes=10)
     >>> model.output_shape
     (None, 10)
     """

@@ -321,7 +321,7 @@ class Backbone(BaseModel):
     ) -> tuple[Any, Any]:
         """Pool and classify; return the outputs, and those in inference if they differ."""
         pooling = "avg" if config["include_top"] else config["pooling"]
-        names = list(self.classifier_keys.values())
+        names = list(self.classifiers(config).values())
         given = features if isinstance(features, Mapping) else {names[0]: features}
         if pooling is not None and any(len(x.shape) == 4 for x in given.values()):
             exact = exact_dtype(make.policy)
@@ -383,7 +383,7 @@ class Backbone(BaseModel):
         """Return the loss, with several classifiers the sum of their losses."""
         if not self._has_several_heads(y_pred):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        first, *others = (y_pred[name] for name in self.classifier_keys.values())
+        first, *others = (y_pred[name] for name in self.classifiers(self._config).values())
         loss = super().compute_loss(x, y, first, sample_weight, training)
         # not `super().compute_loss`, which would add regularisation again
         return loss + sum(self._compile_loss(y, each, sample_weight) for each in others)
@@ -483,6 +483,20 @@ class Backbone(BaseModel):
             KeyMap. {official key: entry}, one for every weight of the model.
         """
         raise NotImplementedError
+
+    @classmethod
+    def classifiers(cls, config: Mapping[str, Any]) -> dict[str, str]:
+        """Return the classifiers of a model, by default all of `classifier_keys`.
+
+        Keys of others in a file are ignored.
+
+        Args:
+            config: dict. Configuration of a model.
+
+        Returns:
+            dict. {official key: layer}.
+        """
+        return cls.classifier_keys
 
     @classmethod
     def constant_keys(cls, tensors: Mapping[str, np.ndarray]) -> set[str]:

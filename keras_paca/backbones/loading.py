@@ -53,8 +53,11 @@ class Task:
 
 def _classifiers(model: Any) -> dict[str, tuple[str, int]]:
     config = model.get_config()
-    count = config["classes"] if config["include_top"] else 0
-    return {key: (layer, count) for key, layer in model.classifier_keys.items()}
+    held = model.classifiers(config) if config["include_top"] else {}
+    return {
+        key: (layer, config["classes"] if key in held else 0)
+        for key, layer in model.classifier_keys.items()
+    }
 
 
 CLASSIFICATION = Task(
@@ -146,6 +149,8 @@ def _obtain(
     config = {**backbone.get_config(), **implied, "include_top": True}
     key_map = backbone.checkpoint_map(config) if model is backbone else task.checkpoint_map(model)
     variables = weights.model_variables(model)
+    outputs = task.class_outputs(model).items()
+    ignored = {f"{key}.{part}" for key, (_, n) in outputs if not n for part in ("weight", "bias")}
 
     def check(tensors: Mapping[str, np.ndarray]) -> None:
         held = type(backbone).options_of_file(tensors)
@@ -156,6 +161,7 @@ def _obtain(
                 )
         missing = key_map.keys() - tensors.keys()
         unexpected = tensors.keys() - key_map.keys() - type(backbone).constant_keys(tensors)
+        unexpected -= ignored
         if missing or unexpected:
             raise ValueError(
                 f"{file.file} should be {file.variant}, head={file.head!r}. Missing: "
@@ -186,7 +192,8 @@ def load_weights(
     """Load a checkpoint strictly.
 
     Every tensor of the file must match a weight of the model, and vice versa. There are five
-    exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top;
+    exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top,
+    or heads that it doesn't have;
     (c) all parts of a detection or segmentation file but the backbone; (d) layers for another
     number of classes; (e) layers that depend on options that the caller chose, such as `clusters`.
 
@@ -209,8 +216,10 @@ def load_weights(
     [1.0, 1.0, 1.0]
     """
     name, backbone = checkpoint.name, getattr(model, "backbone", model)
-    tensors, is_part = _part_of_backbone(checkpoint.tensors, model is not backbone)  # (c)
     key_map = task.checkpoint_map(model) if checkpoint.official else None
+    tensors, is_part = checkpoint.tensors, False
+    if key_map is not None and model is backbone:
+        tensors, is_part = _part_of_backbone(tensors, key_map)  # (c)
     unused = set(type(backbone).constant_keys(tensors))  # (a)
     fresh: set[str] = set()
     other_classes: set[int] = set()
@@ -256,11 +265,11 @@ def _keys_of_top(model: Any, keys: Iterable[str], official: bool) -> set[str]:
 
 
 def _part_of_backbone(
-    tensors: Mapping[str, np.ndarray], whole: bool
+    tensors: Mapping[str, np.ndarray], key_map: Mapping[str, Any]
 ) -> tuple[Mapping[str, np.ndarray], bool]:
     """Return the tensors of the backbone, and whether the file is of a detector or segmenter."""
-    start = "backbone."
-    if whole or not any(key.startswith(start) for key in tensors):
+    start = "backbone."  # in some families, keys of the backbone itself begin with it, too
+    if not any(start + key in tensors for key in key_map):
         return tensors, False
     inside = {key: value for key, value in tensors.items() if key.startswith(start)}
     return {key.removeprefix(start): value for key, value in inside.items()}, True

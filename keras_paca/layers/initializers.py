@@ -22,23 +22,41 @@ class HostNormal(keras.initializers.RandomNormal):
 
     Args:
         mean: float. Mean of the values.
-        stddev: float. Standard deviation of the values. `None` means `sqrt(2 / fan_out)`, where
-            `fan_out` is kernel height x kernel width x output channels / groups (He et al., 2015).
+        stddev: float. Standard deviation of the values. `None` means `sqrt(2 / fan)`, where `fan`
+            is kernel height x kernel width x channels / groups (He et al., 2015).
         seed: int. By default, each initializer gets its own seed from Python's `random`, which
             `keras.utils.set_random_seed` seeds.
+        fan: str. "out" or "in": whether `fan` counts the channels of the outputs or of the inputs.
 
     Example:
     >>> tuple(HostNormal(stddev=0.02, seed=0)((2, 3)).shape)
     (2, 3)
     """
 
+    def __init__(
+        self,
+        mean: float = 0.0,
+        stddev: float | None = 0.05,
+        seed: int | None = None,
+        fan: str = "out",
+    ) -> None:
+        super().__init__(mean=mean, stddev=stddev, seed=seed)
+        if fan not in ("in", "out"):
+            raise ValueError(f'`fan` must be "in" or "out". Received: fan={fan!r}')
+        self.fan = fan
+
     def __call__(self, shape: tuple, dtype: Any = None) -> Any:
         """Return a tensor of random values of this shape."""
         stddev = self.stddev
         if stddev is None:
-            stddev = math.sqrt(2 / (math.prod(shape[:-2]) * shape[-1]))
+            channels = shape[-1] if self.fan == "out" else shape[-2]
+            stddev = math.sqrt(2 / (math.prod(shape[:-2]) * channels))
         values = np.random.default_rng(self.seed).standard_normal(shape, "float32")
         return ops.convert_to_tensor(values * np.float32(stddev) + np.float32(self.mean), dtype)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "fan": self.fan}
 
 
 def linear_initializer() -> keras.initializers.Initializer:
@@ -63,6 +81,19 @@ def conv_initializer() -> keras.initializers.Initializer:
     (3, 3, 8, 1)
     """
     return HostNormal(stddev=None)
+
+
+def fan_in_initializer() -> keras.initializers.Initializer:
+    """Return the initializer N(0, sqrt(2 / fan_in)) of convolutions and their 1 x 1 form.
+
+    It is the "Kaiming" initializer of PyTorch, by default. Of depthwise convolutions, `fan_in` and
+    `fan_out` are the same.
+
+    Example:
+    >>> tuple(fan_in_initializer()((3, 3, 8, 4)).shape)
+    (3, 3, 8, 4)
+    """
+    return HostNormal(stddev=None, fan="in")
 
 
 def linear(units: int, **kwargs: Any) -> Dense:

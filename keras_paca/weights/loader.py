@@ -203,6 +203,7 @@ LAYOUTS = {
     "pointwise": Layout(lambda s: (s[1], s[0], 1, 1), (2, 3, 1, 0)),  # (out, in, 1, 1) -> (in, out)
     "conv": Layout(lambda s: (s[3], s[2], s[0], s[1]), (2, 3, 1, 0)),  # -> (h, w, in, out)
     "depthwise": Layout(lambda s: (s[2], s[3], s[0], s[1]), (2, 3, 0, 1)),  # -> (h, w, c, 1)
+    "channels": Layout(lambda s: (s[0], 1, 1), (0, 1, 2)),  # (c, 1, 1) -> (c,)
     "positions": Layout(lambda s: (1, s[0] * s[1], s[2]), (0, 1, 2)),  # (1, h w, c) -> (h, w, c)
     "clusters": Layout(lambda s: (1, *s), (0, 1, 2)),  # (1, m, c) -> (m, c)
 }
@@ -232,7 +233,7 @@ def to_official(array: np.ndarray, layout: str) -> np.ndarray:
     Args:
         array: np.ndarray. The value of the variable.
         layout: str. A key of `LAYOUTS`: "vector", "linear", "pointwise", "conv", "depthwise",
-            "positions" or "clusters".
+            "channels", "positions" or "clusters".
 
     Returns:
         np.ndarray. The official tensor.
