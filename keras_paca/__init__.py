@@ -23,6 +23,11 @@ from keras_paca.backbones import (
     RapidNetM,
     RapidNetS,
     RapidNetTi,
+    ViTTM,
+    ViTTMBase,
+    ViTTMLarge,
+    ViTTMSmall,
+    ViTTMTiny,
 )
 from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
@@ -43,6 +48,11 @@ __all__ = [
     "RapidNetM",
     "RapidNetS",
     "RapidNetTi",
+    "ViTTM",
+    "ViTTMBase",
+    "ViTTMLarge",
+    "ViTTMSmall",
+    "ViTTMTiny",
     "__version__",
     "cluster_maps",
     "cluster_statistics",

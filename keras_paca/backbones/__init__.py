@@ -4,6 +4,7 @@ from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.paca_vit import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
 from keras_paca.backbones.rapidnet import RapidNet, RapidNetB, RapidNetM, RapidNetS, RapidNetTi
 from keras_paca.backbones.variants import variant
+from keras_paca.backbones.vittm import ViTTM, ViTTMBase, ViTTMLarge, ViTTMSmall, ViTTMTiny
 
 __all__ = [
     "Backbone",
@@ -16,5 +17,10 @@ __all__ = [
     "RapidNetM",
     "RapidNetS",
     "RapidNetTi",
+    "ViTTM",
+    "ViTTMBase",
+    "ViTTMLarge",
+    "ViTTMSmall",
+    "ViTTMTiny",
     "variant",
 ]

@@ -13,6 +13,7 @@ from keras_paca.backbones.base import Backbone as Backbone
 from keras_paca.backbones.paca_vit import PaCaViT as PaCaViT
 from keras_paca.backbones.rapidnet import RapidNet as RapidNet
 from keras_paca.backbones.variants import variant as variant
+from keras_paca.backbones.vittm import ViTTM as ViTTM
 
 def PaCaBase(
     include_top: bool = True,
@@ -592,6 +593,482 @@ def RapidNetTi(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetTi(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def ViTTMBase(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'vittm_base',
+    *,
+    memory_patch_size: int | None = None,
+    process_patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    read_write_head: str = 'linear',
+    latent_size_scale: int = 4,
+    fusion: str = 'residual',
+    memory_block: str | None = None,
+    memory_mlp_ratio: float = 0.5,
+    layer_scale: float | None = None,
+    drop_path_rate: float | None = None,
+    read_write_drop_path_rate: float = 0.0,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    position_dropout: float = 0.0,
+    head_dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build ViTTMBase, with the released ImageNet weights by default.
+
+    The size: `hidden_dim=768`, `num_heads=12`, `drop_path_rate=0.2`, `memory_patch_size=28`,
+    `process_patch_size=28`, `image_size=224`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        memory_patch_size: int. Side in pixels of the patches of the memory. By default that of the
+            file that is loaded, or 28.
+        process_patch_size: int. Side in pixels of the patches of the process tokens. By default
+            that of the file that is loaded, or 28.
+        image_size: int or (int, int). Image size (height, width) for which the position embeddings
+            are learned; they are resized for other sizes. By default that of the file that is
+            loaded, or 224.
+        read_write_head: str. How tokens read and write: "linear" for linear attention,
+            "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
+            images of one size only.
+        latent_size_scale: int. The channels of the heads' queries and keys, or the number of their
+            latents, are `hidden_dim // latent_size_scale`. "cross_attention" and "token_learner"
+            have none.
+        fusion: str. What becomes of what was read or written: "residual" adds it to the tokens,
+            "erase" replaces them, "add_erase" mixes both with a gate for each token, for images of
+            one size only.
+        memory_block: str. What the memory passes through after each block: `None` for nothing,
+            "mlp" for a feed-forward network.
+        memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
+            channels.
+        layer_scale: float. Initial value of learned scales on the transformer blocks' residual
+            branches, or `None`.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Small and Base have the paper's by
+            default.
+        read_write_drop_path_rate: float. Rate at which what was read or written is dropped, in all
+            blocks.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        position_dropout: float. Rate of dropout after the position embeddings.
+        head_dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each transformer block in memory and
+            computes the block again in the backward pass: less memory, more time, the same
+            gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.ViTTM`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
+    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
+    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.ViTTMBase(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def ViTTMLarge(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'vittm_large',
+    *,
+    memory_patch_size: int | None = None,
+    process_patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    read_write_head: str = 'linear',
+    latent_size_scale: int = 4,
+    fusion: str = 'residual',
+    memory_block: str | None = None,
+    memory_mlp_ratio: float = 0.5,
+    layer_scale: float | None = None,
+    drop_path_rate: float | None = None,
+    read_write_drop_path_rate: float = 0.0,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    position_dropout: float = 0.0,
+    head_dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build ViTTMLarge, with the released ImageNet weights by default.
+
+    The size: `hidden_dim=1024`, `num_heads=16`, `depth=24`, `drop_path_rate=0.2`,
+    `memory_patch_size=28`, `process_patch_size=28`, `image_size=224`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        memory_patch_size: int. Side in pixels of the patches of the memory. By default that of the
+            file that is loaded, or 28.
+        process_patch_size: int. Side in pixels of the patches of the process tokens. By default
+            that of the file that is loaded, or 28.
+        image_size: int or (int, int). Image size (height, width) for which the position embeddings
+            are learned; they are resized for other sizes. By default that of the file that is
+            loaded, or 224.
+        read_write_head: str. How tokens read and write: "linear" for linear attention,
+            "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
+            images of one size only.
+        latent_size_scale: int. The channels of the heads' queries and keys, or the number of their
+            latents, are `hidden_dim // latent_size_scale`. "cross_attention" and "token_learner"
+            have none.
+        fusion: str. What becomes of what was read or written: "residual" adds it to the tokens,
+            "erase" replaces them, "add_erase" mixes both with a gate for each token, for images of
+            one size only.
+        memory_block: str. What the memory passes through after each block: `None` for nothing,
+            "mlp" for a feed-forward network.
+        memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
+            channels.
+        layer_scale: float. Initial value of learned scales on the transformer blocks' residual
+            branches, or `None`.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Small and Base have the paper's by
+            default.
+        read_write_drop_path_rate: float. Rate at which what was read or written is dropped, in all
+            blocks.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        position_dropout: float. Rate of dropout after the position embeddings.
+        head_dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each transformer block in memory and
+            computes the block again in the backward pass: less memory, more time, the same
+            gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.ViTTM`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
+    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
+    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.ViTTMLarge(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def ViTTMSmall(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'vittm_small',
+    *,
+    memory_patch_size: int | None = None,
+    process_patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    read_write_head: str = 'linear',
+    latent_size_scale: int = 4,
+    fusion: str = 'residual',
+    memory_block: str | None = None,
+    memory_mlp_ratio: float = 0.5,
+    layer_scale: float | None = None,
+    drop_path_rate: float | None = None,
+    read_write_drop_path_rate: float = 0.0,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    position_dropout: float = 0.0,
+    head_dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build ViTTMSmall, with the released ImageNet weights by default.
+
+    The size: `hidden_dim=384`, `num_heads=6`, `drop_path_rate=0.1`, `memory_patch_size=28`,
+    `process_patch_size=28`, `image_size=224`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        memory_patch_size: int. Side in pixels of the patches of the memory. By default that of the
+            file that is loaded, or 28.
+        process_patch_size: int. Side in pixels of the patches of the process tokens. By default
+            that of the file that is loaded, or 28.
+        image_size: int or (int, int). Image size (height, width) for which the position embeddings
+            are learned; they are resized for other sizes. By default that of the file that is
+            loaded, or 224.
+        read_write_head: str. How tokens read and write: "linear" for linear attention,
+            "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
+            images of one size only.
+        latent_size_scale: int. The channels of the heads' queries and keys, or the number of their
+            latents, are `hidden_dim // latent_size_scale`. "cross_attention" and "token_learner"
+            have none.
+        fusion: str. What becomes of what was read or written: "residual" adds it to the tokens,
+            "erase" replaces them, "add_erase" mixes both with a gate for each token, for images of
+            one size only.
+        memory_block: str. What the memory passes through after each block: `None` for nothing,
+            "mlp" for a feed-forward network.
+        memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
+            channels.
+        layer_scale: float. Initial value of learned scales on the transformer blocks' residual
+            branches, or `None`.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Small and Base have the paper's by
+            default.
+        read_write_drop_path_rate: float. Rate at which what was read or written is dropped, in all
+            blocks.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        position_dropout: float. Rate of dropout after the position embeddings.
+        head_dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each transformer block in memory and
+            computes the block again in the backward pass: less memory, more time, the same
+            gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.ViTTM`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
+    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
+    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.ViTTMSmall(weights=None, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+
+def ViTTMTiny(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'vittm_tiny',
+    *,
+    memory_patch_size: int | None = None,
+    process_patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    read_write_head: str = 'linear',
+    latent_size_scale: int = 4,
+    fusion: str = 'residual',
+    memory_block: str | None = None,
+    memory_mlp_ratio: float = 0.5,
+    layer_scale: float | None = None,
+    drop_path_rate: float | None = None,
+    read_write_drop_path_rate: float = 0.0,
+    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    position_dropout: float = 0.0,
+    head_dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build ViTTMTiny, with the released ImageNet weights by default.
+
+    The size: `hidden_dim=192`, `num_heads=3`, `drop_path_rate=0.1`, `memory_patch_size=28`,
+    `process_patch_size=28`, `image_size=224`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. "imagenet" for the released file, which is downloaded once;
+            `None` for random values; or the path of an official `.pth`, a `.safetensors`,
+            `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
+            backbone is loaded.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        memory_patch_size: int. Side in pixels of the patches of the memory. By default that of the
+            file that is loaded, or 28.
+        process_patch_size: int. Side in pixels of the patches of the process tokens. By default
+            that of the file that is loaded, or 28.
+        image_size: int or (int, int). Image size (height, width) for which the position embeddings
+            are learned; they are resized for other sizes. By default that of the file that is
+            loaded, or 224.
+        read_write_head: str. How tokens read and write: "linear" for linear attention,
+            "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
+            images of one size only.
+        latent_size_scale: int. The channels of the heads' queries and keys, or the number of their
+            latents, are `hidden_dim // latent_size_scale`. "cross_attention" and "token_learner"
+            have none.
+        fusion: str. What becomes of what was read or written: "residual" adds it to the tokens,
+            "erase" replaces them, "add_erase" mixes both with a gate for each token, for images of
+            one size only.
+        memory_block: str. What the memory passes through after each block: `None` for nothing,
+            "mlp" for a feed-forward network.
+        memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
+            channels.
+        layer_scale: float. Initial value of learned scales on the transformer blocks' residual
+            branches, or `None`.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Small and Base have the paper's by
+            default.
+        read_write_drop_path_rate: float. Rate at which what was read or written is dropped, in all
+            blocks.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        position_dropout: float. Rate of dropout after the position embeddings.
+        head_dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each transformer block in memory and
+            computes the block again in the backward pass: less memory, more time, the same
+            gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.ViTTM`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
+    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
+    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.ViTTMTiny(weights=None, classes=10)
     >>> model.output_shape
     (None, 10)
     """

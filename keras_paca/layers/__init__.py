@@ -1,5 +1,6 @@
 """The layers of the papers, one file each; every layer can be used alone in any model."""
 
+from keras_paca.layers.add_erase import AddErase
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
@@ -7,34 +8,49 @@ from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPCl
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
 from keras_paca.layers.conv_stem import ConvStem
+from keras_paca.layers.cross_attention import CrossAttention
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.drop_path import DropPath
 from keras_paca.layers.embedding import OverlappingStem, OverlappingTransition
 from keras_paca.layers.initializers import linear_initializer
 from keras_paca.layers.inverted_residual import InvertedResidual
 from keras_paca.layers.large_kernel_ffn import LargeKernelFFN
+from keras_paca.layers.latent_attention import LatentAttention, LatentCrossAttention
+from keras_paca.layers.linear_attention import LinearCrossAttention
 from keras_paca.layers.mldc import MLDCBlock, MultiLevelDilatedConv
+from keras_paca.layers.mlp import MLP, ResidualMLP
+from keras_paca.layers.patch_embedding import PatchEmbedding
 from keras_paca.layers.teacher import ConvMixerTeacher
+from keras_paca.layers.token_learner import TokenLearner
 
 __all__ = [
+    "MLP",
+    "AddErase",
     "BatchNormalization",
     "ConvClustering",
     "ConvMLP",
     "ConvMixerTeacher",
     "ConvNorm",
     "ConvStem",
+    "CrossAttention",
     "DepthwiseConv2D",
     "DepthwiseNorm",
     "DropPath",
     "InvertedResidual",
     "LargeKernelFFN",
+    "LatentAttention",
+    "LatentCrossAttention",
     "LinearClustering",
+    "LinearCrossAttention",
     "MLDCBlock",
     "MLPClustering",
     "MultiLevelDilatedConv",
     "OverlappingStem",
     "OverlappingTransition",
     "PaCaBlock",
+    "PatchEmbedding",
     "PatchToClusterAttention",
+    "ResidualMLP",
+    "TokenLearner",
     "linear_initializer",
 ]

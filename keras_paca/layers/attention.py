@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import keras
-from keras.ops import cast, matmul, reshape, shape, transpose
+from keras.ops import cast, matmul, transpose
 
 from keras_paca import ops
 from keras_paca.layers.base import BaseLayer
@@ -121,9 +121,9 @@ class PatchToClusterAttention(BaseLayer):
             )
         patches = cast(ops.flatten_map(inputs), self.compute_dtype)  # (b, n, c)
         source = patches if assignment is None else self._aggregate(patches, assignment)
-        query = self._split_heads(self.query_dense(patches))  # (b, heads, n, d)
-        key = self._split_heads(self.key_dense(source))  # (b, heads, m, d)
-        value = self._split_heads(self.value_dense(source))  # (b, heads, m, d)
+        query = ops.split_heads(self.query_dense(patches), self.num_heads)  # (b, heads, n, d)
+        key = ops.split_heads(self.key_dense(source), self.num_heads)  # (b, heads, m, d)
+        value = ops.split_heads(self.value_dense(source), self.num_heads)  # (b, heads, m, d)
 
         drops = training and self.attention_dropout
         outputs = ops.attend(  # (b, heads, n, d)
@@ -133,8 +133,7 @@ class PatchToClusterAttention(BaseLayer):
             dropout=self.attention_dropout_layer if drops else None,
             recompute_weights=training and self.recompute_activations,
         )
-        outputs = reshape(transpose(outputs, (0, 2, 1, 3)), shape(patches))  # (b, n, c)
-        outputs = self.output_dense(outputs)
+        outputs = self.output_dense(ops.join_heads(outputs))  # (b, n, c)
         if training:
             outputs = self.dropout_layer(outputs, training=True)
         return ops.unflatten_patches(outputs, like=inputs)
@@ -148,12 +147,6 @@ class PatchToClusterAttention(BaseLayer):
         if self.cluster_norm_layer is not None:
             clusters = self.cluster_norm_layer(clusters)
         return cast(clusters, self.compute_dtype)
-
-    def _split_heads(self, tokens: Any) -> Any:
-        """Return (b, tokens, c) as (b, heads, tokens, d)."""
-        batch, count, channels = shape(tokens)
-        tokens = reshape(tokens, (batch, count, self.num_heads, channels // self.num_heads))
-        return transpose(tokens, (0, 2, 1, 3))
 
     def compute_output_shape(
         self, inputs_shape: tuple, assignment_shape: tuple | None = None

@@ -59,6 +59,33 @@ class HostNormal(keras.initializers.RandomNormal):
         return {**super().get_config(), "fan": self.fan}
 
 
+@keras.saving.register_keras_serializable(package="keras_paca")
+class HostUniform(keras.initializers.RandomUniform):
+    """Uniform distribution between -limit and limit, drawn by NumPy as `HostNormal` is.
+
+    Args:
+        limit: float. The largest absolute value; 0 for zeros.
+        seed: int. As for `HostNormal`.
+
+    Example:
+    >>> bool(ops.all(ops.abs(HostUniform(0.5, seed=0)((8, 8))) <= 0.5))
+    True
+    """
+
+    def __init__(self, limit: float, seed: int | None = None) -> None:
+        super().__init__(-limit, limit, seed)
+        self.limit = limit
+
+    def __call__(self, shape: tuple, dtype: Any = None) -> Any:
+        """Return a tensor of random values of this shape."""
+        values = np.random.default_rng(self.seed).uniform(-self.limit, self.limit, shape)
+        return ops.convert_to_tensor(values, dtype)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor."""
+        return {"limit": self.limit, "seed": super().get_config()["seed"]}
+
+
 def linear_initializer() -> keras.initializers.Initializer:
     """Return the initializer N(0, 0.02) of linear projections and position embeddings.
 

@@ -66,6 +66,44 @@ def attend(
     return weigh(query, key, value)
 
 
+def split_heads(tokens: Any, num_heads: int) -> Any:
+    """Return tokens with their channels divided among heads.
+
+    Args:
+        tokens: Tensor. Shape (b, n, c).
+        num_heads: int. Number of heads, which divides c.
+
+    Returns:
+        Tensor (b, heads, n, c / heads).
+
+    Example:
+    >>> from keras import ops
+    >>> tuple(split_heads(ops.ones((1, 9, 8)), 2).shape)
+    (1, 2, 9, 4)
+    """
+    batch, count, channels = ops.shape(tokens)
+    tokens = ops.reshape(tokens, (batch, count, num_heads, channels // num_heads))
+    return ops.transpose(tokens, (0, 2, 1, 3))
+
+
+def join_heads(tokens: Any) -> Any:
+    """Return tokens with the channels of all heads side by side, the inverse of `split_heads`.
+
+    Args:
+        tokens: Tensor. Shape (b, heads, n, d).
+
+    Returns:
+        Tensor (b, n, heads x d).
+
+    Example:
+    >>> from keras import ops
+    >>> tuple(join_heads(ops.ones((1, 2, 9, 4))).shape)
+    (1, 9, 8)
+    """
+    batch, heads, count, channels = ops.shape(tokens)
+    return ops.reshape(ops.transpose(tokens, (0, 2, 1, 3)), (batch, count, heads * channels))
+
+
 def attention_scores(query: Any, key: Any) -> Any:
     """Return query key^T, the scalar products over the last axis; for float16 inputs in float32.
 

@@ -1,7 +1,8 @@
-"""Bilinear resizing and adaptive pooling of feature maps, as matrix products.
+"""Bilinear and bicubic resizing and adaptive pooling of feature maps, as matrix products.
 
 `keras.ops.image.resize` supports neither sizes that are known only when the graph runs nor
-`align_corners`. These functions support both, and are differentiable on every backend.
+`align_corners`. These functions support both, and are differentiable on every backend. Its bicubic
+filters also differ from backend to backend.
 """
 
 from typing import Any
@@ -49,6 +50,47 @@ def _interpolation_matrix(old: Any, new: Any, align_corners: bool) -> Any:
         positions = xp.clip((arange(new) + 0.5) * scale - 0.5, 0.0, limit)
     distances = xp.abs(xp.expand_dims(positions, 1) - xp.expand_dims(arange(old), 0))
     weights = xp.maximum(1.0 - distances, 0.0)
+    return weights.astype("float32") if xp is np else weights
+
+
+def resize_bicubic(inputs: Any, size: tuple) -> Any:
+    """Resize a map by bicubic interpolation with antialiasing and half-pixel centres.
+
+    The filter is Keys' with a = -0.5, stretched by the factor of the reduction, as in Pillow and in
+    PyTorch's `interpolate(..., mode="bicubic", antialias=True)`.
+
+    Args:
+        inputs: Tensor. Shape (b, h, w, c).
+        size: tuple. The new (height, width): integers, or scalar tensors if they are known only
+            when the graph runs.
+
+    Returns:
+        Tensor (b, height, width, c), of the dtype of `inputs`.
+
+    Example:
+    >>> x = ops.reshape(ops.array([0.0, 1.0, 2.0, 3.0]), (1, 1, 4, 1))
+    >>> [round(value, 4) for value in resize_bicubic(x, (1, 2)).flatten().tolist()]
+    [0.5227, 2.4773]
+    """
+    rows = _bicubic_matrix(ops.shape(inputs)[1], size[0])  # (height, h)
+    columns = _bicubic_matrix(ops.shape(inputs)[2], size[1])  # (width, w)
+    outputs = ops.einsum("yh,bhwc->bywc", ops.cast(rows, inputs.dtype), inputs)
+    return ops.einsum("xw,bywc->byxc", ops.cast(columns, inputs.dtype), outputs)
+
+
+def _bicubic_matrix(old: Any, new: Any) -> Any:
+    """Return the weights (new, old) of antialiased bicubic interpolation along one axis."""
+    if isinstance(old, int) and isinstance(new, int):
+        xp, ratio = np, old / new
+        places, centres = (np.arange(n, dtype="float64") + 0.5 for n in (old, new))
+    else:
+        xp, ratio = ops, ops.cast(old, "float32") / ops.cast(new, "float32")
+        places, centres = (ops.cast(ops.arange(n), "float32") + 0.5 for n in (old, new))
+    distances = xp.expand_dims(places, 0) - xp.expand_dims(centres * ratio, 1)
+    x = xp.abs(distances / xp.maximum(ratio, 1.0))
+    near, far = ((1.5 * x - 2.5) * x) * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    weights = xp.where(x < 1.0, near, xp.where(x < 2.0, far, xp.zeros_like(x)))
+    weights = weights / xp.sum(weights, axis=1, keepdims=True)
     return weights.astype("float32") if xp is np else weights
 
 

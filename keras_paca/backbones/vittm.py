@@ -1,0 +1,463 @@
+"""ViTTM: Token Turing Machines are Efficient Vision Models (Jajal et al., WACV 2025).
+
+Paper: https://arxiv.org/abs/2409.07613. Official code:
+https://github.com/pjjajal/EfficientTTMs (MIT). Read from top to bottom: the graph, the checkpoint
+keys, what released files and plain ViTs need, the variants.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_paca import layers, weights
+from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate
+from keras_paca.backbones.base import Backbone, GraphMaker
+from keras_paca.backbones.per_stage import image_size as check_image_size
+from keras_paca.backbones.variants import variant
+from keras_paca.layers.policies import exact_dtype
+from keras_paca.weights import Entry
+
+HEADS = ("linear", "cross_attention", "latent_attention", "latent_cross_attention", "token_learner")
+FUSIONS = ("residual", "erase", "add_erase")
+MEMORY_BLOCKS = (None, "mlp")
+STREAMS = ("memory", "process")
+RATES = (
+    *("drop_path_rate", "read_write_drop_path_rate", "attention_dropout", "dropout"),
+    *("position_dropout", "head_dropout"),
+)
+
+
+# --- The graph ------------------------------------------------------------------------------
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ViTTM(Backbone):
+    """ViTTM of any size: a vision transformer with a few process tokens and a memory.
+
+    The image becomes two maps of tokens, each with patches and position embeddings of its own:
+    the memory m and the process tokens p. In each of `depth` blocks, the process tokens read the
+    memory, pass through a transformer block and write to the memory:
+
+        m, p = LayerNorm_r(m), LayerNorm_r(p)
+        p = transformer_block(p + read(m, p))
+        m, p = LayerNorm_w(m), LayerNorm_w(p)
+        m = m + write(p, m)
+
+    A classifier reads the mean of each map. That of the memory makes the prediction; training sums
+    the losses of both. Without the top, the output is the memory after the last block. Sides that
+    aren't multiples of a patch lose the rest at the bottom and at the right.
+
+    Args:
+        hidden_dim: int. Channels of all tokens.
+        num_heads: int. Attention heads. They divide `hidden_dim`.
+        depth: int. Number of blocks.
+        mlp_ratio: float. Width of the hidden layers of the transformer blocks' feed-forward
+            networks, as a multiple of the channels.
+        memory_patch_size: int. Side in pixels of the patches of the memory. By default that of the
+            file that is loaded, or 28.
+        process_patch_size: int. Side in pixels of the patches of the process tokens. By default
+            that of the file that is loaded, or 28.
+        image_size: int or (int, int). Image size (height, width) for which the position embeddings
+            are learned; they are resized for other sizes. By default that of the file that is
+            loaded, or 224.
+        read_write_head: str. How tokens read and write: "linear" for linear attention,
+            "cross_attention", "latent_attention", "latent_cross_attention", or "token_learner" for
+            images of one size only.
+        latent_size_scale: int. The channels of the heads' queries and keys, or the number of their
+            latents, are `hidden_dim // latent_size_scale`. "cross_attention" and "token_learner"
+            have none.
+        fusion: str. What becomes of what was read or written: "residual" adds it to the tokens,
+            "erase" replaces them, "add_erase" mixes both with a gate for each token, for images of
+            one size only.
+        memory_block: str. What the memory passes through after each block: `None` for nothing,
+            "mlp" for a feed-forward network.
+        memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
+            channels.
+        layer_scale: float. Initial value of learned scales on the transformer blocks' residual
+            branches, or `None`.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0. Small and Base have the paper's by
+            default.
+        read_write_drop_path_rate: float. Rate at which what was read or written is dropped, in all
+            blocks.
+        attention_dropout: float. Rate of dropout on the attention weights.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        position_dropout: float. Rate of dropout after the position embeddings.
+        head_dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each transformer block in memory and
+            computes the block again in the backward pass: less memory, more time, the same
+            gradients.
+        recompute_activations: bool. Whether training computes attention weights and activations
+            again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+
+    Attributes:
+        token_maps: dict. {"memory": [KerasTensor (batch, rows, columns, channels), one per block],
+            "process": [...]}, the tokens after each block.
+        pyramid_outputs: dict. The memory as the level of its stride, such as "P4" for patches of
+            16, and the process tokens as that of theirs, such as "P5" for patches of 32. Other
+            patches than 4, 8, 16 and 32 aren't levels. If both have the same, it is the memory.
+
+    Input shape: (batch, height, width, channels).
+    Output shape: (batch, classes), or without the top the memory (batch, height //
+        memory_patch_size, width // memory_patch_size, hidden_dim) or a vector.
+
+    Raises:
+        ValueError: If an argument doesn't fit.
+
+    Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
+    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
+    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+
+    Example:
+    >>> backbone = ViTTM(8, num_heads=2, depth=2, memory_patch_size=16, process_patch_size=32,
+    ...     include_top=False)
+    >>> backbone.compute_output_shape((1, 224, 192, 3))
+    (1, 14, 12, 8)
+    >>> list(backbone.pyramid_outputs), len(backbone.token_maps["process"])
+    (['P4', 'P5'], 2)
+    """
+
+    family = "vittm"
+    file_options = ("memory_patch_size", "process_patch_size", "image_size")
+    variant_prefix = "ViTTM"
+    variant_options = (
+        *("memory_patch_size", "process_patch_size", "image_size", "read_write_head"),
+        *("latent_size_scale", "fusion", "memory_block", "memory_mlp_ratio", "layer_scale", *RATES),
+        *("remat", "recompute_activations"),
+    )
+    classifier_keys = {"head": "predictions", "process_head": "process_predictions"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        num_heads: int,
+        depth: int = 12,
+        mlp_ratio: float = 4.0,
+        memory_patch_size: int = 28,
+        process_patch_size: int = 28,
+        image_size: int | Sequence[int] = 224,
+        read_write_head: str = "linear",
+        latent_size_scale: int = 4,
+        fusion: str = "residual",
+        memory_block: str | None = None,
+        memory_mlp_ratio: float = 0.5,
+        layer_scale: float | None = None,
+        drop_path_rate: float = 0.0,
+        read_write_drop_path_rate: float = 0.0,
+        attention_dropout: float = 0.0,
+        dropout: float = 0.0,
+        position_dropout: float = 0.0,
+        head_dropout: float = 0.0,
+        remat: bool = False,
+        recompute_activations: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        config = {name: value for name, value in locals().items() if name in self.option_names()}
+        config["image_size"] = check_image_size("image_size", image_size)
+        _check_config(config)
+        super().__init__(config, **kwargs)
+
+    def build_graph(
+        self, images: Any, config: Mapping[str, Any], make: GraphMaker
+    ) -> tuple[Any, dict[str, Any], dict[str, list]]:
+        """Build the embeddings and the blocks; see `Backbone`."""
+        memory, process = (_embed(stream, images, config, make) for stream in STREAMS)
+        add_read, add_written = (_fusion(stream, config, make) for stream in ("process", "memory"))
+        rates = np.linspace(0.0, config["drop_path_rate"], config["depth"]).tolist()
+        options = {option: config[option] for option in OF_BLOCKS}
+        for i, rate in enumerate(rates, start=1):
+            norm = make(keras.layers.LayerNormalization, f"block{i}_read_norm", epsilon=1e-6)
+            memory, process = norm(memory), norm(process)
+            read = _head(f"block{i}_read", "process", config, make)(memory, process)
+            process = add_read(f"block{i}_add_read", read, process)
+            process = make(
+                layers.PaCaBlock, f"block{i}", dwconv_in_mlp=False, drop_path_rate=rate, **options
+            )(process)
+            norm = make(keras.layers.LayerNormalization, f"block{i}_write_norm", epsilon=1e-6)
+            memory, process = norm(memory), norm(process)
+            if i == config["depth"]:
+                process = make(keras.layers.Identity, "process")(process)
+            written = _head(f"block{i}_write", "memory", config, make)(process, memory)
+            memory = add_written(f"block{i}_add_written", written, memory)
+            if config["memory_block"] == "mlp":
+                mlp = (config["memory_mlp_ratio"], config["dropout"])
+                memory = make(layers.ResidualMLP, f"block{i}_memory", *mlp)(memory)
+        memory = make(keras.layers.Identity, "memory")(memory)
+        levels = _levels({"process": process, "memory": memory}, config)
+        if not config["include_top"]:
+            return memory, levels, {}
+        process = make(keras.layers.LayerNormalization, "process_norm", epsilon=1e-6)(process)
+        vectors = (
+            _pool(name, x, config, make)
+            for name, x in zip(STREAMS, (memory, process), strict=False)
+        )
+        return dict(zip(self.classifier_keys.values(), vectors, strict=True)), levels, {}
+
+    def classify(
+        self, name: str, features: Any, activation: Any, config: Mapping[str, Any], make: GraphMaker
+    ) -> Any:
+        """Apply a classifier, whose initial values are 0; see `Backbone`."""
+        return make(
+            keras.layers.Dense,
+            name,
+            config["classes"],
+            activation=activation,
+            kernel_initializer="zeros",
+            dtype=make.policy.variable_dtype,
+        )(features)
+
+    def combine_heads(self, logits: Mapping[str, Any]) -> Any:
+        """Return the logits of the memory, which are the prediction."""
+        return logits["predictions"]
+
+    @property
+    def token_maps(self) -> dict[str, list[keras.KerasTensor]]:
+        """The memory and the process tokens after each block."""
+        depth = self._config["depth"]
+        norms = [self.get_layer(f"block{i}_read_norm") for i in range(2, depth + 1)]
+        memory = [norm._inbound_nodes[0].input_tensors[0] for norm in norms]
+        return {
+            "memory": [*memory, self.get_layer("memory").output],
+            "process": [self.get_layer(f"block{i + 1}_write").input[0] for i in range(depth)],
+        }
+
+    @property
+    def memory_reads(self) -> list[tuple[keras.layers.Layer, list[keras.KerasTensor]]]:
+        """The head of each block that reads the memory, and its inputs [memory, process tokens]."""
+        heads = [self.get_layer(f"block{i + 1}_read") for i in range(self._config["depth"])]
+        return [(head, head.input) for head in heads]
+
+    # --- Checkpoint keys ------------------------------------------------------------------------
+
+    @classmethod
+    def checkpoint_map(cls, config: Mapping[str, Any]) -> weights.KeyMap:
+        """Return where each tensor of an official checkpoint belongs; see `Backbone`."""
+        entries = weights.KeyMap()
+        for stream in STREAMS:
+            layer = f"{stream}_embedding"
+            entries.kernel(f"{stream}_embedder.proj", layer, "conv")
+            entries[f"{stream}_pos_embed"] = Entry(layer, "position_embedding", "positions")
+        for i in range(config["depth"]):
+            _add_block(entries, config, i)
+        if config["fusion"] == "add_erase":
+            entries.kernel("read_fusion.linear", "process_fusion/gate", "linear")
+            entries.kernel("write_fusion.linear", "memory_fusion/gate", "linear")
+        if config["include_top"]:
+            entries.norm("process_norm", "process_norm")
+            entries.norm("fc_norm", "memory_pool_norm")
+            entries.norm("fc_norm_process", "process_pool_norm")
+            for key, layer in cls.classifier_keys.items():
+                entries.kernel(key, layer, "linear")
+        return entries
+
+    # --- Released files -------------------------------------------------------------------------
+
+    @classmethod
+    def constant_keys(cls, tensors: Mapping[str, np.ndarray]) -> set[str]:
+        """Return the keys that the official code never uses.
+
+        Those are the counter of an averaged model; the output projections of linear heads; and the
+        plain ViT's own patch embedding, position embedding and class token, in the place of which
+        there are those of the memory.
+        """
+        unused = {key for key in ("n_averaged",) if key in tensors and tensors[key].ndim == 0}
+        if "memory_embedder.proj.weight" in tensors:
+            names = ("patch_embed.proj.weight", "patch_embed.proj.bias", "pos_embed", "cls_token")
+            unused |= tensors.keys() & set(names)
+        for key in tensors:
+            match = _HEAD_OUTPUT.fullmatch(key)
+            if (
+                match
+                and f"{match[1]}.q.weight" in tensors
+                and f"{match[1]}.q_norm.weight" not in (tensors)
+            ):
+                unused.add(key)
+        return super().constant_keys(tensors) | unused
+
+
+OF_BLOCKS = (  # options of the transformer blocks
+    *("num_heads", "mlp_ratio", "layer_scale", "attention_dropout", "dropout"),
+    *("remat", "recompute_activations"),
+)
+PATCH_LEVELS = {4: "P2", 8: "P3", 16: "P4", 32: "P5"}  # by the patch's side
+
+
+def _embed(stream: str, images: Any, config: Mapping[str, Any], make: GraphMaker) -> Any:
+    """Return the tokens of a stream before the first block."""
+    x = make.first(
+        layers.PatchEmbedding,
+        f"{stream}_embedding",
+        images,
+        config["hidden_dim"],
+        config[f"{stream}_patch_size"],
+        grid_size=_grid(stream, config),
+        initial="fan_in" if stream == "memory" else "glorot",
+    )
+    if not config["position_dropout"]:
+        return x
+    return make(keras.layers.Dropout, f"{stream}_dropout", config["position_dropout"])(x)
+
+
+def _grid(stream: str, config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return (rows, columns) of a stream's tokens for images of the size `image_size`."""
+    return tuple(side // config[f"{stream}_patch_size"] for side in config["image_size"])
+
+
+def _head(name: str, target: str, config: Mapping[str, Any], make: GraphMaker) -> Any:
+    """Create the head through which the tokens of the stream `target` read the others."""
+    heads, latents = config["num_heads"], config["hidden_dim"] // config["latent_size_scale"]
+    cls, options = {
+        "linear": (layers.LinearCrossAttention, (heads, latents)),
+        "cross_attention": (layers.CrossAttention, (heads,)),
+        "latent_attention": (layers.LatentAttention, (latents,)),
+        "latent_cross_attention": (layers.LatentCrossAttention, (heads, latents)),
+        "token_learner": (layers.TokenLearner, (int(np.prod(_grid(target, config))),)),
+    }[config["read_write_head"]]
+    more = {"dropout": config["head_dropout"]} if cls is layers.TokenLearner else {}
+    return make(cls, name, *options, **more)
+
+
+def _fusion(target: str, config: Mapping[str, Any], make: GraphMaker) -> Callable:
+    """Return the function that fuses what was read or written into the tokens of a stream."""
+    rate, shared = config["read_write_drop_path_rate"], None
+    if config["fusion"] == "add_erase":  # the official code has one for all blocks
+        shared = make(layers.AddErase, f"{target}_fusion", int(np.prod(_grid(target, config))))
+
+    def fuse(name: str, given: Any, tokens: Any) -> Any:
+        if rate:
+            given = make(layers.DropPath, f"{name}_drop_path", rate)(given)
+        if config["fusion"] == "erase":
+            return given
+        if shared is not None:
+            return shared(given, tokens)
+        return make(keras.layers.Add, name)([tokens, given])
+
+    return fuse
+
+
+def _levels(maps: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the maps of the streams whose patches have the stride of a level."""
+    found = {PATCH_LEVELS.get(config[f"{name}_patch_size"]): x for name, x in maps.items()}
+    return {level: found[level] for level in PATCH_LEVELS.values() if level in found}
+
+
+def _pool(stream: str, x: Any, config: Mapping[str, Any], make: GraphMaker) -> Any:
+    """Return the vector of a stream's tokens from which its classifier predicts."""
+    exact = {"data_format": "channels_last", "dtype": exact_dtype(make.policy)}
+    x = make(keras.layers.GlobalAveragePooling2D, f"{stream}_pool", **exact)(x)
+    x = make(
+        keras.layers.LayerNormalization,
+        f"{stream}_pool_norm",
+        epsilon=1e-6,
+        dtype=exact_dtype(make.policy),
+    )(x)
+    if not config["head_dropout"]:
+        return x
+    return make(keras.layers.Dropout, f"{stream}_pool_dropout", config["head_dropout"])(x)
+
+
+# --- Arguments ------------------------------------------------------------------------------
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    """Raise an error if arguments have a wrong type or don't fit one another."""
+    for name in RATES:
+        check_rate(name, config[name])
+    for name in ("hidden_dim", "num_heads", "depth", "latent_size_scale"):
+        check_positive(name, config[name])
+    check_factor("mlp_ratio", config["mlp_ratio"])
+    check_factor("memory_mlp_ratio", config["memory_mlp_ratio"])
+    check_choice("read_write_head", config["read_write_head"], HEADS)
+    check_choice("fusion", config["fusion"], FUSIONS)
+    check_choice("memory_block", config["memory_block"], MEMORY_BLOCKS)
+    for stream in STREAMS:
+        patch = check_positive(f"{stream}_patch_size", config[f"{stream}_patch_size"])
+        if min(config["image_size"]) < patch:
+            raise ValueError(
+                f"`image_size` must hold a patch of `{stream}_patch_size`. Received: "
+                f"image_size={config['image_size']} and {stream}_patch_size={patch}"
+            )
+    dim, heads = config["hidden_dim"], config["num_heads"]
+    if dim % heads:
+        raise ValueError(
+            "`num_heads` must divide `hidden_dim`. Received: "
+            f"num_heads={heads} and hidden_dim={dim}"
+        )
+    latents, head = dim // config["latent_size_scale"], config["read_write_head"]
+    if latents < 1 or (head in ("linear", "latent_cross_attention") and latents % heads):
+        raise ValueError(
+            "`num_heads` must divide `hidden_dim // latent_size_scale`, the channels of the heads' "
+            f"queries. Received: num_heads={heads}, hidden_dim={dim} and "
+            f"latent_size_scale={config['latent_size_scale']}"
+        )
+
+
+# --- Checkpoint keys, part by part ----------------------------------------------------------
+
+PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
+_HEAD_OUTPUT = re.compile(r"((?:read|write)_head\.\d+)\.proj\.(?:weight|bias)")
+
+
+def _add_block(entries: weights.KeyMap, config: Mapping[str, Any], i: int) -> None:
+    """Add the keys of a block."""
+    key, block = f"blocks.{i}", f"block{i + 1}"
+    entries.norm(f"{key}.norm1", f"{block}/norm1_before")
+    qkv = [f"{block}/attention/{name}" for name in PROJECTIONS.values()]
+    entries.kernels(f"{key}.attn.qkv", qkv, "linear")
+    entries.kernel(f"{key}.attn.proj", f"{block}/attention/attention_output", "linear")
+    entries.norm(f"{key}.norm2", f"{block}/norm2_before")
+    _add_mlp(entries, f"{key}.mlp", f"{block}/mlp")
+    if config["layer_scale"] is not None:
+        entries[f"{key}.ls1.gamma"] = Entry(block, "scale1", "vector")
+        entries[f"{key}.ls2.gamma"] = Entry(block, "scale2", "vector")
+    for name in ("read", "write"):
+        entries.norm(f"{name}_norm.{i}", f"{block}_{name}_norm")
+        _add_head(entries, f"{name}_head.{i}", f"{block}_{name}", config["read_write_head"])
+    if config["memory_block"] == "mlp":
+        entries.norm(f"mem_blocks.{i}.norm", f"{block}_memory/norm")
+        _add_mlp(entries, f"mem_blocks.{i}.mlp", f"{block}_memory/mlp")
+
+
+def _add_mlp(entries: weights.KeyMap, key: str, layer: str) -> None:
+    """Add the keys of a feed-forward network."""
+    entries.kernel(f"{key}.fc1", f"{layer}/expand", "linear")
+    entries.kernel(f"{key}.fc2", f"{layer}/project", "linear")
+
+
+def _add_head(entries: weights.KeyMap, key: str, layer: str, kind: str) -> None:
+    """Add the keys of a read or write head."""
+    if kind == "token_learner":
+        entries.norm(f"{key}.norm", f"{layer}/norm")
+        _add_mlp(entries, f"{key}.mlp", f"{layer}/mlp")
+        return
+    if kind == "latent_attention":
+        entries.norm(f"{key}.norm", f"{layer}/norm")
+        entries.norm(f"{key}.norm_q", f"{layer}/query_norm")
+        _add_mlp(entries, f"{key}.mlp", f"{layer}/mlp")
+        _add_mlp(entries, f"{key}.mlp2", f"{layer}/query_mlp")
+        return
+    for official, name in PROJECTIONS.items():
+        entries.kernel(f"{key}.{official}", f"{layer}/{name}", "linear")
+        if kind != "linear":
+            entries.norm(f"{key}.{official}_norm", f"{layer}/{name}_norm")
+    if kind != "linear":
+        entries.kernel(f"{key}.proj", f"{layer}/attention_output", "linear")
+
+
+# --- Variants -------------------------------------------------------------------------------
+
+PATCHES = {"memory_patch_size": 28, "process_patch_size": 28, "image_size": 224}
+
+ViTTMTiny = variant(ViTTM, "vittm_tiny", hidden_dim=192, num_heads=3, drop_path_rate=0.1, **PATCHES)
+ViTTMSmall = variant(
+    ViTTM, "vittm_small", hidden_dim=384, num_heads=6, drop_path_rate=0.1, **PATCHES
+)
+ViTTMBase = variant(
+    ViTTM, "vittm_base", hidden_dim=768, num_heads=12, drop_path_rate=0.2, **PATCHES
+)
+ViTTMLarge = variant(
+    ViTTM, "vittm_large", hidden_dim=1024, num_heads=16, depth=24, drop_path_rate=0.2, **PATCHES
+)

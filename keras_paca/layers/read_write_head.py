@@ -1,0 +1,115 @@
+"""What the read and write heads of Token Turing Machines have in common."""
+
+from typing import Any
+
+from keras.ops import cast
+
+from keras_paca import ops
+from keras_paca.layers.base import BaseLayer
+
+
+class ReadWriteHead(BaseLayer):
+    """Base class of heads through which the tokens of one map read those of another.
+
+    A subclass defines `build`, `read` and `weigh`. Its weights serve for one direction alone.
+
+    Args:
+        **kwargs: As for `keras_paca.layers.BaseLayer`.
+
+    Call arguments:
+        inputs: Tensor. The map that is read, (batch, height, width, channels), float.
+        query: Tensor. The map whose tokens read it, (batch, rows, columns, channels), float.
+
+    Output shape: That of `query`.
+
+    Example:
+    >>> import keras
+    >>> from keras_paca.layers import CrossAttention
+    >>> head = CrossAttention(num_heads=2)
+    >>> isinstance(head, ReadWriteHead)
+    True
+    >>> memory, process = keras.ops.ones((1, 4, 4, 8)), keras.ops.ones((1, 2, 3, 8))
+    >>> tuple(head(memory, process).shape)
+    (1, 2, 3, 8)
+    >>> tuple(head.reading_weights(memory, process).shape)
+    (1, 2, 6, 16)
+    """
+
+    def call(self, inputs: Any, query: Any, training: bool = False) -> Any:
+        """Return what the tokens of the map `query` read in the map `inputs`."""
+        outputs = self.read(ops.flatten_map(inputs), ops.flatten_map(query), training)
+        return ops.unflatten_patches(cast(outputs, self.compute_dtype), like=query)
+
+    def read(self, tokens: Any, queries: Any, training: bool = False) -> Any:
+        """Return what each query reads.
+
+        Args:
+            tokens: Tensor. The tokens that are read, (b, m, c).
+            queries: Tensor. The tokens that read, (b, n, c).
+            training: bool. Whether dropout is applied.
+
+        Returns:
+            Tensor (b, n, c).
+        """
+        raise NotImplementedError
+
+    def weigh(self, tokens: Any, queries: Any) -> Any:
+        """Return the weight with which each query reads each token, by head.
+
+        Args:
+            tokens: Tensor. The tokens that are read, (b, m, c).
+            queries: Tensor. The tokens that read, (b, n, c).
+
+        Returns:
+            Tensor (b, heads, n, m), float32 or wider.
+        """
+        raise NotImplementedError
+
+    def reading_weights(self, inputs: Any, query: Any) -> Any:
+        """Return the weight with which each token of `query` reads each token of `inputs`.
+
+        Args:
+            inputs: Tensor or KerasTensor. The map that is read, (b, height, width, c).
+            query: Tensor or KerasTensor. The map whose tokens read it, (b, rows, columns, c).
+
+        Returns:
+            Tensor (b, heads, rows x columns, height x width), float32 or wider.
+        """
+        return self.weigh(ops.flatten_map(inputs), ops.flatten_map(query))
+
+    def compute_output_shape(self, inputs_shape: tuple, query_shape: tuple) -> tuple:
+        """Return `query_shape`."""
+        return query_shape
+
+
+def check_divisible(name: str, size: int, num_heads: int) -> None:
+    """Check that heads divide a number of channels.
+
+    Args:
+        name: str. What has the channels, for the message.
+        size: int. The number of channels.
+        num_heads: int. The number of heads.
+
+    Raises:
+        ValueError: If they don't.
+
+    Example:
+    >>> check_divisible("the channels of the input", 8, 2)
+    """
+    if size % num_heads:
+        raise ValueError(
+            f"`num_heads` must divide {name}. Received: num_heads={num_heads} and {size}"
+        )
+
+
+def tokens_shape(map_shape: tuple) -> tuple:
+    """Return the shape (batch, tokens, channels) of the tokens of a map.
+
+    Args:
+        map_shape: tuple. (batch, height, width, channels).
+
+    Example:
+    >>> tokens_shape((None, 7, 5, 8))
+    (None, 35, 8)
+    """
+    return (map_shape[0], ops.count_patches(map_shape), map_shape[-1])
