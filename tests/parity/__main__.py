@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from tests.parity import dense, official
+from tests.parity import dense, official, vittm
 
 # The tree is that of keras_paca/ (`git rev-parse HEAD:keras_paca`), the same after a rebase.
 FIELDS = ("commit", "tree", "case", "backend", "keras", "dtype", "array", "relative_error", "bar")
@@ -26,8 +26,9 @@ def main(path):
         for dtype in dtypes:
             keras.config.set_floatx(dtype)
             keras.config.set_dtype_policy(dtype)
-            for name in (*official.SMALL, *official.LARGE):
-                failed += _run(name, official.errors(name), dtype, writer)
+            for family in (official, vittm):
+                for name in (*family.SMALL, *family.LARGE):
+                    failed += _run(name, family.errors(name), dtype, writer)
             for name in dense.SEGMENTERS:
                 failed += _run(name, dense.errors(name), dtype, writer)
             for name in dense.DETECTORS:

@@ -140,12 +140,12 @@ def forward_errors(model, description, expected):
     return errors
 
 
-def gradient_errors(model, description, expected):
+def gradient_errors(model, description, expected, size=(96, 128), key_map=None):
     """Return {"grad_norm", "grad_dot": relative error} of the case's loss."""
-    x = images((2, 3, 96, 128), description["seed"] + 1)
+    x = images((2, 3, *size), description["seed"] + 1)
     direction = np.random.RandomState(77).standard_normal((2, model.output.shape[-1]))
     gradients = loss_gradients(model, x, direction.astype("float32"))
-    key_map = model.checkpoint_map(model.get_config())
+    key_map = key_map or model.checkpoint_map(model.get_config())
     norms, dots = [], []
     for key in description["gradient_order"]:
         entry = key_map[key]
