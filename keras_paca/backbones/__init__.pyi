@@ -100,8 +100,8 @@ def PaCaBase(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaBase(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def PaCaSmall(
@@ -188,8 +188,8 @@ def PaCaSmall(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaSmall(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def PaCaTiny(
@@ -276,8 +276,8 @@ def PaCaTiny(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaTiny(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def RapidNetB(
@@ -356,8 +356,8 @@ def RapidNetB(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetB(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def RapidNetM(
@@ -435,8 +435,8 @@ def RapidNetM(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetM(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def RapidNetS(
@@ -514,8 +514,8 @@ def RapidNetS(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetS(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def RapidNetTi(
@@ -593,8 +593,8 @@ def RapidNetTi(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetTi(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def ViTTMBase(
