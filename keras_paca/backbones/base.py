@@ -5,6 +5,7 @@ subclasses of, its heads, what others read of a backbone, and what a family says
 """
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from keras_paca.layers.policies import default_policy, exact_dtype, serialize_po
 from keras_paca.naming import default_name
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
+_numbers = itertools.count(1)
 COMBINED = "combined"  # the prediction, beside the outputs of several classifiers
 POOLS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
@@ -190,6 +192,7 @@ class Backbone(BaseModel):
     has_ema: ClassVar[bool] = False  # whether official files hold averaged weights as well
     mean: ClassVar[tuple[float, ...]] = MEAN  # of images in 0..1
     deviation: ClassVar[tuple[float, ...]] = STD
+    number: ClassVar[int] = 0  # of the families, in the order of their definitions
     classifier_keys: ClassVar[dict[str, str]] = {"head": "predictions"}  # official key: layer
     maker: ClassVar[type] = GraphMaker
 
@@ -197,6 +200,7 @@ class Backbone(BaseModel):
         """Complete the signature and the docstring, and start the table of variants."""
         super().__init_subclass__(**kwargs)
         cls.variants = {}
+        cls.number = next(_numbers)
         shared = list(inspect.signature(Backbone.__init__).parameters.values())[2:]
         cls.__signature__ = inspect.Signature(
             join_parameters(cls.own_parameters().values(), shared)

@@ -6,7 +6,7 @@ from keras_paca.forms import is_twin
 
 
 def families() -> list[type[Backbone]]:
-    """Return the families that have variants, those of the user included.
+    """Return the families that have variants, those of the user included, in their order.
 
     Returns:
         list of type. Subclasses of `Backbone`.
@@ -20,7 +20,8 @@ def families() -> list[type[Backbone]]:
         family = left.pop(0)
         left += [each for each in family.__subclasses__() if not is_twin(each)]
         found += [family] if family.variants else []
-    return found
+    # Keras changes the order of the subclasses when it makes a functional model of one.
+    return sorted(found, key=lambda family: family.number)
 
 
 def variants() -> dict[str, Variant]:
