@@ -91,23 +91,36 @@ def take_turns(contenders, rounds, write):
     return found
 
 
-def describe(*more):
-    """Return the commit, the processor and the versions of PACKAGES and `more`."""
+def _run(*command):
+    """Return what a command prints."""
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
-    def run(*command):
-        return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.strip()
 
-    changed = run("git", "status", "--porcelain", "--", "keras_paca", "benchmarks/*.py")
-    commit = run("git", "rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
-    processor = platform.processor() or platform.machine()
+def commit():
+    """Return the commit, marked where files have changed since, or "unknown" without git."""
+    try:
+        changed = _run("git", "status", "--porcelain", "--", "keras_paca", "benchmarks/*.py")
+        return _run("git", "rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def processor():
+    """Return the name of the processor, its instructions and the number of cores."""
+    name = platform.processor() or platform.machine()
     instructions = set()
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("model name"):
-            processor = line.partition(":")[2].strip()
+            name = line.partition(":")[2].strip()
         elif line.startswith("flags"):
             instructions = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(line.split())
+    return f"{name} ({' '.join(sorted(instructions))}), {os.cpu_count()} cores"
+
+
+def describe(*more):
+    """Return the commit, the processor and the versions of PACKAGES and `more`."""
     code = (
         "from importlib import metadata\n"
         f"for name in {PACKAGES + more!r}:\n"
@@ -115,10 +128,9 @@ def describe(*more):
         "    except metadata.PackageNotFoundError: pass"
     )
     versions = {
-        line for backend in BACKENDS for line in run(python(backend), "-c", code).splitlines()
+        line for backend in BACKENDS for line in _run(python(backend), "-c", code).splitlines()
     }
-    processor = f"{processor} ({' '.join(sorted(instructions))}), {os.cpu_count()} cores"
-    return commit, processor, "; ".join(sorted(versions))
+    return commit(), processor(), "; ".join(sorted(versions))
 
 
 def read_rows(path):
