@@ -345,7 +345,7 @@ class FamilyImageClassifier(keras_hub.models.ImageClassifier):
         for part in (backbone, *classifier.neck):
             for layer in part.layers:
                 if layer.weights:
-                    layer.set_weights(model.get_layer(layer.name).get_weights())
+                    layer.set_weights(_weights_for_normalised(model.get_layer(layer.name)))
             restore_trainable_state(part, *state, must_exist=False)
         classifier.output_dense.set_weights(_combined_weights(model, heads))
         classifier.output_dense.trainable = heads[0].trainable
@@ -371,6 +371,7 @@ class FamilyImageClassifierWithNeck(FamilyImageClassifier):
         activation: str or Callable. Activation of the classifier, `None` for logits.
         dropout: float. Rate of dropout before the classifier.
         head_dtype: str or keras.DTypePolicy. Dtype of the classifier, by default the backbone's.
+        neck_dtype: str or keras.DTypePolicy. Dtype of the layers before it, likewise.
         **kwargs: Other arguments of `keras_hub.models.Task`.
     """
 
@@ -383,6 +384,7 @@ class FamilyImageClassifierWithNeck(FamilyImageClassifier):
         activation: Any = None,
         dropout: float = 0.0,
         head_dtype: Any = None,
+        neck_dtype: Any = None,
         **kwargs: Any,
     ) -> None:
         if pooling != "avg":
@@ -392,7 +394,7 @@ class FamilyImageClassifierWithNeck(FamilyImageClassifier):
             )
         head_dtype = head_dtype or backbone.dtype_policy
         self.backbone, self.preprocessor = backbone, preprocessor
-        self.pooler = _make_neck(backbone)
+        self.pooler = _make_neck(backbone, neck_dtype or backbone.dtype_policy)
         self.output_dropout = keras.layers.Dropout(
             dropout, dtype=head_dtype, name="output_dropout"
         )
@@ -407,15 +409,25 @@ class FamilyImageClassifierWithNeck(FamilyImageClassifier):
         self.num_classes, self.activation = num_classes, activation
         self.pooling, self.dropout = pooling, dropout
 
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor, those of `FamilyImageClassifier` included."""
+        policy = serialize_policy(self.backbone.dtype_policy, self.pooler.layers)
+        return {**super().get_config(), "neck_dtype": policy}
 
-def _make_neck(backbone: FamilyBackbone) -> keras.Model:
+
+def _weights_for_normalised(layer: keras.layers.Layer) -> list:
+    """Return the weights of a layer for normalised images, also of a fused stem that normalises."""
+    return getattr(layer, "weights_for_normalised", layer.get_weights)()
+
+
+def _make_neck(backbone: FamilyBackbone, dtype: Any) -> keras.Model:
     """Return the layers of a family between its features and its first classifier, as new ones."""
     cls, options = resolve(backbone.family, backbone.network_config)
     whole = cls(
         **options,
         include_preprocessing=False,
         input_shape=backbone.image_shape,
-        dtype=backbone.dtype_policy,
+        dtype=keras.dtype_policies.get(dtype),
         classes=1,
     )
     features = whole.get_layer(backbone.output._keras_history.operation.name).output
