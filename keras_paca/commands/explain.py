@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.commands.opening import check_images, normalise, open_model
+from keras_paca.commands.opening import (
+    check_images,
+    is_file,
+    named_model,
+    normalise,
+    open_model,
+    own_options,
+)
 from keras_paca.commands.pictures import (
     at_model_size,
     check_writable,
@@ -48,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     paths = given_paths(options.images)
     single, taken = len(paths) == 1 and not Path(options.images[0]).is_dir(), set(paths)
     output = _check_output(options, single, taken)
+    if not is_file(options):
+        _check_named(options)
     model, failed = None, False
     for path, image in read_pictures(options.images):
         if isinstance(image, Exception):
@@ -66,6 +75,22 @@ def run(options: argparse.Namespace) -> int:
             report(path, error)
             failed = True
     return 1 if failed else 0
+
+
+def _check_named(options: argparse.Namespace) -> None:
+    """Refuse a model of a family that has nothing to show, before its weights are downloaded."""
+    model = named_model(options)
+    arguments = own_options(options, model)
+    family = model.variant.family
+    if "clusters" in family.option_names() or hasattr(family, "memory_reads"):
+        return
+    classifier = model.variant.models[model.variant.name]
+    arguments = {name: arguments[name] for name in arguments if name in classifier.options}
+    if not classifier.function(weights=None, **arguments).assignments:
+        raise ValueError(
+            f"{family.__name__} has no clusters and no memory that could be drawn, as PaCa-ViT and "
+            f"ViTTM have. Received: --model {options.model}"
+        )
 
 
 def _check_output(options: argparse.Namespace, single: bool, taken: set[Path]) -> Path:
