@@ -17,6 +17,7 @@ from keras_paca.arguments import check_boolean, check_choice, check_positive
 from keras_paca.backbones.data import is_sparse, only, refuse_wrong_labels
 from keras_paca.backbones.documentation import join_parameters, read_args, with_args
 from keras_paca.backbones.input_shape import check_input_shape, is_plain_input, shape_of_tensor
+from keras_paca.backbones.loading import Related
 from keras_paca.backbones.model import BaseModel, GraphPart
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
 from keras_paca.labels import imagenet_classes
@@ -532,6 +533,21 @@ class Backbone(BaseModel):
             source: str. Name of the file, for the warning.
         """
         return set()
+
+    @classmethod
+    def related_checkpoint(
+        cls, checkpoint: weights.Checkpoint, config: Mapping[str, Any]
+    ) -> Related | None:
+        """Return what a model takes of a file of another family from which it may start.
+
+        Args:
+            checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+            config: dict. Configuration of the model.
+
+        Returns:
+            Related or None. `None` for a file of this family, or for one that can't be used.
+        """
+        return None
 
     @classmethod
     def rank(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:

@@ -51,6 +51,30 @@ class Task:
     use_elsewhere: str = ""
 
 
+@dataclass(frozen=True)
+class Related:
+    """What a model takes of a file of another family, such as a plain vision transformer.
+
+    Attributes:
+        tensors: Mapping of str to np.ndarray. The tensors of the file under the keys of the model's
+            own official files, those in `unused` included.
+        unused: set of str. Keys of the file that the model has no use for.
+        fresh: set of str. Official keys of the model whose weights keep their initial values.
+        part: str. A description of those weights in the singular, for the warning.
+        kind: str. A description of the file, for the warning.
+
+    Example:
+    >>> Related({}, set(), {"head.weight"}, "the head", "a plain vision transformer").part
+    'the head'
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    unused: set[str]
+    fresh: set[str]
+    part: str
+    kind: str
+
+
 def _classifiers(model: Any) -> dict[str, tuple[str, int]]:
     config = model.get_config()
     held = model.classifiers(config) if config["include_top"] else {}
@@ -109,6 +133,7 @@ def choose_file(
         return files[min(fitting)[1]]
     names = {name for file in files for name in file.options}
     wanted = {name: options[name] for name in options if name in names}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
     wanted = {"head": head, **wanted} if head is not None else wanted
     wanted = "".join(f", {name}={value!r}" for name, value in wanted.items())
     heads = {file.head for file in files}
@@ -191,11 +216,12 @@ def load_weights(
 ) -> None:
     """Load a checkpoint strictly.
 
-    Every tensor of the file must match a weight of the model, and vice versa. There are five
+    Every tensor of the file must match a weight of the model, and vice versa. There are six
     exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top,
-    or heads that it doesn't have;
-    (c) all parts of a detection or segmentation file but the backbone; (d) layers for another
-    number of classes; (e) layers that depend on options that the caller chose, such as `clusters`.
+    or heads that it doesn't have; (c) all parts of a detection or segmentation file but the
+    backbone; (d) layers for another
+    number of classes; (e) layers that depend on options that the caller chose, such as `clusters`;
+    (f) what a file of another family, from which the model may start, has no weights for.
 
     Args:
         model: keras.Model. A `Backbone`, or a `Segmenter` or `MaskRCNN` on one.
@@ -216,6 +242,14 @@ def load_weights(
     [1.0, 1.0, 1.0]
     """
     name, backbone = checkpoint.name, getattr(model, "backbone", model)
+    if model is backbone:
+        related = type(backbone).related_checkpoint(checkpoint, backbone.get_config())
+        if related is not None:  # (f)
+            key_map = task.checkpoint_map(model)
+            given = (related.tensors, key_map, name, related.unused, related.fresh)
+            weights.load_official(model, *given)
+            weights.warn_fresh(name, related.part, related.kind)
+            return
     key_map = task.checkpoint_map(model) if checkpoint.official else None
     tensors, is_part = checkpoint.tensors, False
     if key_map is not None and model is backbone:

@@ -5,7 +5,6 @@ https://github.com/pjjajal/EfficientTTMs (MIT). Read from top to bottom: the gra
 keys, what released files and plain ViTs need, the variants.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,16 +13,18 @@ import numpy as np
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate
+from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.base import Backbone, GraphMaker
+from keras_paca.backbones.loading import Related
 from keras_paca.backbones.per_stage import image_size as check_image_size
+from keras_paca.backbones.plain_vit import is_beside_blocks, plain_vit_tensors
 from keras_paca.backbones.variants import variant
+from keras_paca.backbones.vittm_keys import MEMORY_KERNEL, PLAIN_EMBEDDING, STREAMS
 from keras_paca.layers.policies import exact_dtype
-from keras_paca.weights import Entry
 
 HEADS = ("linear", "cross_attention", "latent_attention", "latent_cross_attention", "token_learner")
 FUSIONS = ("residual", "erase", "add_erase")
 MEMORY_BLOCKS = (None, "mlp")
-STREAMS = ("memory", "process")
 RATES = (
     *("drop_path_rate", "read_write_drop_path_rate", "attention_dropout", "dropout"),
     *("position_dropout", "head_dropout"),
@@ -136,9 +137,9 @@ class ViTTM(Backbone):
         num_heads: int,
         depth: int = 12,
         mlp_ratio: float = 4.0,
-        memory_patch_size: int = 28,
-        process_patch_size: int = 28,
-        image_size: int | Sequence[int] = 224,
+        memory_patch_size: int | None = None,
+        process_patch_size: int | None = None,
+        image_size: int | Sequence[int] | None = None,
         read_write_head: str = "linear",
         latent_size_scale: int = 4,
         fusion: str = "residual",
@@ -156,7 +157,10 @@ class ViTTM(Backbone):
         **kwargs: Any,
     ) -> None:
         config = {name: value for name, value in locals().items() if name in self.option_names()}
-        config["image_size"] = check_image_size("image_size", image_size)
+        size = 224 if image_size is None else image_size
+        config["image_size"] = check_image_size("image_size", size)
+        for name in ("memory_patch_size", "process_patch_size"):
+            config[name] = 28 if config[name] is None else config[name]
         _check_config(config)
         super().__init__(config, **kwargs)
 
@@ -235,16 +239,7 @@ class ViTTM(Backbone):
     @classmethod
     def checkpoint_map(cls, config: Mapping[str, Any]) -> weights.KeyMap:
         """Return where each tensor of an official checkpoint belongs; see `Backbone`."""
-        entries = weights.KeyMap()
-        for stream in STREAMS:
-            layer = f"{stream}_embedding"
-            entries.kernel(f"{stream}_embedder.proj", layer, "conv")
-            entries[f"{stream}_pos_embed"] = Entry(layer, "position_embedding", "positions")
-        for i in range(config["depth"]):
-            _add_block(entries, config, i)
-        if config["fusion"] == "add_erase":
-            entries.kernel("read_fusion.linear", "process_fusion/gate", "linear")
-            entries.kernel("write_fusion.linear", "memory_fusion/gate", "linear")
+        entries = vittm_keys.key_map(config)
         if config["include_top"]:
             entries.norm("process_norm", "process_norm")
             entries.norm("fc_norm", "memory_pool_norm")
@@ -257,25 +252,53 @@ class ViTTM(Backbone):
 
     @classmethod
     def constant_keys(cls, tensors: Mapping[str, np.ndarray]) -> set[str]:
-        """Return the keys that the official code never uses.
+        """Return the keys that the official code never uses; see `vittm_keys.unused_keys`."""
+        return super().constant_keys(tensors) | vittm_keys.unused_keys(tensors)
 
-        Those are the counter of an averaged model; the output projections of linear heads; and the
-        plain ViT's own patch embedding, position embedding and class token, in the place of which
-        there are those of the memory.
-        """
-        unused = {key for key in ("n_averaged",) if key in tensors and tensors[key].ndim == 0}
-        if "memory_embedder.proj.weight" in tensors:
-            names = ("patch_embed.proj.weight", "patch_embed.proj.bias", "pos_embed", "cls_token")
-            unused |= tensors.keys() & set(names)
-        for key in tensors:
-            match = _HEAD_OUTPUT.fullmatch(key)
-            if (
-                match
-                and f"{match[1]}.q.weight" in tensors
-                and f"{match[1]}.q_norm.weight" not in (tensors)
-            ):
-                unused.add(key)
-        return super().constant_keys(tensors) | unused
+    @classmethod
+    def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Return the patches and the image size of an official or of a saved Keras file."""
+        return vittm_keys.patches_of_file(
+            {key.removeprefix("backbone."): value for key, value in tensors.items()}
+        )
+
+    @classmethod
+    def rank(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
+        """Return 0 for a file with these options; see `Backbone`."""
+        given = {**options, "image_size": options["image_size"] or 224}
+        height, width = check_image_size("image_size", given["image_size"])
+        given["image_size"] = height if height == width else (height, width)
+        wanted = {"memory_block": None, "latent_size_scale": 4, "layer_scale": None, **file.options}
+        patches = ("memory_patch_size", "process_patch_size")
+        given |= {name: wanted[name] for name in patches if given[name] is None}
+        return 0 if all(given[name] == value for name, value in wanted.items()) else None
+
+    @classmethod
+    def related_checkpoint(
+        cls, checkpoint: weights.Checkpoint, config: Mapping[str, Any]
+    ) -> Related | None:
+        """Return what a ViTTM takes of a plain ViT: the blocks, and the patches if they agree."""
+        tensors = plain_vit_tensors(checkpoint)
+        if tensors is None:
+            return None
+        kernel = tensors.get("patch_embed.proj.weight")
+        if kernel is not None and kernel.shape[-1] == config["memory_patch_size"]:
+            for key in PLAIN_EMBEDDING[:2]:  # as the official code, which then has one for both
+                if key in tensors:
+                    tensors[key.replace("patch_embed", "memory_embedder")] = tensors.pop(key)
+        unused = {key for key in tensors if is_beside_blocks(key) or key in PLAIN_EMBEDDING}
+        own = cls.checkpoint_map(config).keys()
+        fresh = {key for key in own if not key.startswith("blocks.") and key not in tensors}
+        part = "all but the transformer blocks"
+        if MEMORY_KERNEL in tensors:
+            part = "all but the transformer blocks and the memory's patch projection"
+        return Related(tensors, unused, fresh, part, "a plain vision transformer")
+
+    @classmethod
+    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
+        """Return the options that the keys of a file imply; see `Backbone`."""
+        tensors = {k.removeprefix("backbone."): v for k, v in checkpoint.tensors.items()}
+        return vittm_keys.identify(tensors, checkpoint.official)
 
 
 OF_BLOCKS = (  # options of the transformer blocks
@@ -370,6 +393,8 @@ def _check_config(config: Mapping[str, Any]) -> None:
         check_positive(name, config[name])
     check_factor("mlp_ratio", config["mlp_ratio"])
     check_factor("memory_mlp_ratio", config["memory_mlp_ratio"])
+    if config["layer_scale"] is not None:
+        check_factor("layer_scale", config["layer_scale"])
     check_choice("read_write_head", config["read_write_head"], HEADS)
     check_choice("fusion", config["fusion"], FUSIONS)
     check_choice("memory_block", config["memory_block"], MEMORY_BLOCKS)
@@ -395,69 +420,11 @@ def _check_config(config: Mapping[str, Any]) -> None:
         )
 
 
-# --- Checkpoint keys, part by part ----------------------------------------------------------
-
-PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
-_HEAD_OUTPUT = re.compile(r"((?:read|write)_head\.\d+)\.proj\.(?:weight|bias)")
-
-
-def _add_block(entries: weights.KeyMap, config: Mapping[str, Any], i: int) -> None:
-    """Add the keys of a block."""
-    key, block = f"blocks.{i}", f"block{i + 1}"
-    entries.norm(f"{key}.norm1", f"{block}/norm1_before")
-    qkv = [f"{block}/attention/{name}" for name in PROJECTIONS.values()]
-    entries.kernels(f"{key}.attn.qkv", qkv, "linear")
-    entries.kernel(f"{key}.attn.proj", f"{block}/attention/attention_output", "linear")
-    entries.norm(f"{key}.norm2", f"{block}/norm2_before")
-    _add_mlp(entries, f"{key}.mlp", f"{block}/mlp")
-    if config["layer_scale"] is not None:
-        entries[f"{key}.ls1.gamma"] = Entry(block, "scale1", "vector")
-        entries[f"{key}.ls2.gamma"] = Entry(block, "scale2", "vector")
-    for name in ("read", "write"):
-        entries.norm(f"{name}_norm.{i}", f"{block}_{name}_norm")
-        _add_head(entries, f"{name}_head.{i}", f"{block}_{name}", config["read_write_head"])
-    if config["memory_block"] == "mlp":
-        entries.norm(f"mem_blocks.{i}.norm", f"{block}_memory/norm")
-        _add_mlp(entries, f"mem_blocks.{i}.mlp", f"{block}_memory/mlp")
-
-
-def _add_mlp(entries: weights.KeyMap, key: str, layer: str) -> None:
-    """Add the keys of a feed-forward network."""
-    entries.kernel(f"{key}.fc1", f"{layer}/expand", "linear")
-    entries.kernel(f"{key}.fc2", f"{layer}/project", "linear")
-
-
-def _add_head(entries: weights.KeyMap, key: str, layer: str, kind: str) -> None:
-    """Add the keys of a read or write head."""
-    if kind == "token_learner":
-        entries.norm(f"{key}.norm", f"{layer}/norm")
-        _add_mlp(entries, f"{key}.mlp", f"{layer}/mlp")
-        return
-    if kind == "latent_attention":
-        entries.norm(f"{key}.norm", f"{layer}/norm")
-        entries.norm(f"{key}.norm_q", f"{layer}/query_norm")
-        _add_mlp(entries, f"{key}.mlp", f"{layer}/mlp")
-        _add_mlp(entries, f"{key}.mlp2", f"{layer}/query_mlp")
-        return
-    for official, name in PROJECTIONS.items():
-        entries.kernel(f"{key}.{official}", f"{layer}/{name}", "linear")
-        if kind != "linear":
-            entries.norm(f"{key}.{official}_norm", f"{layer}/{name}_norm")
-    if kind != "linear":
-        entries.kernel(f"{key}.proj", f"{layer}/attention_output", "linear")
-
-
 # --- Variants -------------------------------------------------------------------------------
 
-PATCHES = {"memory_patch_size": 28, "process_patch_size": 28, "image_size": 224}
+SMALL, BASE = {"drop_path_rate": 0.1}, {"drop_path_rate": 0.2}
 
-ViTTMTiny = variant(ViTTM, "vittm_tiny", hidden_dim=192, num_heads=3, drop_path_rate=0.1, **PATCHES)
-ViTTMSmall = variant(
-    ViTTM, "vittm_small", hidden_dim=384, num_heads=6, drop_path_rate=0.1, **PATCHES
-)
-ViTTMBase = variant(
-    ViTTM, "vittm_base", hidden_dim=768, num_heads=12, drop_path_rate=0.2, **PATCHES
-)
-ViTTMLarge = variant(
-    ViTTM, "vittm_large", hidden_dim=1024, num_heads=16, depth=24, drop_path_rate=0.2, **PATCHES
-)
+ViTTMTiny = variant(ViTTM, "vittm_tiny", hidden_dim=192, num_heads=3, **SMALL)
+ViTTMSmall = variant(ViTTM, "vittm_small", hidden_dim=384, num_heads=6, **SMALL)
+ViTTMBase = variant(ViTTM, "vittm_base", hidden_dim=768, num_heads=12, **BASE)
+ViTTMLarge = variant(ViTTM, "vittm_large", hidden_dim=1024, num_heads=16, depth=24, **BASE)

@@ -49,7 +49,7 @@ def _list() -> None:
     printed = ""
     for file in released_files():
         title = titles.get(file.family, file.family)
-        about = f"{title}, from {file.url.removesuffix(file.file)}\nLicence: {file.licence}"
+        about = f"{title}, from {file.address or file.folder}\nLicence: {file.licence}"
         if about != printed:
             print(f"\n{about}" if printed else about)
             printed = about

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import keras
 from keras.ops import cast
 
 from keras_paca import ops
 from keras_paca.layers.base import BaseLayer
+from keras_paca.layers.policies import exact_dtype
 
 
 class ReadWriteHead(BaseLayer):
@@ -73,13 +75,34 @@ class ReadWriteHead(BaseLayer):
             query: Tensor or KerasTensor. The map whose tokens read it, (b, rows, columns, c).
 
         Returns:
-            Tensor (b, heads, rows x columns, height x width), float32 or wider.
+            Tensor or KerasTensor (b, heads, rows x columns, height x width), float32 or wider.
         """
-        return self.weigh(ops.flatten_map(inputs), ops.flatten_map(query))
+        return _ReadingWeights(self)(inputs, query)
 
     def compute_output_shape(self, inputs_shape: tuple, query_shape: tuple) -> tuple:
         """Return `query_shape`."""
         return query_shape
+
+
+class _ReadingWeights(keras.layers.Layer):
+    """The reading weights of a head, as a layer, so that they can be outputs of a model."""
+
+    def __init__(self, head: ReadWriteHead) -> None:
+        super().__init__(name=f"{head.name}_weights", dtype=head.dtype_policy)
+        self.head = head
+
+    def build(self, inputs_shape: tuple, query_shape: tuple) -> None:
+        if not self.head.built:
+            self.head.build(inputs_shape, query_shape)
+
+    def call(self, inputs: Any, query: Any) -> Any:
+        return self.head.weigh(ops.flatten_map(inputs), ops.flatten_map(query))
+
+    def compute_output_spec(self, inputs: Any, query: Any) -> keras.KerasTensor:
+        heads = getattr(self.head, "num_heads", 1)
+        counts = (ops.count_patches(query.shape), ops.count_patches(inputs.shape))
+        dtype = exact_dtype(self.dtype_policy)
+        return keras.KerasTensor((query.shape[0], heads, *counts), dtype=dtype)
 
 
 def check_divisible(name: str, size: int, num_heads: int) -> None:

@@ -3,7 +3,8 @@
 `released.csv` has those of PaCa-ViT. Source: the tables of the official README,
 github.com/iVMCL/PaCaViT. The numbers of clusters in the segmentation files come from the official
 configurations. Each other family has a table of its own. That of RapidNet has the files at
-huggingface.co/SLDGroup/RapidNet, to which the official README links.
+huggingface.co/SLDGroup/RapidNet, to which the official README links. That of ViTTM has the one file
+that the official README, github.com/pjjajal/EfficientTTMs, links.
 """
 
 import csv
@@ -158,7 +159,7 @@ def _files_in_tables() -> tuple[ReleasedFile, ...]:
     return tuple(files)
 
 
-TABLES = ("released.csv", "released_rapidnet.csv")
+TABLES = ("released.csv", "released_rapidnet.csv", "released_vittm.csv")
 
 
 def _parse(row: dict[str, str]) -> ReleasedFile:

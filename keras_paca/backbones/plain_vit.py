@@ -1,0 +1,106 @@
+"""Files of plain vision transformers, timm's and KerasHub's, from which families may start."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from keras_paca import weights
+
+# What a plain vision transformer has beside its patch embedding and its blocks, by timm's keys.
+_OTHERS = re.compile(
+    r"(?:cls_token|dist_token|pos_embed|(?:norm|fc_norm|head|head_dist|pre_logits(?:\.fc)?)\..*)"
+)
+_PARTS = {  # KerasHub's layer in a block: timm's
+    "ln_1": "norm1",
+    "ln_2": "norm2",
+    "mha/query": "attn.q",
+    "mha/key": "attn.k",
+    "mha/value": "attn.v",
+    "mha/attention_output": "attn.proj",
+    "mlp/dense_1": "mlp.fc1",
+    "mlp/dense_2": "mlp.fc2",
+}
+
+
+def plain_vit_tensors(checkpoint: weights.Checkpoint) -> dict[str, np.ndarray] | None:
+    """Return the tensors of a plain vision transformer under timm's keys.
+
+    Args:
+        checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
+
+    Returns:
+        dict or None. {timm's key: array in PyTorch's layout}, or `None` for another file. Of a file
+        of KerasHub's `ViTBackbone` or `ViTImageClassifier`, what comes after the blocks is left
+        out.
+
+    Example:
+    >>> tensors = {"patch_embed.proj.bias": np.zeros(8), "blocks.0.attn.qkv.bias": np.zeros(24)}
+    >>> list(plain_vit_tensors(weights.Checkpoint("vit.pth", True, tensors)))
+    ['patch_embed.proj.bias', 'blocks.0.attn.qkv.bias']
+    >>> plain_vit_tensors(weights.Checkpoint("other.pth", True, {"head.bias": np.zeros(8)})) is None
+    True
+    """
+    tensors = checkpoint.tensors
+    if not checkpoint.official:
+        return _from_keras_hub(tensors)
+    own = {key.partition(".")[0] for key in tensors}
+    known = {"patch_embed", "blocks"} <= own and "blocks.0.attn.qkv.bias" in tensors
+    others = own & {"memory_embedder", "process_embedder", "backbone"}
+    return dict(tensors) if known and not others else None
+
+
+def is_beside_blocks(key: str) -> bool:
+    """Return whether a plain vision transformer has a tensor beside its patches and blocks.
+
+    Args:
+        key: str. timm's key.
+
+    Example:
+    >>> is_beside_blocks("cls_token"), is_beside_blocks("blocks.0.norm1.bias")
+    (True, False)
+    """
+    return _OTHERS.fullmatch(key) is not None
+
+
+def _from_keras_hub(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """Return the tensors of KerasHub's model under timm's keys, or `None` for another model."""
+    if not any("vit_encoder/transformer_block_1/" in key for key in tensors):
+        return None
+    found = {}
+    for key, array in tensors.items():
+        name = _timm_key(key)
+        found[name] = _as_timm(array, name)
+    for key in [key for key in found if ".attn.q." in key]:
+        three = [key.replace(".q.", f".{name}.") for name in "qkv"]
+        if found.keys() >= set(three):
+            found[key.replace(".q.", ".qkv.")] = np.concatenate([found.pop(x) for x in three])
+    return found
+
+
+def _timm_key(key: str) -> str:
+    """Return timm's key for KerasHub's, which is returned where there is none."""
+    path, _, index = key.rpartition("/")
+    kind = "weight" if index == "0" else "bias"
+    if path in ("predictions", "pre_logits"):
+        return f"head.{path}.{kind}"
+    _, encoder, part = path.rpartition("vit_encoder/")
+    if encoder and (match := re.fullmatch(r"transformer_block_(\d+)/(.*)", part)):
+        return f"blocks.{int(match[1]) - 1}.{_PARTS.get(match[2], match[2])}.{kind}"
+    if encoder and part == "ln":
+        return f"norm.{kind}"
+    _, embedding, part = path.rpartition("vit_patching_and_embedding")
+    names = {"/patch_embedding": f"patch_embed.proj.{kind}", "/position_embedding": "pos_embed"}
+    return {**names, "": "cls_token"}.get(part, key) if embedding else key
+
+
+def _as_timm(array: np.ndarray, key: str) -> np.ndarray:
+    """Return KerasHub's array in the layout of timm's, which has no axis for the heads."""
+    if not key.startswith(("blocks.", "patch_embed.")):
+        return array
+    if key.endswith(".bias") or array.ndim == 1:
+        return array.reshape(-1)
+    if array.ndim == 4:
+        return array.transpose(3, 2, 0, 1)
+    sides = (-1, array.shape[-1]) if ".attn.proj." in key else (array.shape[0], -1)
+    return array.reshape(sides).T

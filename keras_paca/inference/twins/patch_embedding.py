@@ -1,0 +1,57 @@
+"""The embedding of patches whose projection includes the normalisation of the images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_paca import layers
+from keras_paca.forms import register_twin
+from keras_paca.inference.folding import to_float64
+from keras_paca.inference.twin import Twin
+
+
+@register_twin(layers.PatchEmbedding)
+class PatchEmbedding(Twin, layers.PatchEmbedding):
+    """`keras_paca.layers.PatchEmbedding` for images that aren't normalised yet.
+
+    Its kernel and its bias include the normalisation (x - mean) / deviation. This is exact, because
+    there is no padding.
+
+    Args:
+        *args: As for `keras_paca.layers.PatchEmbedding`.
+        mean: Sequence of float. Mean of each channel, or `None`.
+        deviation: Sequence of float. Standard deviation of each channel, none of them 0, or `None`.
+        **kwargs: As for `keras_paca.layers.PatchEmbedding`.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> model = keras.Sequential([keras.Input((32, 32, 3)), layers.PatchEmbedding(8, 16, (2, 2))])
+    >>> fused, x = keras_paca.fuse(model), keras.random.normal((1, 32, 32, 3))
+    >>> bool(keras.ops.max(keras.ops.abs(fused(x) - model(x))) < 1e-4)
+    True
+    """
+
+    takes_normalisation = True  # the model passes `mean` and `deviation` instead of a layer
+
+    def __init__(
+        self,
+        *args: Any,
+        mean: Sequence[float] | None = None,
+        deviation: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.mean = None if mean is None else [float(value) for value in mean]
+        self.deviation = None if deviation is None else [float(value) for value in deviation]
+
+    def fold(self, source: layers.PatchEmbedding) -> None:
+        """Compute the weights from those of the layer and the normalisation before it."""
+        kernel, bias = to_float64(source.kernel), to_float64(source.bias)
+        if self.deviation is not None:
+            kernel = kernel / np.array(self.deviation)[:, None]
+        if self.mean is not None:
+            bias = bias - np.einsum("yxcf,c->f", kernel, np.array(self.mean))
+        self.kernel.assign(kernel)
+        self.bias.assign(bias)
+        self.position_embedding.assign(to_float64(source.position_embedding))
