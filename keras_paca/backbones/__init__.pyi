@@ -632,8 +632,7 @@ def ViTTMBase(
 ) -> keras.Model:
     """Build ViTTMBase, with the released ImageNet weights by default.
 
-    The size: `hidden_dim=768`, `num_heads=12`, `drop_path_rate=0.2`, `memory_patch_size=28`,
-    `process_patch_size=28`, `image_size=224`.
+    The size: `hidden_dim=768`, `num_heads=12`, `drop_path_rate=0.2`.
 
     Args:
         include_top: bool. Whether the model ends in a classifier.
@@ -712,8 +711,8 @@ def ViTTMBase(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMBase(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def ViTTMLarge(
@@ -751,8 +750,7 @@ def ViTTMLarge(
 ) -> keras.Model:
     """Build ViTTMLarge, with the released ImageNet weights by default.
 
-    The size: `hidden_dim=1024`, `num_heads=16`, `depth=24`, `drop_path_rate=0.2`,
-    `memory_patch_size=28`, `process_patch_size=28`, `image_size=224`.
+    The size: `hidden_dim=1024`, `num_heads=16`, `depth=24`, `drop_path_rate=0.2`.
 
     Args:
         include_top: bool. Whether the model ends in a classifier.
@@ -831,8 +829,8 @@ def ViTTMLarge(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMLarge(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def ViTTMSmall(
@@ -870,8 +868,7 @@ def ViTTMSmall(
 ) -> keras.Model:
     """Build ViTTMSmall, with the released ImageNet weights by default.
 
-    The size: `hidden_dim=384`, `num_heads=6`, `drop_path_rate=0.1`, `memory_patch_size=28`,
-    `process_patch_size=28`, `image_size=224`.
+    The size: `hidden_dim=384`, `num_heads=6`, `drop_path_rate=0.1`.
 
     Args:
         include_top: bool. Whether the model ends in a classifier.
@@ -950,8 +947,8 @@ def ViTTMSmall(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMSmall(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def ViTTMTiny(
@@ -989,8 +986,7 @@ def ViTTMTiny(
 ) -> keras.Model:
     """Build ViTTMTiny, with the released ImageNet weights by default.
 
-    The size: `hidden_dim=192`, `num_heads=3`, `drop_path_rate=0.1`, `memory_patch_size=28`,
-    `process_patch_size=28`, `image_size=224`.
+    The size: `hidden_dim=192`, `num_heads=3`, `drop_path_rate=0.1`.
 
     Args:
         include_top: bool. Whether the model ends in a classifier.
@@ -1069,6 +1065,6 @@ def ViTTMTiny(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMTiny(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
