@@ -65,7 +65,9 @@ def compare():
     """Print a row per released ImageNet checkpoint, with our counts and the authors'."""
     print(f"\n{'variant':58} {'params M':>9} {'stated':>7} {'MACs G':>8} {'stated':>7}")
     for family in families():
-        functions = {each.size: each.models[each.name].function for each in family.variants.values()}
+        functions = {
+            each.size: each.models[each.name].function for each in family.variants.values()
+        }
         for file in released_files():
             if (file.family, file.task) == (family.family, "classification"):
                 parameters, macs = count(functions[file.size](weights=None, **file.options))

@@ -395,9 +395,7 @@ class FamilyImageClassifierWithNeck(FamilyImageClassifier):
         head_dtype = head_dtype or backbone.dtype_policy
         self.backbone, self.preprocessor = backbone, preprocessor
         self.pooler = _make_neck(backbone, neck_dtype or backbone.dtype_policy)
-        self.output_dropout = keras.layers.Dropout(
-            dropout, dtype=head_dtype, name="output_dropout"
-        )
+        self.output_dropout = keras.layers.Dropout(dropout, dtype=head_dtype, name="output_dropout")
         self.output_dense = keras.layers.Dense(
             num_classes, activation=activation, dtype=head_dtype, name="predictions"
         )

@@ -175,7 +175,9 @@ def create_model(name: str, **options: Any) -> keras.Model:
     if name not in models():
         near = similar_names(name)
         hint = f" Similar names: {', '.join(near)}." if near else ""
-        raise ValueError(f"`name` must be one that `list_models` has.{hint} Received: name={name!r}")
+        raise ValueError(
+            f"`name` must be one that `list_models` has.{hint} Received: name={name!r}"
+        )
     return models()[name].function(**options)
 
 

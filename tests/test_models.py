@@ -82,7 +82,9 @@ def test_create_model():
     model = create_model("rapidnet_ti", weights=None, classes=3, input_shape=(64, 64, 3))
     assert isinstance(model, keras_paca.RapidNet)
     assert model.name == "rapidnet_ti"
-    with pytest.raises(ValueError, match=r"Similar names: rapidnet_ti.* Received: name='rapidnet_t'"):
+    with pytest.raises(
+        ValueError, match=r"Similar names: rapidnet_ti.* Received: name='rapidnet_t'"
+    ):
         create_model("rapidnet_t")
     with pytest.raises(TypeError, match="RapidNetTi"):
         create_model("rapidnet_ti", clusters=3)

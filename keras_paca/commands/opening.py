@@ -260,7 +260,9 @@ def _read_value(name: str, text: str, annotation: Any) -> Any:
             return _read_as(kind, text)
         except ValueError:
             continue
-    words = " or ".join(WORDS.get(kind, getattr(kind, "__name__", "")) for kind in _kinds(annotation))
+    words = " or ".join(
+        WORDS.get(kind, getattr(kind, "__name__", "")) for kind in _kinds(annotation)
+    )
     raise ValueError(f"--option {name} must be {words}. Received: {name}={text}")
 
 
@@ -278,7 +280,10 @@ def _kinds(annotation: Any) -> list[Any]:
     """Return the types of which an annotation is a union, the narrowest first."""
     union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     members = typing.get_args(annotation) if union else (annotation,)
-    members = [Any if isinstance(each, str) or each is inspect.Parameter.empty else each for each in members]
+    members = [
+        Any if isinstance(each, str) or each is inspect.Parameter.empty else each
+        for each in members
+    ]
     kinds = [typing.get_origin(each) or each for each in members]
     order = [types.NoneType, bool, int, float, Sequence, tuple, list, Mapping, Any, str]
     return sorted(kinds, key=lambda kind: order.index(kind) if kind in order else len(order))

@@ -251,7 +251,10 @@ def refused(train, monkeypatch, tmp_path):
     ("options", "words"),
     [
         (("--model", "none.keras"), "No such model: none.keras"),
-        (("--model", "none.pth"), "--model must be a name that `keras-paca models` lists; tiny, small, base"),
+        (
+            ("--model", "none.pth"),
+            "--model must be a name that `keras-paca models` lists; tiny, small, base",
+        ),
         (
             ("--model", "tiny", "--weights", "none.pth"),
             "--weights must be imagenet, none or a file",

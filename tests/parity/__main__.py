@@ -15,6 +15,7 @@ FIELDS = ("commit", "tree", "case", "backend", "keras", "dtype", "array", "relat
 
 CASES = {  # what returns the errors of a case, and the cases
     official.errors: (*official.SMALL, *official.LARGE),
+    vittm.errors: (*vittm.SMALL, *vittm.LARGE),
     dense.errors: dense.SEGMENTERS,
     dense.detector_errors: dense.DETECTORS,
 }
@@ -32,19 +33,9 @@ def main(path):
         for dtype in dtypes:
             keras.config.set_floatx(dtype)
             keras.config.set_dtype_policy(dtype)
-<<<<<<< HEAD
-            for family in (official, vittm):
-                for name in (*family.SMALL, *family.LARGE):
-                    failed += _run(name, family.errors(name), dtype, writer)
-            for name in dense.SEGMENTERS:
-                failed += _run(name, dense.errors(name), dtype, writer)
-            for name in dense.DETECTORS:
-                failed += _run(name, dense.detector_errors(name), dtype, writer)
-=======
             for errors, names in CASES.items():
                 for name in names:
                     failed += _run(name, errors(name), dtype, writer)
->>>>>>> rapidnet
     return failed
 
 

@@ -384,7 +384,10 @@ def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_
     assert backbone.output_shape[1:3] == {"RapidNet": (4, 3), "ViTTM": (4, 3)}[name]
     assert backbone.compute_dtype == "bfloat16"
     converter = hub.layers.ImageConverter.from_preset(folder)
-    assert (type(converter), converter.image_size) == (type(again.preprocessor.image_converter), size)
+    assert (type(converter), converter.image_size) == (
+        type(again.preprocessor.image_converter),
+        size,
+    )
 
 
 @slow_but_on_torch
