@@ -92,5 +92,6 @@ class LinearCrossAttention(ReadWriteHead):
     def count_products(self, inputs_shape: tuple, query_shape: tuple) -> int:
         """Return the number of multiply-accumulates of a call, without those of the projections."""
         batch, channels = query_shape[0], query_shape[-1]
-        tokens = ops.count_patches(inputs_shape) + ops.count_patches(query_shape)
-        return batch * tokens * self.latent_size * channels // self.num_heads
+        read, reading = ops.count_patches(inputs_shape), ops.count_patches(query_shape)
+        products = (read + reading) * channels // self.num_heads + reading  # the denominators
+        return batch * products * self.latent_size
