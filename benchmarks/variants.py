@@ -3,10 +3,11 @@
     KERAS_BACKEND=torch python benchmarks/variants.py [NAME or PATTERN ...]
 
 Parameters are the sizes of the trainable weights, multiply-accumulates are those of the matrix
-products and convolutions that PyTorch runs for one image: 224 x 224 for a classifier, 512 x 512 for
-a segmenter, 800 x 1280 for a detector. The models of `keras_paca.list_models` with their default
-options are counted and written to `keras_paca/models.csv`, from which `list_models` reads them. Then
-a table of the released ImageNet checkpoints is printed. All models take ten minutes on two cores.
+products and convolutions that PyTorch runs for one image: 224 x 224 for a classifier, 512 x 512
+for a segmenter, 800 x 1280 for a detector. The models of `keras_paca.list_models` with their
+default options are counted and written to `keras_paca/models.csv`, from which `list_models` reads
+them. Then a table of the released ImageNet checkpoints is printed. All models take ten minutes on
+two cores.
 """
 
 import csv

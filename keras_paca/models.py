@@ -140,7 +140,8 @@ def list_models(pattern: str | None = None) -> ModelList:
     """
     if not isinstance(pattern, str | None):
         raise ValueError(
-            f'`pattern` must be a string such as "rapidnet*", or None. Received: pattern={pattern!r}'
+            '`pattern` must be a string such as "rapidnet*", or None. '
+            f"Received: pattern={pattern!r}"
         )
     found = models()
     return ModelList(
@@ -153,8 +154,8 @@ def list_models(pattern: str | None = None) -> ModelList:
 def create_model(name: str, **options: Any) -> keras.Model:
     """Build a model by its name.
 
-    `create_model("paca_tiny", weights=None)` is `PaCaTiny(weights=None)`. As with that function, the
-    released weights are loaded by default.
+    `create_model("paca_tiny", weights=None)` is `PaCaTiny(weights=None)`. As with that function,
+    the released weights are loaded by default.
 
     Args:
         name: str. A name that `list_models` returns.

@@ -220,7 +220,8 @@ def load_weights(
     exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top,
     or heads that it doesn't have; (c) all parts of a detection or segmentation file but the
     backbone; (d) layers for another number of classes; (e) layers that depend on options that the
-    caller chose, such as `clusters`; (f) what a file of another family, from which the model may start, has no weights for.
+    caller chose, such as `clusters`; (f) what a file of another family, from which the model may
+    start, has no weights for.
 
     Args:
         model: keras.Model. A `Backbone`, or a `Segmenter` or `MaskRCNN` on one.

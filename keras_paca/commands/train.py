@@ -134,7 +134,8 @@ def _check_options(options: argparse.Namespace) -> None:
     model = named_model(options)
     if model.task.name != "classification":
         raise ValueError(
-            f"--model must name a classifier, to train it on images of classes. Received: {model.name}"
+            "--model must name a classifier, to train it on images of classes. "
+            f"Received: {model.name}"
         )
     own_options(options, model)  # raises an error about those that the model doesn't have
 
@@ -188,7 +189,7 @@ def _check_class_names(folder: Path) -> None:
 
 
 def _resolved(value: str) -> str:
-    """Return the absolute path if the text is the path of a file, otherwise the name it stands for."""
+    """Return the absolute path of a file, or the name of the model that another text stands for."""
     return str(Path(value).resolve()) if Path(value).is_file() else ALIASES.get(value, value)
 
 
