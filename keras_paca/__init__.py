@@ -30,7 +30,13 @@ from keras_paca.backbones import (
     ViTTMTiny,
 )
 from keras_paca.deploy import export, quantization_report
-from keras_paca.explain import cluster_maps, cluster_statistics, plot_cluster_maps
+from keras_paca.explain import (
+    cluster_maps,
+    cluster_statistics,
+    memory_maps,
+    plot_cluster_maps,
+    plot_memory_maps,
+)
 from keras_paca.inference import fuse
 from keras_paca.models import create_model, list_models
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
@@ -68,7 +74,9 @@ __all__ = [
     "labels",
     "layers",
     "list_models",
+    "memory_maps",
     "plot_cluster_maps",
+    "plot_memory_maps",
     "preprocessing",
     "quantization_report",
     "segmentation",

@@ -1,7 +1,7 @@
-"""Drawing cluster maps over their image, and measuring how much the clusters differ."""
+"""Drawing cluster and memory maps over their image, and measuring how clusters differ."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +202,91 @@ def plot_cluster_maps(
             axis.set_title(f"cluster {cluster}", fontsize=8)
         for axis in row:
             axis.axis("off")
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def plot_memory_maps(
+    image: Any,
+    maps: np.ndarray,
+    tokens: Sequence[tuple[int, int]] | None = None,
+    top: int = 6,
+    path: str | Path | None = None,
+) -> "Figure":
+    """Draw where process tokens read the memory of one image.
+
+    The first picture is the image with the grid of the process tokens. Each other picture is of one
+    of them: its place is framed, and its reading weights are a heat map over the image, scaled from
+    their minimum to their maximum.
+
+    Args:
+        image: array. Shape (height, width, 3), RGB in 0..255, or (height, width, 1), grey in
+            0..255.
+        maps: np.ndarray. The result of `memory_maps` for that image, (rows, columns, y, x) or
+            (1, rows, columns, y, x).
+        tokens: Sequence of (int, int). Row and column of the process tokens that are drawn. By
+            default, the `top` tokens whose weights are the least uniform.
+        top: int. Number of tokens that are drawn if `tokens` isn't given.
+        path: str, Path or None. The file in which the picture is saved, in the format of its
+            suffix. By default it isn't saved.
+
+    Returns:
+        matplotlib.figure.Figure. The figure.
+
+    Raises:
+        FileNotFoundError: If the folder of `path` doesn't exist.
+        ImportError: If matplotlib isn't installed (the extra `plots`).
+        ValueError: If the image or the maps have another shape, if there is nothing to draw, or if
+            matplotlib can't save figures in the format of `path`.
+
+    Example:
+    >>> import numpy as np
+    >>> from keras_paca import ViTTM, memory_maps, plot_memory_maps
+    >>> model = ViTTM(8, 2, depth=1, memory_patch_size=8, process_patch_size=16, classes=2)
+    >>> image = np.zeros((32, 48, 3))
+    >>> figure = plot_memory_maps(image, memory_maps(model, image[None]), top=2)
+    >>> len(figure.axes)
+    3
+    """
+    image, maps = _rgb(image), np.asarray(maps, dtype="float32")
+    if maps.ndim == 5 and len(maps) == 1:
+        maps = maps[0]
+    if maps.ndim != 4:
+        raise ValueError(
+            "`maps` must be those of one image, (rows, columns, height, width). "
+            f"Received: maps of shape {maps.shape}"
+        )
+    height, width = image.shape[:2]
+    rows, columns = maps.shape[:2]
+    if tokens is None:
+        uneven = np.argsort(-maps.std(axis=(2, 3)), axis=None, kind="stable")[: max(top, 0)]
+        tokens = [divmod(int(index), columns) for index in uneven]
+    tokens = [(int(row), int(column)) for row, column in tokens]
+    if not tokens or not all(0 <= r < rows and 0 <= c < columns for r, c in tokens):
+        raise ValueError(
+            f"`tokens` must be places in the grid of {rows} x {columns} process tokens, at least "
+            f"one. Received: tokens={tokens}"
+        )
+    figure = new_figure(1.9 * (len(tokens) + 1), 2.1 * height / width + 0.3, path)
+    from matplotlib.patches import Rectangle
+
+    axes = figure.subplots(1, len(tokens) + 1, squeeze=False)[0]
+    sides = width / columns, height / rows
+    for axis in axes:
+        axis.imshow(image)
+        axis.axis("off")
+    axes[0].set_title(f"{rows} x {columns} process tokens", fontsize=8)
+    for row, column in np.ndindex(rows, columns):
+        place = (column * sides[0] - 0.5, row * sides[1] - 0.5)
+        axes[0].add_patch(Rectangle(place, *sides, fill=False, edgecolor="white", linewidth=0.4))
+    for axis, (row, column) in zip(axes[1:], tokens, strict=True):
+        heat = maps[row, column] - maps[row, column].min()
+        heat = _enlarge(heat / max(float(heat.max()), 1e-12), height, width)
+        axis.imshow(heat, cmap="inferno", alpha=0.3 + 0.6 * heat, vmin=0, vmax=1)
+        place = (column * sides[0] - 0.5, row * sides[1] - 0.5)
+        axis.add_patch(Rectangle(place, *sides, fill=False, edgecolor="cyan", linewidth=1.5))
+        axis.set_title(f"token ({row}, {column})", fontsize=8)
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure

@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from keras_paca import cluster_statistics, plot_cluster_maps
+from keras_paca import cluster_statistics, plot_cluster_maps, plot_memory_maps
 
 
 @pytest.fixture
@@ -74,3 +74,24 @@ def test_statistics():
     cosines = columns.T @ columns
     expected = cosines[~np.eye(6, dtype=bool)].mean()
     assert cluster_statistics({"P2": random})["P2"]["cosine"] == pytest.approx(expected)
+
+
+def test_memory_picture(tmp_path):
+    maps = np.random.default_rng(0).uniform(size=(1, 2, 3, 4, 6))
+    maps[0, 1, 2] = 0
+    maps[0, 1, 2, 3, 5] = 9  # the least uniform
+    image = np.random.default_rng(0).integers(0, 255, (32, 48, 3)).astype("uint8")
+    figure = plot_memory_maps(image, maps, top=4, path=tmp_path / "memory.png")
+    assert matplotlib.image.imread(tmp_path / "memory.png").std() > 0.05
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles[:2] == ["2 x 3 process tokens", "token (1, 2)"]
+    assert len(titles) == 5
+    heat = figure.axes[1].images[1].get_array()
+    assert heat[24:, 40:].min() == 1
+    assert heat[:24].max() == 0
+    assert len(plot_memory_maps(image, maps[0], tokens=[(0, 0)]).axes) == 2
+    for wrong in ({"tokens": [(2, 0)]}, {"top": 0}):
+        with pytest.raises(ValueError, match="`tokens` must be places"):
+            plot_memory_maps(image, maps, **wrong)
+    with pytest.raises(ValueError, match="`maps` must be those of one image"):
+        plot_memory_maps(image, maps[0, 0])
