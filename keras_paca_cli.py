@@ -151,23 +151,45 @@ def _clusters(text: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def _option(text: str) -> tuple[str, str]:
+    """Return the name and the value in "name=value"."""
+    name, sign, value = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if not (sign and name.isidentifier() and value.strip()):
+        raise argparse.ArgumentTypeError(
+            f"must be NAME=VALUE, such as drop_path_rate=0.2, not {text}"
+        )
+    return name, value.strip()
+
+
 def _model_options(weights: str, positional: bool = False) -> argparse.ArgumentParser:
     """Return the options for the model that a command opens; `weights` is the default."""
     model = argparse.ArgumentParser(add_help=False)
-    what = "tiny, small, base or the path of a .keras file"
+    what = "name of a model; tiny, small or base for PaCa-ViT; or a .keras file"
     if positional:
         model.add_argument("model", metavar="MODEL", help=what)
     else:
         model.add_argument("--model", default="tiny", help=f"{what} (tiny)")
-    new = model.add_argument_group("for tiny, small and base")
+    new = model.add_argument_group("for models named by --model, not for files")
+    new.add_argument("--weights", metavar="W", help=f"{weights}, none or a file ({weights})")
     new.add_argument(
+        "--ema", action="store_true", help="the averaged weights, of families that have both"
+    )
+    new.add_argument(
+        "--option",
+        action="append",
+        type=_option,
+        metavar="NAME=VALUE",
+        help="an option of its family, such as drop_path_rate=0.2; several by several --option",
+    )
+    paca = model.add_argument_group("for PaCa-ViT")
+    paca.add_argument(
         "--clustering", choices=CLUSTERINGS, metavar="C", help=f"{', '.join(CLUSTERINGS)} (conv)"
     )
-    new.add_argument(
+    paca.add_argument(
         "--clusters", type=_clusters, metavar="N,N,N,N", help="per stage, or one N for all"
     )
-    new.add_argument("--blockwise", action="store_true", help="clusters of its own in every block")
-    new.add_argument("--weights", metavar="W", help=f"{weights}, none or a file ({weights})")
+    paca.add_argument("--blockwise", action="store_true", help="clusters of its own in every block")
     model.set_defaults(default_weights=weights)
     return model
 
@@ -187,7 +209,8 @@ def _tables(command: argparse.ArgumentParser) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="keras-paca",
-        description="PaCa-ViT for Keras 3: try it, use it, train it, see its clusters.",
+        description="Vision backbones for Keras 3, such as PaCa-ViT, RapidNet and ViTTM: try them, "
+        "use them, train them, see what they look at.",
         epilog="KERAS_BACKEND=tensorflow, jax or torch chooses the backend.",
     )
     version = _load_from_module("_version", "__version__")
@@ -199,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_export(commands)
+    _add_models(commands)
     _add_weights(commands)
     return parser
 
@@ -229,7 +253,10 @@ def _add_predict(commands: Any) -> None:
 
 def _add_explain(commands: Any) -> None:
     explain = commands.add_parser(
-        "explain", parents=[_model_options("imagenet")], help="draw the clusters of images"
+        "explain",
+        parents=[_model_options("imagenet")],
+        help="draw what a model looks at in images",
+        description="Draw the clusters of a PaCa-ViT, or what the memory of a ViTTM is read for.",
     )
     _image_size(explain)
     explain.add_argument("images", nargs="+", metavar="IMAGE", help="files or folders of images")
@@ -348,6 +375,17 @@ def _add_export(commands: Any) -> None:
     benchmark.add_argument(
         "--image-size", **sizes, help="side, or height and width (the model's, or 224)"
     )
+
+
+def _add_models(commands: Any) -> None:
+    models = commands.add_parser(
+        "models",
+        help="list the models that --model names",
+        description="List the models with their costs, the accuracy that their authors state, and "
+        "their released weights.",
+    )
+    models.add_argument("pattern", nargs="?", metavar="PATTERN", help="such as 'rapidnet*' (all)")
+    _tables(models)
 
 
 def _add_weights(commands: Any) -> None:

@@ -3,9 +3,9 @@
     make plugins
 
 It runs tests/plugins on each backend and gives this script pytest's reports. Each row of
-benchmarks/plugins.csv says what was seen of one consumer on one backend at one image size: "yes"
-where the step was checked, else why it can't be. The table for the README is printed. Of two
-reports of a row the later one counts.
+benchmarks/plugins.csv says what was seen of one consumer around one family on one backend at one
+image size: "yes" where the step was checked, else why it can't be. Rows that no report has stay as
+they are; of two reports of a row the later one counts. The table for the README is printed.
 
     python benchmarks/plugins.py REPORT.xml ...
 
@@ -18,12 +18,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 STEPS = ("build", "fit", "predict", "save and load")
-FIELDS = ("library", "consumer", "backend", "size", *STEPS)
+KEYS = ("family", "library", "consumer", "backend", "size")
+FIELDS = (*KEYS, *STEPS)
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
 def read(paths):
-    """Return {(library, consumer, backend, size): {step: what was seen}}."""
+    """Return {(family, library, consumer, backend, size): {step: what was seen}}."""
     rows = {}
     for path in paths:
         for case in ET.parse(path).iter("testcase"):
@@ -33,33 +34,37 @@ def read(paths):
             skipped = case.find("skipped")
             reason = "failed" if skipped is None else skipped.get("message")
             row = {step: noted.get(step, reason) for step in STEPS}
-            rows[tuple(noted[key] for key in FIELDS[:4])] = row
+            rows[tuple(noted[key] for key in KEYS)] = row
     return rows
 
 
 def main():
     """Write the rows and print the table."""
-    rows = read(sys.argv[1:])
     target = Path(__file__).with_name("plugins.csv")
+    with target.open(newline="", encoding="utf-8") as lines:
+        kept = {tuple(row.pop(key) for key in KEYS): row for row in csv.DictReader(lines)}
+    rows = kept | read(sys.argv[1:])
     with target.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(FIELDS)
         writer.writerows((*key, *row.values()) for key, row in sorted(rows.items()))
     reasons = []
-    print("| |", " | ".join(BACKENDS.values()), "|")
-    print("| --- " * (1 + len(BACKENDS)) + "|")
-    for library, consumer in dict.fromkeys(key[:2] for key in sorted(rows)):
+    print("| | around |", " | ".join(BACKENDS.values()), "|")
+    print("| --- " * (2 + len(BACKENDS)) + "|")
+    groups = dict.fromkeys((library, name, family) for family, library, name, *_ in sorted(rows))
+    for library, consumer, family in sorted(groups):
         cells = []
         for backend in BACKENDS:
             short = []  # of (size, step) that wasn't seen
             for size in ("fixed", "not_square", "unknown"):
-                row = rows.get((library, consumer, backend, size), dict.fromkeys(STEPS, "not run"))
+                key = (family, library, consumer, backend, size)
+                row = rows.get(key, dict.fromkeys(STEPS, "not run"))
                 for step, what in row.items():
                     if what != "yes":
                         reasons += [what] * (what not in reasons)
                         short.append((size, step, reasons.index(what) + 1))
             cells.append(_cell(short))
-        print(f"| {library} `{consumer}` |", " | ".join(cells), "|")
+        print(f"| {library} `{consumer}` | {family} |", " | ".join(cells), "|")
     for number, reason in enumerate(reasons, 1):
         print(f"\n{number}. {reason}")
 

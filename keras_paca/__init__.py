@@ -38,6 +38,7 @@ from keras_paca.explain import (
     plot_memory_maps,
 )
 from keras_paca.inference import fuse
+from keras_paca.models import create_model, list_models
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
@@ -61,6 +62,7 @@ __all__ = [
     "__version__",
     "cluster_maps",
     "cluster_statistics",
+    "create_model",
     "decode_predictions",
     "deploy",
     "detection",
@@ -71,6 +73,7 @@ __all__ = [
     "inference",
     "labels",
     "layers",
+    "list_models",
     "memory_maps",
     "plot_cluster_maps",
     "plot_memory_maps",

@@ -1,10 +1,13 @@
-"""PaCa-ViT as a model of KerasHub: presets, LoRA, preprocessing of raw images.
+"""Our families as models of KerasHub: presets, LoRA, preprocessing of raw images.
 
-Import this module before `from_preset` reads a preset of PaCa-ViT, as it registers the classes.
+Import this module before `from_preset` reads a preset of one of them, as it registers the classes.
+Each family has a backbone, an image converter, a preprocessor and a classifier. What they compute
+is in the base classes, which come first.
 """
 
+import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -17,15 +20,17 @@ except ImportError as error:
     raise ImportError(f"`keras_paca.hub` needs KerasHub: {install_command('hub')}") from error
 
 from keras_paca.arguments import check_class_names
-from keras_paca.backbones.base import MEAN, STD
+from keras_paca.backbones.base import Backbone
+from keras_paca.backbones.documentation import join_parameters, with_args
 from keras_paca.backbones.model import add_exclusions, compile_with_exclusions
 from keras_paca.backbones.paca_vit import PaCaViT
-from keras_paca.backbones.pyramid import LEVELS
+from keras_paca.backbones.rapidnet import RapidNet
+from keras_paca.backbones.vittm import ViTTM
 from keras_paca.forms import accept_key, is_twin, resolve
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 from keras_paca.layers.policies import quantized_layers, serialize_policy
 
-# Arguments of `PaCaViT` that a backbone doesn't have; it has `image_shape` for `input_shape`.
+# Arguments of a family that a backbone doesn't have; it has `image_shape` for `input_shape`.
 _CLASSIFIER_ARGUMENTS = (
     "class_names",
     "classes",
@@ -37,56 +42,55 @@ _CLASSIFIER_ARGUMENTS = (
     "input_shape",
     "pooling",
 )
-_SCALE = tuple(1 / (255 * deviation) for deviation in STD)
-_OFFSET = tuple(-mean / deviation for mean, deviation in zip(MEAN, STD, strict=True))
+
+# --- What all families share ------------------------------------------------------------------
 
 
-@accept_key
-@keras.saving.register_keras_serializable(package="keras_paca")
-class PaCaBackbone(keras_hub.models.Backbone):
-    """A `PaCaViT` without its top as a KerasHub backbone, for images that are already normalised.
+class FamilyBackbone(keras_hub.models.Backbone):
+    """A family's network without its top as a KerasHub backbone, for normalised images.
 
     Args:
-        hidden_dims: int or sequence of int. Channels of each stage.
-        depths: int or sequence of int. Blocks of each stage.
-        num_heads: int or sequence of int. Attention heads of each stage.
         image_shape: tuple. (height, width, channels) of the images. Height and width are 32 or
             more, or `None` for any.
         name: str. Name of the model.
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
         trainable: bool. Whether the model's weights are trained at all.
-        frozen: sequence of str. Paths of the layers that aren't trained, as for `PaCaViT`.
-        thawed: sequence of str. Paths of the layers inside frozen ones that are trained.
-        **options: Other arguments of `keras_paca.PaCaViT` that define the network, such as
-            `clustering`, `clusters`, `mlp_ratio` or `drop_path_rate`.
-
-    Input shape: (batch, height, width, channels), normalised as by `PaCaImageConverter`.
-    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+        frozen: Sequence of str. Paths of the layers that aren't trained, as for the family.
+        thawed: Sequence of str. Paths of the layers inside frozen ones that are trained.
+        **options: Other arguments of the family that define the network.
 
     Attributes:
         pyramid_outputs: dict. The maps of the levels, {"P2": KerasTensor (batch, height / 4,
-            width / 4, channels), ...} up to "P5" with height / 32.
+            width / 4, channels), ...}, as far as the family has them.
         pyramid_level_inputs: dict. The name of the last layer of each level, {"P2": str, ...}.
         assignments: dict. The clusters of each block, {"P2": [KerasTensor (batch, patches,
-            clusters), ...], ...}, which `keras_paca.cluster_maps` reads.
-        embedding_dims: list of int. Channels of each level.
+            clusters), ...], ...}, which `keras_paca.cluster_maps` reads; empty without clusters.
+        hidden_dims, embedding_dims: list of int. Channels of each level.
         stage_names: list of str. The names of the levels.
 
     Raises:
-        ValueError: If an argument isn't one of `PaCaViT` that defines the network, or its value
+        ValueError: If an argument isn't one of the family that defines the network, or its value
             doesn't fit.
-
-    Example:
-    >>> backbone = PaCaBackbone((8, 8, 8, 8), depths=1, num_heads=1, image_shape=(64, 64, 3))
-    >>> backbone.pyramid_outputs["P2"].shape
-    (None, 16, 16, 8)
     """
+
+    family: ClassVar[type[Backbone]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Complete the signature and the docstring with the family's own options."""
+        super().__init_subclass__(**kwargs)
+        shared = list(inspect.signature(FamilyBackbone.__init__).parameters.values())[1:-1]
+        if "__init__" not in vars(cls):
+            own = cls.family.own_parameters().values()
+            cls.__signature__ = inspect.Signature(join_parameters(own, shared))
+        described = cls.family.describe_parameters()
+        names = [*cls.family.own_parameters(), *(each.name for each in shared)]
+        args = {name: described[name] for name in names if name in described}
+        args["image_shape"] = described["input_shape"]
+        cls.__doc__ = with_args(cls.__doc__, args)
 
     def __init__(
         self,
-        hidden_dims: Any,
-        depths: Any,
-        num_heads: Any,
+        *args: Any,
         image_shape: Any = (None, None, 3),
         name: str | None = None,
         dtype: Any = None,
@@ -98,14 +102,13 @@ class PaCaBackbone(keras_hub.models.Backbone):
         refused = sorted(set(options) & {*_CLASSIFIER_ARGUMENTS, "input_tensor"})
         if refused:
             raise ValueError(
-                "`PaCaBackbone` takes the arguments of `PaCaViT` that define the network, and "
-                f"`image_shape` for its input. Received: {', '.join(refused)}"
+                f"`{type(self).__name__}` takes the arguments of `{self.family.__name__}` that "
+                f"define the network, and `image_shape` for its input. "
+                f"Received: {', '.join(refused)}"
             )
-        cls, options = resolve(PaCaViT, options)  # a fused one, where the options say so
+        cls, options = resolve(self.family, options)  # a fused one, where the options say so
         network = cls(
-            hidden_dims=hidden_dims,
-            depths=depths,
-            num_heads=num_heads,
+            *args,
             include_top=False,
             include_preprocessing=False,
             input_shape=image_shape,
@@ -127,10 +130,9 @@ class PaCaBackbone(keras_hub.models.Backbone):
         self.assignments = network.assignments
         self.hidden_dims = self.embedding_dims = network.hidden_dims
         self.image_shape = network.image_shape
-        self.stage_names = list(LEVELS)
+        self.stage_names = network.stage_names
         self.data_format = "channels_last"
-        own_arguments = ("name", "dtype", "trainable", "frozen", "thawed", "hidden_dims")
-        for key in (*_CLASSIFIER_ARGUMENTS, *own_arguments):
+        for key in (*_CLASSIFIER_ARGUMENTS, "name", "dtype", "trainable", "frozen", "thawed"):
             del config[key]
         self.network_config = config
 
@@ -143,7 +145,6 @@ class PaCaBackbone(keras_hub.models.Backbone):
             **trainable_state(self),
             "dtype": serialize_policy(self.dtype_policy, self.layers),
             **self.network_config,
-            "hidden_dims": list(self.hidden_dims),
             "image_shape": self.image_shape,
         }
 
@@ -160,41 +161,39 @@ class PaCaBackbone(keras_hub.models.Backbone):
         compile_with_exclusions(self, config)
 
 
-@keras.saving.register_keras_serializable(package="keras_paca")
-class PaCaImageConverter(keras_hub.layers.ImageConverter):
-    """Resize RGB images in 0..255 and normalise them with ImageNet's mean and standard deviation.
+class FamilyImageConverter(keras_hub.layers.ImageConverter):
+    """Resize RGB images in 0..255 and normalise them with the family's mean and deviation.
 
-    `output = resized * scale + offset`. The official evaluation resizes to 248 and crops 224 from
-    the centre, which `keras_paca.evaluation_transform` reproduces to the pixel.
+    `output = resized * scale + offset`. The official evaluation resizes and then crops the centre,
+    such as 224 pixels of 248, which `keras_paca.evaluation_transform` reproduces to the pixel.
 
     Args:
         image_size: (int, int). Height and width to resize to, `None` for the images' own size.
-        scale: sequence of float. A factor for each channel, by default 1 / (255 × deviation).
-        offset: sequence of float. A summand for each channel, by default -mean / deviation.
+        scale: sequence of float. A factor for each channel; "auto" for 1 / (255 × deviation).
+        offset: sequence of float. A summand for each channel; "auto" for -mean / deviation.
         interpolation: str. How images are resized, as for `keras.layers.Resizing`.
         antialias: bool. Whether images are smoothed before they are made smaller.
         **kwargs: Other arguments of `keras_hub.layers.ImageConverter`.
 
     Input shape: (height, width, 3) or (batch, height, width, 3), RGB in 0..255.
     Output shape: the same with the new height and width, normalised.
-
-    Example:
-    >>> converter = PaCaImageConverter(image_size=(64, 64))
-    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
-    (1, 64, 64, 3)
     """
-
-    backbone_cls = PaCaBackbone
 
     def __init__(
         self,
         image_size: Any = (224, 224),
-        scale: Any = _SCALE,
-        offset: Any = _OFFSET,
+        scale: Any = "auto",
+        offset: Any = "auto",
         interpolation: str = "bicubic",
         antialias: bool = True,
         **kwargs: Any,
     ) -> None:
+        family = self.backbone_cls.family
+        if isinstance(scale, str):
+            scale = tuple(1 / (255 * each) for each in family.deviation)
+        if isinstance(offset, str):
+            pairs = zip(family.mean, family.deviation, strict=True)
+            offset = tuple(-mean / deviation for mean, deviation in pairs)
         super().__init__(
             image_size=image_size,
             scale=scale,
@@ -205,40 +204,18 @@ class PaCaImageConverter(keras_hub.layers.ImageConverter):
         )
 
 
-@keras.saving.register_keras_serializable(package="keras_paca")
-class PaCaImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
-    """The preprocessing of `PaCaImageClassifier`: a `PaCaImageConverter` and the labels.
-
-    Args:
-        image_converter: PaCaImageConverter. The layer that resizes and normalises images.
-        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
-
-    Input shape: images (batch, height, width, 3), RGB in 0..255; labels and sample weights, which
-        are passed on, may come with them.
-    Output shape: (batch, height, width, 3), with the converter's height and width.
-
-    Example:
-    >>> preprocessor = PaCaImageClassifierPreprocessor(PaCaImageConverter((64, 64)))
-    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
-    (1, 64, 64, 3)
-    """
-
-    backbone_cls = PaCaBackbone
-    image_converter_cls = PaCaImageConverter
-
-
-@keras.saving.register_keras_serializable(package="keras_paca")
-class PaCaImageClassifier(keras_hub.models.ImageClassifier):
-    """A PaCa-ViT as KerasHub's `ImageClassifier`, which classifies raw images.
+class FamilyImageClassifier(keras_hub.models.ImageClassifier):
+    """A family's network as KerasHub's `ImageClassifier`, which classifies raw images.
 
     `from_model` makes a classifier from a `keras_paca` model with its weights, and
-    `from_preset(FOLDER)` loads what `save_to_preset(FOLDER)` saved.
+    `from_preset(FOLDER)` loads what `save_to_preset(FOLDER)` saved. It computes what the model
+    computes in inference: of several classifiers, there is one with their combined weights.
 
     Args:
-        backbone: PaCaBackbone. The backbone.
+        backbone: FamilyBackbone. The family's backbone.
         num_classes: int. Number of classes.
-        preprocessor: PaCaImageClassifierPreprocessor. The preprocessing in `fit`, `evaluate` and
-            `predict`, `None` for images that are already normalised.
+        preprocessor: keras_hub.models.ImageClassifierPreprocessor. The preprocessing in `fit`,
+            `evaluate` and `predict`, `None` for images that are already normalised.
         **kwargs: Other arguments of `keras_hub.models.ImageClassifier`, such as `activation`.
 
     Input shape: (batch, height, width, 3), RGB in 0..255, of any size in `predict`.
@@ -246,17 +223,7 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
 
     Attributes:
         class_names: list of str. The name of each class, or `None`. It is saved with the model.
-
-    Example:
-    >>> backbone = PaCaBackbone((8, 8, 8, 8), depths=1, num_heads=1, image_shape=(64, 64, 3))
-    >>> classifier = PaCaImageClassifier(backbone, num_classes=2)
-    >>> classifier.class_names = ["ant", "bee"]
-    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
-    (1, 2)
     """
-
-    backbone_cls = PaCaBackbone
-    preprocessor_cls = PaCaImageClassifierPreprocessor
 
     @property
     def class_names(self) -> list[str] | None:
@@ -282,14 +249,14 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         return config
 
     @classmethod
-    def from_config(cls, config: dict) -> "PaCaImageClassifier":
+    def from_config(cls, config: dict) -> "FamilyImageClassifier":
         """Make a classifier from its configuration.
 
         Args:
             config: dict. What `get_config` returns.
 
         Returns:
-            PaCaImageClassifier. A classifier with new weights.
+            FamilyImageClassifier. A classifier with new weights.
         """
         config = dict(config)
         quantization = config.pop("head_quantization", None)
@@ -318,17 +285,17 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
 
     @classmethod
     def from_model(
-        cls, model: PaCaViT, image_size: tuple[int, int] | None = None
-    ) -> "PaCaImageClassifier":
+        cls, model: Backbone, image_size: tuple[int, int] | None = None
+    ) -> "FamilyImageClassifier":
         """Make a KerasHub classifier that computes what a model computes, with its weights.
 
         Args:
-            model: PaCaViT. A model with its top, such as `keras_paca.PaCaSmall()`.
+            model: Backbone. A model of the family with its top, such as `keras_paca.PaCaSmall()`.
             image_size: (int, int). Height and width to which images are resized; by default the
                 model's own, and (224, 224) where it takes any.
 
         Returns:
-            PaCaImageClassifier. The classifier, for RGB images in 0..255 of any size.
+            FamilyImageClassifier. The classifier, for RGB images in 0..255 of any size.
 
         Raises:
             ValueError: If the model has no top or doesn't normalise its images, or is quantized.
@@ -344,10 +311,11 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
         >>> classifier.class_names
         ['ant', 'bee']
         """
-        config = model.get_config() if isinstance(model, PaCaViT) else {}
+        family = cls.backbone_cls.family
+        config = model.get_config() if isinstance(model, family) else {}
         if not (config.get("include_top") and config["include_preprocessing"]):
             raise ValueError(
-                "`from_model` takes a `PaCaViT` with `include_top=True` and "
+                f"`from_model` takes a `{family.__name__}` with `include_top=True` and "
                 f"`include_preprocessing=True`. Received: {model!r}"
             )
         if quantized_layers(model):
@@ -360,22 +328,370 @@ class PaCaImageClassifier(keras_hub.models.ImageClassifier):
             image_size = shape[:2] if None not in shape[:2] else (224, 224)
         state = config.pop("frozen"), config.pop("thawed")
         options = {key: config[key] for key in config if key not in _CLASSIFIER_ARGUMENTS}
-        backbone = PaCaBackbone(
+        backbone = cls.backbone_cls(
             **{**options, "dtype": model.dtype_policy, "name": f"{model.name}_backbone"},
             image_shape=shape,
         )
+        converter = cls.preprocessor_cls.image_converter_cls(image_size)
+        heads = [model.get_layer(name) for name in model.classifiers(config).values()]
         classifier = cls(
             backbone=backbone,
             num_classes=config["classes"],
             activation=config["classifier_activation"],
-            preprocessor=PaCaImageClassifierPreprocessor(PaCaImageConverter(image_size)),
-            head_dtype=model.get_layer("predictions").dtype_policy,
+            preprocessor=cls.preprocessor_cls(converter),
+            head_dtype=heads[0].dtype_policy,
             name=model.name,
         )
-        for layer in backbone.layers:
-            layer.set_weights(model.get_layer(layer.name).get_weights() if layer.weights else [])
-        classifier.output_dense.set_weights(model.get_layer("predictions").get_weights())
-        restore_trainable_state(backbone, *state, must_exist=False)
-        classifier.output_dense.trainable = model.get_layer("predictions").trainable
+        for part in (backbone, *classifier.neck):
+            for layer in part.layers:
+                if layer.weights:
+                    layer.set_weights(_weights_for_normalised(model.get_layer(layer.name)))
+            restore_trainable_state(part, *state, must_exist=False)
+        classifier.output_dense.set_weights(_combined_weights(model, heads))
+        classifier.output_dense.trainable = heads[0].trainable
         classifier.class_names = model.class_names
         return classifier
+
+    @property
+    def neck(self) -> list[keras.Model]:
+        """The model between the backbone and the classifier, if it is more than a mean."""
+        return [self.pooler] if isinstance(self.pooler, keras.Model) else []
+
+
+class FamilyImageClassifierWithNeck(FamilyImageClassifier):
+    """A `FamilyImageClassifier` with the layers that the family has before its classifiers.
+
+    They are one model, the classifier's `pooler`.
+
+    Args:
+        backbone: FamilyBackbone. The family's backbone.
+        num_classes: int. Number of classes.
+        preprocessor: keras_hub.models.ImageClassifierPreprocessor. As for `FamilyImageClassifier`.
+        pooling: str. "avg", the pooling of the family.
+        activation: str or Callable. Activation of the classifier, `None` for logits.
+        dropout: float. Rate of dropout before the classifier.
+        head_dtype: str or keras.DTypePolicy. Dtype of the classifier, by default the backbone's.
+        neck_dtype: str or keras.DTypePolicy. Dtype of the layers before it, likewise.
+        **kwargs: Other arguments of `keras_hub.models.Task`.
+    """
+
+    def __init__(
+        self,
+        backbone: FamilyBackbone,
+        num_classes: int,
+        preprocessor: Any = None,
+        pooling: str = "avg",
+        activation: Any = None,
+        dropout: float = 0.0,
+        head_dtype: Any = None,
+        neck_dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if pooling != "avg":
+            raise ValueError(
+                f'`pooling` must be "avg", as in `{backbone.family.__name__}`. '
+                f"Received: pooling={pooling!r}"
+            )
+        head_dtype = head_dtype or backbone.dtype_policy
+        self.backbone, self.preprocessor = backbone, preprocessor
+        self.pooler = _make_neck(backbone, neck_dtype or backbone.dtype_policy)
+        self.output_dropout = keras.layers.Dropout(dropout, dtype=head_dtype, name="output_dropout")
+        self.output_dense = keras.layers.Dense(
+            num_classes, activation=activation, dtype=head_dtype, name="predictions"
+        )
+        x = self.output_dropout(self.pooler(backbone(backbone.input)))
+        # not KerasHub's own constructor, which would pool in place of the neck
+        keras_hub.models.Task.__init__(
+            self, inputs=backbone.input, outputs=self.output_dense(x), **kwargs
+        )
+        self.num_classes, self.activation = num_classes, activation
+        self.pooling, self.dropout = pooling, dropout
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor, those of `FamilyImageClassifier` included."""
+        policy = serialize_policy(self.backbone.dtype_policy, self.pooler.layers)
+        return {**super().get_config(), "neck_dtype": policy}
+
+
+def _weights_for_normalised(layer: keras.layers.Layer) -> list:
+    """Return the weights of a layer for normalised images, also of a fused stem that normalises."""
+    return getattr(layer, "weights_for_normalised", layer.get_weights)()
+
+
+def _make_neck(backbone: FamilyBackbone, dtype: Any) -> keras.Model:
+    """Return the layers of a family between its features and its first classifier, as new ones."""
+    cls, options = resolve(backbone.family, backbone.network_config)
+    whole = cls(
+        **options,
+        include_preprocessing=False,
+        input_shape=backbone.image_shape,
+        dtype=keras.dtype_policies.get(dtype),
+        classes=1,
+    )
+    features = whole.get_layer(backbone.output._keras_history.operation.name).output
+    first = next(iter(whole.classifiers(whole.get_config()).values()))
+    neck = keras.Model(features, whole.get_layer(first).input, name="pooler")
+    return keras.models.clone_model(neck)  # whose layers don't keep the whole network in memory
+
+
+def _combined_weights(model: Backbone, heads: Sequence[keras.layers.Layer]) -> list:
+    """Return the weights of one classifier for the logits that a model's classifiers make."""
+    if len(heads) == 1:
+        return heads[0].get_weights()
+    shares = {
+        head.name: model.combine_heads({each.name: float(each is head) for each in heads})
+        for head in heads
+    }
+    used = [head for head in heads if shares[head.name]]
+    if any(head.input is not heads[0].input for head in used):
+        raise ValueError(
+            "`from_model` takes a model whose prediction comes from one vector. "
+            f"Received: {model!r}"
+        )
+    pairs = zip(*(head.get_weights() for head in used), strict=True)
+    return [
+        sum(shares[head.name] * array for head, array in zip(used, arrays, strict=True))
+        for arrays in pairs
+    ]
+
+
+# --- PaCa-ViT -----------------------------------------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaBackbone(FamilyBackbone):
+    """A `PaCaViT` without its top as a KerasHub backbone, for images that are already normalised.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `PaCaImageConverter`.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Example:
+    >>> backbone = PaCaBackbone((8, 8, 8, 8), depths=1, num_heads=1, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 8)
+    """
+
+    family = PaCaViT
+
+    def __init__(
+        self,
+        hidden_dims: Any,
+        depths: Any,
+        num_heads: Any,
+        image_shape: Any = (None, None, 3),
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        frozen: Sequence[str] = (),
+        thawed: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
+        own = {"hidden_dims": hidden_dims, "depths": depths, "num_heads": num_heads}
+        shared = {"image_shape": image_shape, "name": name, "dtype": dtype, "trainable": trainable}
+        super().__init__(**own, **shared, frozen=frozen, thawed=thawed, **options)
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for PaCa-ViT.
+
+    Example:
+    >>> converter = PaCaImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = PaCaBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `PaCaImageClassifier`: a `PaCaImageConverter` and the labels.
+
+    Args:
+        image_converter: PaCaImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Input shape: images (batch, height, width, 3), RGB in 0..255; labels and sample weights, which
+        are passed on, may come with them.
+    Output shape: (batch, height, width, 3), with the converter's height and width.
+
+    Example:
+    >>> preprocessor = PaCaImageClassifierPreprocessor(PaCaImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = PaCaBackbone
+    image_converter_cls = PaCaImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class PaCaImageClassifier(FamilyImageClassifier):
+    """A PaCa-ViT as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    Example:
+    >>> backbone = PaCaBackbone((8, 8, 8, 8), depths=1, num_heads=1, image_shape=(64, 64, 3))
+    >>> classifier = PaCaImageClassifier(backbone, num_classes=2)
+    >>> classifier.class_names = ["ant", "bee"]
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = PaCaBackbone
+    preprocessor_cls = PaCaImageClassifierPreprocessor
+
+
+# --- RapidNet -----------------------------------------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class RapidNetBackbone(FamilyBackbone):
+    """A `RapidNet` without its top as a KerasHub backbone, for images that are already normalised.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `RapidNetImageConverter`.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Example:
+    >>> depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    >>> backbone = RapidNetBackbone((8, 8, 16, 16), depths, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 8)
+    """
+
+    family = RapidNet
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class RapidNetImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for RapidNet.
+
+    Example:
+    >>> converter = RapidNetImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = RapidNetBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class RapidNetImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `RapidNetImageClassifier`: a `RapidNetImageConverter` and the labels.
+
+    Args:
+        image_converter: RapidNetImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = RapidNetImageClassifierPreprocessor(RapidNetImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = RapidNetBackbone
+    image_converter_cls = RapidNetImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class RapidNetImageClassifier(FamilyImageClassifierWithNeck):
+    """A RapidNet as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    Its classifier is the mean of the model's two, as in the model's inference.
+
+    Example:
+    >>> depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    >>> backbone = RapidNetBackbone((8, 8, 16, 16), depths, image_shape=(64, 64, 3))
+    >>> classifier = RapidNetImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = RapidNetBackbone
+    preprocessor_cls = RapidNetImageClassifierPreprocessor
+
+
+# --- ViTTM --------------------------------------------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ViTTMBackbone(FamilyBackbone):
+    """A `ViTTM` without its top as a KerasHub backbone, for images that are already normalised.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `ViTTMImageConverter`.
+    Output shape: the memory, (batch, height // memory_patch_size, width // memory_patch_size,
+        hidden_dim).
+
+    Example:
+    >>> backbone = ViTTMBackbone(8, num_heads=2, depth=1, image_shape=(56, 84, 3))
+    >>> backbone.output_shape
+    (None, 2, 3, 8)
+    """
+
+    family = ViTTM
+
+    @property
+    def memory_reads(self) -> list[tuple[keras.layers.Layer, list[keras.KerasTensor]]]:
+        """The head of each block that reads the memory, and its inputs [memory, process tokens]."""
+        heads = [self.get_layer(f"block{i + 1}_read") for i in range(self.network_config["depth"])]
+        return [(head, head.input) for head in heads]
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ViTTMImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for ViTTM.
+
+    Example:
+    >>> converter = ViTTMImageConverter(image_size=(56, 56))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 56, 56, 3)
+    """
+
+    backbone_cls = ViTTMBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ViTTMImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `ViTTMImageClassifier`: a `ViTTMImageConverter` and the labels.
+
+    Args:
+        image_converter: ViTTMImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = ViTTMImageClassifierPreprocessor(ViTTMImageConverter((56, 56)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 56, 56, 3)
+    """
+
+    backbone_cls = ViTTMBackbone
+    image_converter_cls = ViTTMImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ViTTMImageClassifier(FamilyImageClassifierWithNeck):
+    """A ViTTM as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    It has the classifier of the memory alone, which makes the model's prediction.
+
+    Example:
+    >>> backbone = ViTTMBackbone(8, num_heads=2, depth=1, image_shape=(56, 84, 3))
+    >>> classifier = ViTTMImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 56, 84, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = ViTTMBackbone
+    preprocessor_cls = ViTTMImageClassifierPreprocessor

@@ -1,10 +1,12 @@
 """The `keras-paca` command, as a user runs it."""
 
+import inspect
 import os
 import subprocess
 import sys
 import warnings
 import zipfile
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -53,11 +55,13 @@ def test_options_reach_what_they_name(command, tmp_path, monkeypatch):
         arguments += ["--head-epochs", "2", "--epochs", "5", "--batch-size", "3", "--seed", "7"]
         arguments += ["--learning-rate", "0.01"]
         monkeypatch.setattr("keras_paca.commands.train.fine_tune", fine_tune)
-        monkeypatch.setattr("keras_paca.PaCaBase", lambda **options: built.update(options))
     else:
         Image.new("RGB", (40, 40)).save(tmp_path / "image.png")
         arguments += [str(tmp_path / "image.png")]
-        monkeypatch.setattr("keras_paca.PaCaBase", factory)
+    build = factory if command == "predict" else lambda **options: built.update(options)
+    build.__signature__ = inspect.signature(keras_paca.PaCaBase)
+    models = keras_paca.PaCaViT.variants["paca_base"].models
+    monkeypatch.setitem(models, "paca_base", replace(models["paca_base"], function=build))
     assert cli.main([command, *arguments]) == (command == "predict")
     model = {
         "weights": str(weights),
@@ -164,6 +168,7 @@ def test_wrong_usage(capsys):
     for option, words in (
         ("--clusters 1,2", "or that for each stage as 100,100,100,0, not 1,2"),
         ("--clusters 4x", "must be 0 or more"),
+        ("--option depth", "must be NAME=VALUE, such as drop_path_rate=0.2, not depth"),
         ("--epochs many", "must be 1 or more, not many"),
         ("--learning-rate fast", "must be a number above 0, not fast"),
         ("--validation-split 50%", "must be in (0, 1), not 50%"),

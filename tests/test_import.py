@@ -68,8 +68,9 @@ ARROWS = {
     "deploy": "_version arguments extras inference layers ops warn",
     "hub": "arguments backbones extras forms frozen layers naming",
     "demo": "backbones deploy explain extras",
-    "commands": "backbones confusion demo deploy detection explain labels layers preprocessing "
-    "segmentation train warn weights",
+    "models": "backbones weights",
+    "commands": "backbones confusion demo deploy detection explain labels layers models "
+    "preprocessing segmentation train warn weights",
     "cli": "commands warn",
 }
 

@@ -34,9 +34,10 @@ OTHERS = {
 # Modules without a file of tests, and the file that tests them.
 ELSEWHERE = {
     "backbones/vittm_keys.py": "backbones/test_vittm.py",
+    "backbones/registry.py": "test_models.py",
     "commands/demo.py": "test_demo.py",
     "commands/deployed.py": "commands/test_export.py",
-    "commands/models.py": "commands/test_predict.py",
+    "commands/opening.py": "commands/test_models.py",
     "commands/pictures.py": "commands/test_predict.py",
     "deploy/latency.py": "commands/test_benchmark.py",
     "detection/checkpoints.py": "backbones/test_task_variants.py",

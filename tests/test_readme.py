@@ -12,15 +12,15 @@ import skimage
 from PIL import Image
 
 import keras_paca
-from keras_paca import train
-from keras_paca.backbones import PaCaViT
+from keras_paca import create_model, train
+from keras_paca.backbones import PaCaViT, registry
 from keras_paca.backbones.convert import official_tensors
 from keras_paca.weights import released_files
 from keras_paca_cli import parse
 from tests.dense_stand_ins import build, official_checkpoint
 from tests.marks import slow_but_on_tensorflow, slow_but_on_torch
 from tests.served import served
-from tests.stand_ins import FACTORIES, write_released
+from tests.stand_ins import write_released
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,7 +39,12 @@ FILES = (  # the released ones that it names
     "IMNET_224_pacavit_small_p2cconv_100_0.pth",
     "pacahead_pacavit_small_p2cconv_100_0_512x512_160k_ade20k.pth",
     "mask_rcnn_pacavit_small_p2cconv_100_0_mstrain_480_800_1x_coco.pth",
+    "RapidNet_Ti.pth",
 )
+OF_OTHERS = {
+    "rapidnet_ti": {"hidden_dims": (8, 8, 16, 16), "embedding_dim": 16},
+    "vittm_base": {"hidden_dim": 16, "num_heads": 2, "depth": 2},
+}
 SMALL = {"hidden_dims": (16, 24, 32, 40), "num_heads": (1, 2, 2, 4), "depths": (1, 1, 1, 1)}
 
 
@@ -66,11 +71,15 @@ def stand_ins(tmp_path, monkeypatch):
     for size in ("tiny", "small"):
         for name, value in SMALL.items():
             monkeypatch.setitem(PaCaViT.variants[f"paca_{size}"].config, name, value)
+    for name, config in OF_OTHERS.items():
+        for option, value in config.items():
+            monkeypatch.setitem(registry.variants()[name].config, option, value)
     (tmp_path / "mirror").mkdir()
     for file in released_files():
         if file.file in FILES:
             of_classes = file.task == "classification"
-            model = FACTORIES[file.size](weights=None) if of_classes else build(file)
+            name = f"{file.family.removesuffix('_vit')}_{file.size}"
+            model = create_model(name, weights=None) if of_classes else build(file)
             tensors = (official_tensors if of_classes else official_checkpoint)(model)
             write_released(tmp_path / "mirror" / file.file, tensors)
     Image.fromarray(skimage.data.chelsea()).save("dog.jpg")

@@ -5,6 +5,7 @@ subclasses of, its heads, what others read of a backbone, and what a family says
 """
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ from keras_paca.layers.policies import default_policy, exact_dtype, serialize_po
 from keras_paca.naming import default_name
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
+_numbers = itertools.count(1)
 COMBINED = "combined"  # the prediction, beside the outputs of several classifiers
 POOLS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
@@ -35,18 +37,32 @@ def normalise_rgb(images: np.ndarray, model: Any = None) -> np.ndarray:
 
     Args:
         images: np.ndarray. RGB in 0..255, of shape (..., 3).
-        model: keras.Model. The model, whose family may say how. By default, and for other models,
-            the mean and the deviation are those of ImageNet.
+        model: keras.Model. The model, whose family has its own mean and deviation; a segmenter or
+            detector on it. Those of ImageNet are used for others.
 
     Example:
     >>> normalise_rgb(np.full((1, 1, 3), 127.5)).round(2).tolist()
     [[[0.07, 0.2, 0.42]]]
     """
-    backbone, statistics = getattr(model, "backbone", model), (MEAN, STD)
-    if isinstance(backbone, Backbone):
-        statistics = backbone.normalisation(backbone.get_config())
-    mean, deviation = (np.asarray(values, "float32") for values in statistics)
-    return (images / np.float32(255) - mean) / deviation
+    mean, deviation = normalisation_of(model)
+    return (images / np.float32(255) - np.float32(mean)) / np.float32(deviation)
+
+
+def normalisation_of(model: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the deviation of images in 0..1 with which a model's images are prepared.
+
+    Args:
+        model: keras.Model. A `Backbone`, or a segmenter or detector on one; those of ImageNet are
+            returned for others.
+
+    Example:
+    >>> normalisation_of(None)
+    ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    """
+    backbone = getattr(model, "backbone", model)
+    if not isinstance(backbone, Backbone):
+        return MEAN, STD
+    return backbone.normalisation(backbone.get_config())
 
 
 class GraphMaker(LayerMaker):
@@ -179,6 +195,7 @@ class Backbone(BaseModel):
     has_ema: ClassVar[bool] = False  # whether official files hold averaged weights as well
     mean: ClassVar[tuple[float, ...]] = MEAN  # of images in 0..1
     deviation: ClassVar[tuple[float, ...]] = STD
+    number: ClassVar[int] = 0  # of the families, in the order of their definitions
     classifier_keys: ClassVar[dict[str, str]] = {"head": "predictions"}  # official key: layer
     maker: ClassVar[type] = GraphMaker
 
@@ -186,6 +203,7 @@ class Backbone(BaseModel):
         """Complete the signature and the docstring, and start the table of variants."""
         super().__init_subclass__(**kwargs)
         cls.variants = {}
+        cls.number = next(_numbers)
         shared = list(inspect.signature(Backbone.__init__).parameters.values())[2:]
         cls.__signature__ = inspect.Signature(
             join_parameters(cls.own_parameters().values(), shared)

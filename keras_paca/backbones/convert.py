@@ -13,8 +13,8 @@ from keras_paca import weights
 from keras_paca.arguments import complete
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.loading import CLASSIFICATION, Source, load_weights
+from keras_paca.backbones.registry import families, variants
 from keras_paca.backbones.variants import Variant
-from keras_paca.forms import is_twin
 
 
 def convert(source: str | Path, target: str | Path) -> None:
@@ -87,9 +87,8 @@ def _load_variant(checkpoint: weights.Checkpoint) -> Backbone:
     Raises:
         ValueError: If the file fits no variant.
     """
-    variants = [each for family in _families() for each in family.variants.values()]
     failures = []
-    for variant in variants:
+    for variant in variants().values():
         options = _options(variant, checkpoint)
         if options is None:
             continue
@@ -101,21 +100,11 @@ def _load_variant(checkpoint: weights.Checkpoint) -> Backbone:
             failures.append(error)
     if failures:
         raise failures[0]
-    shown = {family.__name__: family.identify(checkpoint) for family in _families()}
+    shown = {family.__name__: family.identify(checkpoint) for family in families()}
     raise ValueError(
-        f"{checkpoint.name} holds no model of {', '.join(each.name for each in variants)}; only "
+        f"{checkpoint.name} holds no model of {', '.join(variants())}; only "
         f"those are converted. Received: {shown}"
     )
-
-
-def _families() -> list[type[Backbone]]:
-    """Return the families that have variants."""
-    found, left = [], list(Backbone.__subclasses__())
-    while left:
-        family = left.pop(0)
-        left += [each for each in family.__subclasses__() if not is_twin(each)]
-        found += [family] if family.variants else []
-    return found
 
 
 def official_tensors(model: Backbone) -> dict[str, np.ndarray]:

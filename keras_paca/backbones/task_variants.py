@@ -18,6 +18,7 @@ from keras_paca.backbones.documentation import (
 )
 from keras_paca.backbones.loading import CLASSIFICATION, Task, find_source
 from keras_paca.backbones.variants import (
+    NamedModel,
     Variant,
     build_variant,
     describe_arguments,
@@ -168,4 +169,6 @@ def task_variant(
         **read_args(defaults.__doc__),
     }
     text = with_args(text, {each.name: descriptions[each.name] for each in parameters})
-    return make_function(function, parameters, text, model.module, build, model.model_class)
+    made = make_function(function, parameters, text, model.module, build, model.model_class)
+    variant.models[name] = NamedModel(name, variant, task, made)
+    return made

@@ -7,7 +7,7 @@ options of the family, and the arguments for files of weights.
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,36 @@ from keras_paca.backbones.documentation import (
     with_args,
 )
 from keras_paca.backbones.input_shape import is_plain_input, shape_of_tensor
-from keras_paca.backbones.loading import CLASSIFICATION, find_source
+from keras_paca.backbones.loading import CLASSIFICATION, Task, find_source
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model that is found and built by its name, such as "paca_small_segmenter".
+
+    Attributes:
+        name: str. Its name, the default name of the models that the function builds.
+        variant: Variant. The variant of its backbone.
+        task: Task. What it is for.
+        function: Callable. The function that builds it.
+
+    Example:
+    >>> from keras_paca import PaCaViT
+    >>> model = PaCaViT.variants["paca_tiny"].models["paca_tiny"]
+    >>> model.task.weights, model.function.__name__
+    ('imagenet', 'PaCaTiny')
+    """
+
+    name: str
+    variant: "Variant"
+    task: Task
+    function: Callable[..., keras.Model]
+
+    @property
+    def options(self) -> dict[str, inspect.Parameter]:
+        """The function's own options by name: those of the family, and of a task such as `head`."""
+        parameters = inspect.signature(self.function).parameters
+        return {name: each for name, each in parameters.items() if name not in OF_ALL_MODELS}
 
 
 @dataclass(frozen=True)
@@ -35,6 +64,7 @@ class Variant:
         config: dict. The options of the family that define the size.
         when: dict. {(option, value): options that differ if that option has that value}.
         size: str. Its size in the table of released files, such as "small".
+        models: dict. The models on this variant by their names, itself included.
 
     Example:
     >>> import keras_paca
@@ -49,6 +79,7 @@ class Variant:
     config: Mapping[str, Any]
     when: Mapping[tuple[str, Any], Mapping[str, Any]]
     size: str
+    models: dict[str, NamedModel] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def title(self) -> str:
@@ -125,6 +156,7 @@ def variant(
     )
     text = _describe(made, parameters)
     function = make_function(made.title, parameters, text, family.__module__, build, keras.Model)
+    made.models[name] = NamedModel(name, made, CLASSIFICATION, function)
     family.variants[name] = made
     return function
 
@@ -316,6 +348,13 @@ def ema_parameter(*, ema: bool = False) -> None:
     ['ema']
     """
 
+
+OF_ALL_MODELS = {  # parameters that are no options of a family or a task
+    *inspect.signature(shared_parameters).parameters,
+    *inspect.signature(ema_parameter).parameters,
+    *inspect.signature(last_parameters).parameters,
+    "num_classes",
+}
 
 _DOCSTRING = """Build {name}, with the released ImageNet weights by default.
 

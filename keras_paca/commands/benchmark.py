@@ -3,7 +3,7 @@
 import argparse
 
 from keras_paca.commands.deployed import default_size, image_size, in_words_of_options
-from keras_paca.commands.models import check_images, open_model
+from keras_paca.commands.opening import check_images, open_model
 from keras_paca.deploy import benchmark
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from keras_paca.commands.models import transform_of
+from keras_paca.commands.opening import transform_of
 
 OPTIONS = {  # argument of the library -> what was typed
     "path": "OUT",

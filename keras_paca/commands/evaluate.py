@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_paca.commands.models import check_images, kind_of, names_of, normalise, open_model
+from keras_paca.commands.opening import check_images, kind_of, names_of, normalise, open_model
 from keras_paca.commands.pictures import check_writable, crop_of, sides_of, size_of
 from keras_paca.confusion import Confusion
 from keras_paca.labels import imagenet_classes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_paca.commands.deployed import default_size, image_size, in_words_of_options
-from keras_paca.commands.models import normalise, open_model
+from keras_paca.commands.opening import normalise, open_model
 from keras_paca.deploy import export
 from keras_paca.deploy.arguments import check_model, input_shape
 from keras_paca.deploy.exports import check_quantization, check_target

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.commands.models import kind_of, transform_of
+from keras_paca.commands.opening import kind_of, transform_of
 from keras_paca.preprocessing import evaluation_transform, list_images, load_image
 from keras_paca.preprocessing.whole import resize_bilinear, resized_size
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.commands.models import check_images, kind_of, names_of, normalise, open_model
+from keras_paca.commands.opening import check_images, kind_of, names_of, normalise, open_model
 from keras_paca.commands.pictures import (
     at_model_size,
     check_writable,

@@ -13,20 +13,22 @@ from typing import Any
 
 import keras
 
-from keras_paca.backbones import PaCaViT
+from keras_paca.backbones import Backbone
 from keras_paca.backbones.loading import load_weights
-from keras_paca.commands.models import SIZES, build_model, is_file
+from keras_paca.commands.opening import ALIASES, build_model, is_file, named_model, own_options
 from keras_paca.commands.pictures import DEFAULT_CROP, DEFAULT_SIDE
 from keras_paca.layers.policies import quantized_layers
 from keras_paca.train import ImageFolder, best_accuracy, find_images, fine_tune, split_files
 from keras_paca.train.fine_tune import epochs_done
 from keras_paca.warn import FreshWeightsWarning
 from keras_paca.weights import open_checkpoint, read_keras_config
+from keras_paca.weights.keras_file import read_keras_class
+from keras_paca.weights.loader import keras_keys
 
 LARGEST_SEED = 2**32 - 1  # that Keras accepts
 SETTINGS = (  # options that must be the same when a run is continued
-    *("model", "clustering", "clusters", "blockwise", "weights", "image_size", "head_epochs"),
-    *("batch_size", "learning_rate", "drop_path_rate", "validation_split", "seed"),
+    *("model", "clustering", "clusters", "blockwise", "option", "ema", "weights", "image_size"),
+    *("head_epochs", "batch_size", "learning_rate", "drop_path_rate", "validation_split", "seed"),
 )
 
 
@@ -80,13 +82,7 @@ def run(options: argparse.Namespace) -> int:
     if config is not None:
         model = _open_classifier(options, config, information)
     else:
-        model = build_model(
-            options,
-            "classification",
-            classes=len(classes),
-            drop_path_rate=options.drop_path_rate,
-            **information,
-        )
+        model = build_model(options, "classification", classes=len(classes), **information)
     output.mkdir(parents=True, exist_ok=True)
 
     def begin(phase: str, done: int, count: int) -> None:
@@ -133,8 +129,15 @@ def _check_options(options: argparse.Namespace) -> None:
         raise FileNotFoundError(
             f"--weights must be imagenet, none or a file. There is no file at {weights!r}"
         )
-    if options.model not in SIZES and not is_file(options):
-        build_model(options, "classification")  # raises an error about --model
+    if is_file(options):
+        return
+    model = named_model(options)
+    if model.task.name != "classification":
+        raise ValueError(
+            "--model must name a classifier, to train it on images of classes. "
+            f"Received: {model.name}"
+        )
+    own_options(options, model)  # raises an error about those that the model doesn't have
 
 
 def _check_output(output: Path, folder: Path, sources: Sequence[str | None]) -> None:
@@ -186,8 +189,8 @@ def _check_class_names(folder: Path) -> None:
 
 
 def _resolved(value: str) -> str:
-    """Return the absolute path if the text is the path of a file, otherwise the text itself."""
-    return str(Path(value).resolve()) if Path(value).is_file() else value
+    """Return the absolute path of a file, or the name of the model that another text stands for."""
+    return str(Path(value).resolve()) if Path(value).is_file() else ALIASES.get(value, value)
 
 
 def _check_same_run(path: Path, settings: dict[str, Any]) -> None:
@@ -273,16 +276,22 @@ def _progress(what: str) -> Callable[[int, int], None]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """Return the configuration of the `PaCaViT` in a file."""
+    """Return the configuration of the model in a file, which must be of one of our families."""
     if not path.exists():
         raise FileNotFoundError(f"No such model: {path}")
     config = read_keras_config(path)
-    if "hidden_dims" not in config or "backbone" in config:
+    if _family_of(path) is None:
         raise ValueError(
-            f"--model must be the file of a PaCaViT, to train it on images of classes. "
-            f"Received: {path}"
+            "--model must be the file of a classifier or backbone of this library, to train it on "
+            f"images of classes. Received: {path}"
         )
     return config
+
+
+def _family_of(path: Path) -> type[Backbone] | None:
+    """Return the family of the model in a file, `None` if it is another model."""
+    cls = keras.saving.get_registered_object(read_keras_class(path))
+    return cls if isinstance(cls, type) and issubclass(cls, Backbone) else None
 
 
 def _image_size_in(config: dict[str, Any]) -> int | list[int]:
@@ -295,12 +304,13 @@ def _image_size_in(config: dict[str, Any]) -> int | list[int]:
 
 def _open_classifier(
     options: argparse.Namespace, config: dict[str, Any], information: dict[str, Any]
-) -> PaCaViT:
-    """Return the `PaCaViT` of a file as a classifier for the classes of the folder.
+) -> Backbone:
+    """Return the model of a file as a classifier for the classes of the folder.
 
-    If the file names the same classes, its head is kept. Otherwise the head is initialized anew.
+    If the file names the same classes, its heads are kept. Otherwise they are initialized anew.
     """
     path = Path(options.model)
+    family = _family_of(path)
     classes = information["class_names"]
     same = config.get("class_names") == classes and config["include_top"]
     changes = {
@@ -313,25 +323,34 @@ def _open_classifier(
         "classifier_activation": "softmax",
     }
     if options.drop_path_rate is not None:
+        if "drop_path_rate" not in config:
+            raise ValueError(f"{family.__name__} has no --drop-path-rate. Received: {path}")
         changes["drop_path_rate"] = options.drop_path_rate
-    model = PaCaViT.from_config({**config, **changes})
+    model = family.from_config({**config, **changes})
     if quantized_layers(model):
         raise ValueError(f"A quantized model can't be trained. Received: {path}")
     checkpoint = open_checkpoint(path)
-    head = model.layers[-1]
-    if options.head_epochs and not (model.trainable and head.trainable):
+    heads = [model.get_layer(name) for name in family.classifier_keys.values()]
+    frozen = [head.name for head in heads if not (model.trainable and head.trainable)]
+    if options.head_epochs and frozen:
         raise ValueError(
-            f"The last layer of {path}, {head.name!r}, is frozen, so it can't be trained first. "
+            f"The classifier of {path}, {frozen[0]!r}, is frozen, so it can't be trained first. "
             f"Pass --head-epochs 0. Received: --head-epochs {options.head_epochs}"
         )
-    fresh = head.get_weights()
+    fresh = [head.get_weights() for head in heads]
     tensors = dict(checkpoint.tensors)
     if not config["include_top"]:
-        tensors |= {f"{head.name}/{i}": array for i, array in enumerate(fresh)}
+        inside = {layer.name for layer in family.from_config(config).layers}
+        tensors |= {
+            key: keras.ops.convert_to_numpy(variable)
+            for key, variable in keras_keys(model).items()
+            if key.partition("/")[0] not in inside
+        }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FreshWeightsWarning)  # a message below says it
         load_weights(model, type(checkpoint)(str(path), False, tensors))
     if not same:
-        head.set_weights(fresh)
+        for head, weights in zip(heads, fresh, strict=True):
+            head.set_weights(weights)
         print(f"{path}: the head starts fresh, for these classes")
     return model

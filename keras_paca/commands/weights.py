@@ -2,6 +2,7 @@
 
 import argparse
 
+from keras_paca.backbones.registry import families
 from keras_paca.weights import released_files, verify_cache
 
 
@@ -21,8 +22,9 @@ def run(options: argparse.Namespace) -> int:
     Example:
     >>> from keras_paca_cli import parse
     >>> run(parse(["weights"]))  # doctest: +ELLIPSIS
+    PaCaViT, from https://...
+    Licence: code MIT; ...
     classification ...
-    Licence: ...
     0
     """
     if options.verify:
@@ -43,10 +45,15 @@ def _verify() -> None:
 
 
 def _list() -> None:
+    titles = {family.family: family.__name__ for family in families()}
+    printed = ""
     for file in released_files():
+        title = titles.get(file.family, file.family)
+        about = f"{title}, from {file.address or file.folder}\nLicence: {file.licence}"
+        if about != printed:
+            print(f"\n{about}" if printed else about)
+            printed = about
         measured = ", ".join(f"{name} {value}" for name, value in file.accuracy.items())
-        print(f"{file.task:14} {file.variant:60} {file.head:9} {measured:26} {file.file}")
+        print(f"{file.task:14} {file.variant:60} {file.head:11} {measured:28} {file.file}")
         if file.note:
             print(f"{'':14} {file.note}")
-    for folder, licence in dict.fromkeys((file.folder, file.licence) for file in released_files()):
-        print(f"From {folder}FILE\nLicence: {licence}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.backbones.base import MEAN, normalise_rgb
+from keras_paca.backbones.base import MEAN, normalisation_of, normalise_rgb
 from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.detection.metric_data import read_detections
 from keras_paca.preprocessing.whole import read_array, resize_bilinear, resized_size
@@ -72,10 +72,11 @@ def detect(
         scale = min(fixed[0] / size[0], fixed[1] / size[1])
         resized = [max(int(side * scale + 0.5), 1) for side in size]
         canvas = fixed
-    padded = pad_image(resize_bilinear(image, resized), MULTIPLE, canvas)
     source = model if hasattr(model, "include_preprocessing") else getattr(model, "backbone", None)
+    mean, _ = normalisation_of(source)
+    padded = pad_image(resize_bilinear(image, resized), MULTIPLE, canvas, mean)
     if not getattr(source, "include_preprocessing", True):
-        padded = normalise_rgb(padded, model)
+        padded = normalise_rgb(padded, source)
     found = read_detections("the model's predictions", model.predict_on_batch(padded[None]))
     if found["labels"].max(initial=-1) >= model.num_classes:
         raise ValueError(
@@ -88,8 +89,13 @@ def detect(
     return {**found, "boxes": boxes / scale}
 
 
-def pad_image(image: np.ndarray, multiple: int, canvas: Sequence[int] | None = None) -> np.ndarray:
-    """Pad an image at the right and the bottom with ImageNet's mean colour.
+def pad_image(
+    image: np.ndarray,
+    multiple: int,
+    canvas: Sequence[int] | None = None,
+    mean: Sequence[float] = MEAN,
+) -> np.ndarray:
+    """Pad an image at the right and the bottom with the mean colour.
 
     The normalisation turns this colour into 0, the padding of the official code.
 
@@ -97,6 +103,7 @@ def pad_image(image: np.ndarray, multiple: int, canvas: Sequence[int] | None = N
         image: array. Shape (height, width, 3), RGB in 0..255.
         multiple: int. The sides of the result are the next multiples of this, in pixels.
         canvas: tuple of int. (height, width) of the result in pixels, which replaces `multiple`.
+        mean: Sequence of float. The colour, RGB in 0..1; by default ImageNet's mean.
 
     Returns:
         numpy.ndarray. The padded image, float32.
@@ -108,6 +115,6 @@ def pad_image(image: np.ndarray, multiple: int, canvas: Sequence[int] | None = N
     height, width = image.shape[:2]
     sides = canvas or (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
     padded = np.empty((*sides, 3), "float32")
-    padded[...] = np.multiply(MEAN, 255)
+    padded[...] = np.multiply(mean, 255)
     padded[:height, :width] = image
     return padded

@@ -46,8 +46,9 @@ def cluster_maps(
         quarter of those of the image at level "P2", an eighth at "P3" and so on, rounded up.
 
     Raises:
-        ValueError: If the model contains no `PaCaViT`, or a stage has no such block; if the images
-            don't have four axes or don't fit the model; or if they are integers above 255.
+        ValueError: If the model contains no `PaCaViT`, or no stage has clusters, as in `RapidNet`
+            and `ViTTM`, or a stage has no such block; if the images don't have four axes or don't
+            fit the model; or if they are integers above 255.
 
     Example:
     >>> import numpy as np
@@ -247,7 +248,10 @@ def _way(model: Any) -> tuple[list[keras.Model], Any]:
             steps.append(part_of(current, "before", sources[0], tensor))
         current = nested
     if not backbone.assignments:
-        raise ValueError(f"No stage of this model has clusters. Received: {model!r}")
+        hint = ""
+        if hasattr(backbone, "memory_reads"):
+            hint = "It has a memory, which `keras_paca.memory_maps` shows. "
+        raise ValueError(f"No stage of this model has clusters. {hint}Received: {model!r}")
     return steps, backbone
 
 

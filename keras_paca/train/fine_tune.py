@@ -28,8 +28,8 @@ def fine_tune(
 ) -> float:
     """Train a classifier in two phases, keep the best model, and resume after an interruption.
 
-    In the first phase only the last layer is trained, for `head_epochs` epochs at ten times the
-    learning rate. In the second phase the whole model is trained for `epochs` epochs. Both use
+    In the first phase only the head is trained, for `head_epochs` epochs at ten times the learning
+    rate. In the second phase the whole model is trained for `epochs` epochs. Both use
     AdamW and a cosine schedule with a warmup over the first tenth of the steps. Layers that are
     frozen when this function is called stay frozen.
 
@@ -41,7 +41,8 @@ def fine_tune(
 
     Args:
         model: keras.Model. A classifier that can be copied from its configuration. Its last layer
-            must be the head, a `Dense` layer whose outputs are probabilities or logits.
+            must be the head, a `Dense` layer whose outputs are probabilities or logits. A model of
+            this library may have several heads, whose losses are added.
         training: keras.utils.PyDataset. This or another data set for `fit`. It must have a length
             and yield batches of (images, one-hot labels), as an `ImageFolder` does.
         validation: keras.utils.PyDataset. This or another data set for `evaluate`, of the same
@@ -63,7 +64,7 @@ def fine_tune(
 
     Raises:
         ValueError: If a number is out of its range; if `output` is a file, or holds a run that
-            can't be read; if `model` isn't a classifier or can't be copied; if its last layer is
+            can't be read; if `model` isn't a classifier or can't be copied; if its head is
             frozen or has no weights; or if the data don't yield one-hot labels for its classes.
             Also if the loss becomes NaN or infinite. Then the files of earlier epochs are kept,
             but the weights of `model` can't be used any more.
@@ -97,7 +98,7 @@ def fine_tune(
     """
     _check_numbers(head_epochs, epochs, learning_rate, weight_decay, label_smoothing)
     classes = _check_classifier(model)
-    head = _check_head(model, head_epochs)
+    heads = _check_heads(model, head_epochs)
     _check_copy(model)
     output = Path(output)
     if output.exists() and not output.is_dir():
@@ -114,11 +115,11 @@ def fine_tune(
             _set_trainable(model, *frozen)
             if phase == "head":
                 for layer in model.layers:
-                    if layer is not head:
+                    if all(layer is not head for head in heads):
                         set_trainable(layer, False)
             if count > 0:
                 steps = count * len(training)
-                _compile(model, rate, steps, weight_decay, label_smoothing, _gives_logits(head))
+                _compile(model, rate, steps, weight_decay, label_smoothing, _gives_logits(model))
                 done = _restore(model, output, phase)
                 if on_phase is not None:
                     on_phase(phase, done, count)
@@ -169,7 +170,8 @@ def _check_classifier(model: keras.Model) -> int | None:
     if outputs is None:
         return None
     shapes = [tuple(output.shape) for output in outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 2:
+    several = len(_heads(model)) > 1 and len(set(shapes)) == 1
+    if not (several or len(shapes) == 1) or len(shapes[0]) != 2:
         raise ValueError(
             "`model` must be a classifier, whose outputs are (batch, classes). "
             f"Received: outputs of the shapes {shapes}"
@@ -220,24 +222,33 @@ def _check_data(name: str, data: Any, classes: int | None) -> None:
         )
 
 
-def _check_head(model: keras.Model, head_epochs: int) -> keras.layers.Layer:
-    """Return the last layer, which is trained first."""
-    head = model.layers[-1]
-    if not head.weights:
-        raise ValueError(
-            "The last layer of `model` must be its classifier, such as a Dense layer. "
-            f"Received: a model that ends in {head!r}"
-        )
-    if head_epochs and not (model.trainable and head.trainable):
-        raise ValueError(
-            f"The last layer, {head.name!r}, is frozen, so it can't be trained first. Pass "
-            f"`head_epochs=0`. Received: head_epochs={head_epochs}"
-        )
-    return head
+def _heads(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the classifiers of a model of several, and the last layer of any other."""
+    names = {*getattr(model, "classifier_keys", {}).values()}
+    return [layer for layer in model.layers if layer.name in names] or [model.layers[-1]]
 
 
-def _gives_logits(head: keras.layers.Layer) -> bool:
-    return getattr(head, "activation", None) is keras.activations.linear
+def _check_heads(model: keras.Model, head_epochs: int) -> list[keras.layers.Layer]:
+    """Return the head or heads, which are trained first."""
+    heads = _heads(model)
+    for head in heads:
+        if not head.weights:
+            raise ValueError(
+                "The last layer of `model` must be its classifier, such as a Dense layer. "
+                f"Received: a model that ends in {head!r}"
+            )
+        if head_epochs and not (model.trainable and head.trainable):
+            raise ValueError(
+                f"The last layer, {head.name!r}, is frozen, so it can't be trained first. Pass "
+                f"`head_epochs=0`. Received: head_epochs={head_epochs}"
+            )
+    return heads
+
+
+def _gives_logits(model: keras.Model) -> bool:
+    outputs = getattr(model, "outputs", None)  # a subclassed model has none
+    last = outputs[0]._keras_history.operation if outputs else model.layers[-1]
+    return getattr(last, "activation", None) is keras.activations.linear
 
 
 def _set_trainable(model: keras.Model, trainable: bool, state: dict[str, list[str]]) -> None:

@@ -81,13 +81,42 @@ def read_keras_config(path: str | Path) -> dict[str, Any]:
     >>> read_keras_config(path)["hidden_dims"]
     [8, 8, 8, 8]
     """
+    config = _read_content(path).get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def read_keras_class(path: str | Path) -> str:
+    """Return the registered name of the class of the model in a `.keras` file.
+
+    Args:
+        path: str or Path. A `.keras` file.
+
+    Returns:
+        str. Such as "keras_paca>PaCaViT"; "" if the file names none.
+
+    Raises:
+        CheckpointError: If the file isn't a saved Keras model or is damaged. This is a subclass of
+            `ValueError`.
+
+    Example:
+    >>> import tempfile
+    >>> from keras_paca import PaCaViT
+    >>> path = Path(tempfile.mkdtemp()) / "model.keras"
+    >>> PaCaViT((8, 8, 8, 8), 1, 1, include_top=False).save(path)
+    >>> read_keras_class(path)
+    'keras_paca>PaCaViT'
+    """
+    return _read_content(path).get("registered_name") or ""
+
+
+def _read_content(path: str | Path) -> dict[str, Any]:
+    """Return the serialized model in a `.keras` file."""
     try:
         with zipfile.ZipFile(path) as archive:
             content = json.loads(archive.read("config.json"))
     except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is not a whole saved Keras model: {error}") from error
-    config = content.get("config") if isinstance(content, dict) else None
-    return config if isinstance(config, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _read_member(archive: zipfile.ZipFile, path: Path) -> bytes:

@@ -5,6 +5,7 @@ import os
 import keras
 import pytest
 
+import keras_paca
 from keras_paca import cli
 from tests.marks import slow_but_on_torch
 
@@ -19,6 +20,30 @@ def test_kinds_of_models(kind, run, photograph, model_file, tmp_path):
     assert status == 0
     assert target.stat().st_size > 5000
     assert "P2: mean cosine between clusters" in out
+
+
+def test_memory(run, photograph, tmp_path):
+    model = keras_paca.ViTTM(8, 2, 2, classes=3, image_size=56, input_shape=(56, 84, 3))
+    model.save(tmp_path / "vittm.keras")
+    target = tmp_path / "maps.png"
+    arguments = ("--model", tmp_path / "vittm.keras", "--output", target)
+    status, out, _ = run("explain", photograph("a.png", (50, 80)), *arguments, "--top", 50)
+    assert status == 0
+    assert target.stat().st_size > 5000
+    assert "2 x 3 process tokens read 2 x 3 memory tokens" in out
+
+
+def test_families_that_have_nothing_to_show(run, photograph, small, tmp_path):
+    """One sentence, and before any download where --model is a name."""
+    paths = [photograph("photos/a.png"), photograph("photos/b.png", seed=1)]
+    depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    keras_paca.RapidNet((8, 8, 8, 8), depths, classes=3).save(tmp_path / "rapidnet.keras")
+    small(clusters=0).save(tmp_path / "plain.keras")
+    for model in ("rapidnet_ti", tmp_path / "rapidnet.keras", tmp_path / "plain.keras"):
+        status, _, err = run("explain", *paths, "--model", model, "--output", tmp_path / "maps")
+        assert status == 1
+        assert "has no clusters and no memory that could be drawn" in err
+        assert len(err.splitlines()) == 1
 
 
 def test_several_pictures(run, photograph, model_file, tmp_path):

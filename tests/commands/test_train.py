@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_paca
 from keras_paca import cli
 from tests.marks import slow_but_on_torch
 
@@ -149,6 +150,34 @@ def test_training_a_backbone(train, model_file, tmp_path):
         np.testing.assert_allclose(a, b, atol=0.05)
 
 
+@pytest.mark.parametrize("include_top", [True, False])
+def test_training_a_model_of_two_classifiers(include_top, train, tmp_path):
+    """A RapidNet, with its top or without, whose projection is a part of the top."""
+    depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    options = {"embedding_dim": 16, "include_top": include_top, "classes": 5}
+    model = keras_paca.RapidNet((8, 8, 16, 16), depths, **options)
+    model.save(tmp_path / "rapidnet.keras")
+    before = keras.ops.convert_to_numpy(model.get_layer("stem").conv1.conv.kernel)
+    status, out, _ = train("--model", tmp_path / "rapidnet.keras", "--drop-path-rate", "0.2")
+    assert status == 0
+    assert "the head starts fresh" in out
+    best = keras.saving.load_model(tmp_path / "run" / "best.keras")
+    assert isinstance(best, keras_paca.RapidNet)
+    assert best.class_names == ["bright", "dark"]
+    assert best.get_config()["drop_path_rate"] == 0.2
+    assert best.compute_output_shape((1, 64, 64, 3)) == (1, 2)
+    after = keras.ops.convert_to_numpy(best.get_layer("stem").conv1.conv.kernel)
+    np.testing.assert_allclose(after, before, atol=0.1)
+
+
+def test_models_and_options_that_can_not_be_trained(refused):
+    words = "--model must name a classifier, to train it on images of classes. Received: paca_"
+    assert words in refused("--model", "paca_tiny_segmenter")
+    assert "rapidnet_ti doesn't take --clusters" in refused(
+        "--model", "rapidnet_ti", "--clusters", "9"
+    )
+
+
 def test_frozen_layers_of_a_file_stay_frozen(train, model_file, small, tmp_path):
     model = small(classes=2)
     model.get_layer("stem").trainable = False
@@ -251,7 +280,10 @@ def refused(train, monkeypatch, tmp_path):
     ("options", "words"),
     [
         (("--model", "none.keras"), "No such model: none.keras"),
-        (("--model", "none.pth"), "--model must be tiny, small, base or the path of a"),
+        (
+            ("--model", "none.pth"),
+            "--model must be a name that `keras-paca models` lists; tiny, small, base",
+        ),
         (
             ("--model", "tiny", "--weights", "none.pth"),
             "--weights must be imagenet, none or a file",
@@ -269,7 +301,7 @@ def test_options_that_nothing_can_be_trained_with(options, words, refused):
 def test_other_models_are_refused_at_once(refused, model_file):
     path = model_file("segmenter", "other.keras")
     err = refused("--model", path)
-    assert "--model must be the file of a PaCaViT" in err
+    assert "--model must be the file of a classifier or backbone" in err
     assert f"Received: {path}" in err
 
 

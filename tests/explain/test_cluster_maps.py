@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_paca
 from keras_paca import cluster_maps, detection, layers, segmentation
 from tests.marks import slow_but_on_torch
 
@@ -331,3 +332,13 @@ def test_follows_a_sequential_model(small, images):
     model.add(backbone)
     found = cluster_maps(model, x)["P2"]
     np.testing.assert_allclose(found, cluster_maps(backbone, 1.5 * x)["P2"], rtol=1e-4)
+
+
+def test_families_without_clusters(images):
+    depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    rapidnet = keras_paca.RapidNet((8, 8, 8, 8), depths, include_top=False)
+    with pytest.raises(ValueError, match=r"No stage of this model has clusters. Received: <Rapid"):
+        cluster_maps(rapidnet, images(1, 32, 32, 3))
+    vittm = keras_paca.ViTTM(8, 2, depth=1, include_top=False)
+    with pytest.raises(ValueError, match=r"a memory, which `keras_paca.memory_maps` shows"):
+        cluster_maps(vittm, images(1, 56, 56, 3))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_paca
 from keras_paca.warn import KerasPaCaWarning
 from tests.marks import slow_but_on_torch
 
@@ -39,14 +40,32 @@ def shape(request):
     return SHAPES[request.param]
 
 
-@pytest.fixture(scope="session")
-def backbone(small):
-    """Return a function that builds a backbone for images of a shape."""
+@pytest.fixture(params=["PaCaViT", pytest.param("RapidNet", marks=slow_but_on_torch)])
+def backbone(request, small):
+    """Return a function that builds a backbone of a family for images of a shape."""
+    request.getfixturevalue("seen")("family", request.param)
+    build = {"PaCaViT": small, "RapidNet": small_rapidnet}[request.param]
+    return lambda shape, **options: build(include_top=False, input_shape=shape, **options)
 
-    def build(shape, **options):
-        return small(include_top=False, input_shape=shape, **options)
 
-    return build
+def small_rapidnet(**options):
+    """Return a small RapidNet of any options, with the channels of the small PaCaViT."""
+    return keras_paca.RapidNet(
+        **{
+            "hidden_dims": (16, 24, 32, 40),
+            "depths": ((1, 0), (1, 0), (1, 1), (0, 1)),
+            "embedding_dim": 32,
+            "classes": 5,
+            **options,
+        }
+    )
+
+
+def small_vittm(**options):
+    """Return a small ViTTM of any options."""
+    return keras_paca.ViTTM(
+        **{"hidden_dim": 16, "num_heads": 2, "depth": 2, "classes": 5, "image_size": 56, **options}
+    )
 
 
 @pytest.fixture(scope="session")

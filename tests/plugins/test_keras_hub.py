@@ -1,5 +1,7 @@
 """KerasHub's models around our backbone: build, fit, predict, save and load."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ import keras_paca
 from keras_paca import PaCaViT, detection, segmentation
 from keras_paca.frozen import layers_inside
 from keras_paca.inference import can_fuse
+from tests.inference.compare import randomise
 from tests.marks import slow_but_on_torch
-from tests.plugins.conftest import check, check_segmenter, sides
+from tests.plugins.conftest import check, check_segmenter, sides, small_rapidnet, small_vittm
 
 pytestmark = pytest.mark.plugins
 
@@ -342,6 +345,110 @@ def test_detector_preset(hub, ours, small, images, tmp_path):
     wanted, found = (m.predict(raw, verbose=0) for m in (model, again))
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], atol=1e-4)
+
+
+# --- Families with layers before their classifiers --------------------------------------------
+
+FAMILIES = {"RapidNet": (small_rapidnet, (48, 64)), "ViTTM": (small_vittm, (56, 84))}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request, ours):
+    """Return the name of a family, what builds a small model, its classifier, a size of images."""
+    build, size = FAMILIES[request.param]
+    cls = getattr(ours, f"{request.param}ImageClassifier")
+    return request.param, lambda **options: randomise(build(**options)), cls, size
+
+
+def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_path):
+    """Raw images in, the mean of RapidNet's classifiers or that of ViTTM's memory out."""
+    name, build, cls, size = family
+    model = build(class_names=list("abcde"))
+    hub_model = cls.from_model(model, image_size=size)
+    raw = images(2, *size, 3).astype("uint8")
+    wanted = model.predict(raw, verbose=0)
+    np.testing.assert_allclose(hub_model.predict(raw, verbose=0), wanted, atol=1e-5)
+    fused = cls.from_model(keras_paca.fuse(model), image_size=size)
+    np.testing.assert_allclose(fused.predict(raw, verbose=0), wanted, atol=1e-5)
+    hub_model.save_to_preset(tmp_path / "preset")
+    folder = str(tmp_path / "preset")
+    again = hub.models.ImageClassifier.from_preset(folder)
+    assert type(again) is cls
+    assert again.class_names == list("abcde")
+    raw = images(2, 60, 50, 3).astype("uint8")
+    np.testing.assert_array_equal(again.predict(raw, verbose=0), hub_model.predict(raw, verbose=0))
+    other = hub.models.ImageClassifier.from_preset(folder, num_classes=7)
+    assert other.predict(raw, verbose=0).shape == (2, 7)
+    backbone = hub.models.Backbone.from_preset(folder, image_shape=(112, 84, 3), dtype="bfloat16")
+    assert type(backbone) is getattr(ours, f"{name}Backbone")
+    assert backbone.output_shape[1:3] == {"RapidNet": (4, 3), "ViTTM": (4, 3)}[name]
+    assert backbone.compute_dtype == "bfloat16"
+    converter = hub.layers.ImageConverter.from_preset(folder)
+    assert (type(converter), converter.image_size) == (
+        type(again.preprocessor.image_converter),
+        size,
+    )
+
+
+@slow_but_on_torch
+def test_what_a_file_of_a_family_keeps(family, images, round_trip):
+    """Also frozen layers between backbone and classifier, and the fused form."""
+    _, build, cls, size = family
+    source = build(classifier_activation=None)
+    frozen = {"RapidNet": "projection", "ViTTM": "memory_pool_norm"}[family[0]]
+    source.get_layer(frozen).trainable = False
+    model = cls.from_model(source, image_size=size)
+    assert not model.pooler.get_layer(frozen).trainable
+    raw = images(2, *size, 3)
+    before = model.pooler.get_layer(frozen).get_weights()[0]
+    assert np.isfinite(model.fit(raw, np.array([0, 2]), verbose=0).history["loss"][0])
+    np.testing.assert_array_equal(model.pooler.get_layer(frozen).get_weights()[0], before)
+    again = round_trip(model, raw)
+    assert not again.pooler.get_layer(frozen).trainable
+    fused = keras_paca.fuse(model)
+    assert type(fused) is cls
+    wanted = model.predict(raw, verbose=0)
+    np.testing.assert_allclose(fused.predict(raw, verbose=0), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_lora_of_vittm(ours, images):
+    backbone = ours.ViTTMBackbone(16, 2, 2, image_size=56)
+    backbone.enable_lora(2)
+    trained = {v.path.split("/", 1)[1] for v in backbone.trainable_variables}
+    lora = [v for v in backbone.trainable_variables if "lora" in v.path]
+    # in each block two factors for query and value of the attention, and for those of two heads
+    # whose queries and keys have other channels
+    assert len(lora) == 2 * (2 * 2 + 2 * 2 * 2)
+    assert all("lora" in path or path.endswith(("query/bias", "value/bias")) for path in trained)
+
+
+@slow_but_on_torch
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_quantized_family(family, images, tmp_path):
+    _, build, cls, size = family
+    model = cls.from_model(build(), image_size=size)
+    raw = images(2, *size, 3)
+    before = model.predict(raw, verbose=0)
+    model.quantize("int8")
+    wanted = model.predict(raw, verbose=0)
+    assert 0 < np.abs(wanted - before).max() < 0.1
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.output_dense.quantization_mode == "int8"
+    np.testing.assert_array_equal(again.predict(raw, verbose=0), wanted)
+
+
+def test_wrong_input_of_a_family(family, ours, small):
+    _, build, cls, _ = family
+    with pytest.raises(ValueError, match=f"`from_model` takes a `{family[0]}` with"):
+        cls.from_model(small())
+    with pytest.raises(ValueError, match=f"`from_model` takes a `{family[0]}` with"):
+        cls.from_model(build(include_top=False))
+    backbone = cls.backbone_cls.from_config(cls.from_model(build()).backbone.get_config())
+    with pytest.raises(ValueError, match='`pooling` must be "avg"'):
+        cls(backbone, 2, pooling="max")
+    assert str(inspect.signature(ours.ViTTMBackbone)).startswith("(hidden_dim: int, num_heads")
+    assert "\n    hidden_dim: int. Channels of all tokens." in ours.ViTTMBackbone.__doc__
 
 
 def test_bad_input(ours, small):

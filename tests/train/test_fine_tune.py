@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_paca
 from keras_paca.train import (
     ImageFolder,
     best_accuracy,
@@ -16,6 +17,8 @@ from keras_paca.train import (
 from tests.data import Stream, save_bright_and_dark
 from tests.marks import slow_but_on_torch
 from tests.train.small import LABELS, VALUES, dense
+
+HEADS = ("predictions", "distilled_predictions")
 
 
 @pytest.fixture
@@ -34,6 +37,21 @@ def _data(folder):
 def _log(output):
     with (output / "log.csv").open(newline="") as lines:
         return list(csv.DictReader(lines))
+
+
+def test_a_model_of_two_classifiers(folder, tmp_path):
+    """The first phase trains both, and nothing else."""
+    depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    model = keras_paca.RapidNet((8, 8, 8, 8), depths, embedding_dim=8, classes=2)
+    before = {w.path: keras.ops.convert_to_numpy(w) for w in model.trainable_weights}
+    accuracy = fine_tune(model, *_data(folder), tmp_path / "run", head_epochs=1, epochs=0)
+    assert 0 <= accuracy <= 1
+    changed = {
+        w.path
+        for w in model.trainable_weights
+        if np.any(before[w.path] != keras.ops.convert_to_numpy(w))
+    }
+    assert changed == {w.path for name in HEADS for w in model.get_layer(name).weights}
 
 
 @slow_but_on_torch

@@ -110,3 +110,11 @@ class ConvStem(Twin, layers.ConvStem):
         scale = UNCHANGED if self.deviation is None else Affine(1 / np.array(self.deviation))
         self.conv1.fold(source.conv1, before=scale)
         copy_weights(self.conv2, source.conv2)
+
+    def weights_for_normalised(self) -> list[np.ndarray]:
+        """Return the weights that this layer has without a mean and a deviation."""
+        arrays = self.get_weights()
+        if self.deviation is not None:
+            kernel = next(i for i, w in enumerate(self.weights) if w is self.conv1.conv.kernel)
+            arrays[kernel] = arrays[kernel] * np.float32(self.deviation)[:, None]
+        return arrays
