@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-<<<<<<< HEAD
 from keras_paca.ops import (
     average_pool_to,
     double,
     double_like,
+    resize_bicubic,
     resize_bilinear,
     resize_like,
     resize_nearest,
@@ -25,9 +25,6 @@ class Call(keras.layers.Layer):
 
     def call(self, *inputs):
         return self.function(*inputs)
-=======
-from keras_paca.ops import average_pool_to, resize_bicubic, resize_bilinear, resize_like
->>>>>>> vittm
 
 
 def interpolate(image, size, align_corners):

@@ -3,19 +3,12 @@
 import dataclasses
 from collections import Counter
 
-<<<<<<< HEAD
-from keras_paca.backbones import PaCaViT, RapidNet, paca_vit
+from keras_paca.backbones import PaCaViT, RapidNet, ViTTM, paca_vit
 from keras_paca.weights import released_files
 
 PACA = [file for file in released_files() if file.family == "paca_vit"]
 RAPIDNET = [file for file in released_files() if file.family == "rapidnet"]
-=======
-from keras_paca.backbones import PaCaViT, ViTTM, paca_vit
-from keras_paca.weights import released_files
-
-PACA = [file for file in released_files() if file.family == "paca_vit"]
 VITTM = [file for file in released_files() if file.family == "vittm"]
->>>>>>> vittm
 
 
 def test_numbers_of_rows():
