@@ -2,11 +2,11 @@
 
     python benchmarks/ops.py [OPERATION ...]
 
-Operations: linear, patches, depthwise, shortcut, gelu, attention, recompute. For each backend a process of
-its environment under .venv compiles all forms and lets them take turns; the medians of the rounds
-are printed and written to benchmarks/ops.csv, milliseconds for the outputs alone and with the
-gradients, in float32. "recompute" is a training step of PaCa-Small on 16 images, with the peak
-memory of the process, one process for each form. About ten minutes.
+Operations: linear, patches, depthwise, shortcut, gelu, attention, recompute. For each backend a
+process of its environment under .venv compiles all forms and lets them take turns; the medians of
+the rounds are printed and written to benchmarks/ops.csv, milliseconds for the outputs alone and
+with the gradients, in float32. "recompute" is a training step of PaCa-Small on 16 images, with the
+peak memory of the process, one process for each form. About ten minutes.
 """
 
 import csv

@@ -44,10 +44,10 @@ def test_sides_that_are_unknown():
 def test_projection_is_a_convolution(size):
     draw = np.random.default_rng(0)
     x, kernel, bias = (
-        draw.standard_normal(shape).astype("float32")
+        ops.convert_to_tensor(draw.standard_normal(shape).astype("float32"))
         for shape in ((2, *size, 3), (4, 4, 3, 5), (5,))
     )
-    found = project_patches(x, ops.convert_to_tensor(kernel), ops.convert_to_tensor(bias))
+    found = project_patches(x, kernel, bias)
     wanted = ops.conv(x, kernel, strides=4, padding="valid", data_format="channels_last") + bias
     assert tuple(found.shape) == (2, 2, 3, 5)
     np.testing.assert_allclose(
