@@ -57,7 +57,10 @@ DESCRIBED_ELSEWHERE = {
 MADE = (
     keras_paca.PaCaTiny,
     keras_paca.RapidNetTi,
+    keras_paca.ViTTMTiny,
     segmentation.PaCaTinySegmenter,
+    segmentation.RapidNetMSegmenter,
+    segmentation.ViTTMSmallSegmenter,
     detection.PaCaTinyMaskRCNN,
 )
 

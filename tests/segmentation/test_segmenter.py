@@ -349,7 +349,10 @@ def vittm(memory=16, process=32, **options):
     return keras_paca.ViTTM(8, 2, depth=2, include_top=False, **sizes, **options)
 
 
-@pytest.mark.parametrize(("memory", "process", "maps"), [(16, 16, 2), (16, 32, 1)])
+@pytest.mark.parametrize(
+    ("memory", "process", "maps"),
+    [(16, 32, 1), pytest.param(16, 16, 2, marks=slow_but_on_torch)],
+)
 def test_tokens_of_vittm(memory, process, maps, tmp_path):
     backbone = vittm(memory, process)
     model = Segmenter(backbone, "mask_transformer", num_classes=3)

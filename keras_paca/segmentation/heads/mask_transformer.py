@@ -170,7 +170,7 @@ class MaskTransformerHead(SegmentationHead):
         patches = flatten_map(ops.concatenate(maps, axis=-1))
         patches = self.input_projection(patches)  # (b, n, c)
         classes = ops.cast(self.class_embeddings, patches.dtype)[None]
-        classes = ops.repeat(classes, ops.shape(patches)[0], axis=0)  # (b, m, c)
+        classes = classes + ops.zeros_like(patches[:, :1])  # (b, m, c)
         x = ops.concatenate([patches, classes], axis=1)[:, :, None]
         for block in self.blocks:
             x = block(x, training=bool(training))
