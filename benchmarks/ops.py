@@ -2,11 +2,11 @@
 
     python benchmarks/ops.py [OPERATION ...]
 
-Operations: linear, depthwise, shortcut, gelu, attention, recompute. For each backend a process of
-its environment under .venv compiles all forms and lets them take turns; the medians of the rounds
-are printed and written to benchmarks/ops.csv, milliseconds for the outputs alone and with the
-gradients, in float32. "recompute" is a training step of PaCa-Small on 16 images, with the peak
-memory of the process, one process for each form. About ten minutes.
+Operations: linear, patches, depthwise, shortcut, gelu, attention, recompute. For each backend a
+process of its environment under .venv compiles all forms and lets them take turns; the medians of
+the rounds are printed and written to benchmarks/ops.csv, milliseconds for the outputs alone and
+with the gradients, in float32. "recompute" is a training step of PaCa-Small on 16 images, with the
+peak memory of the process, one process for each form. About ten minutes.
 """
 
 import csv
@@ -25,7 +25,7 @@ from turns import BACKENDS, ROOT, describe, python, read_rows
 ROUNDS = 9
 FIELDS = ("commit", "processor", "versions", "operation", "backend", "form", "forward_ms",
           "gradient_ms", "memory_mb")  # fmt: skip
-NAMES = ("linear", "depthwise", "shortcut", "gelu", "attention", "recompute")
+NAMES = ("linear", "patches", "depthwise", "shortcut", "gelu", "attention", "recompute")
 
 
 def draw(*shape):
@@ -50,6 +50,12 @@ def forms(operation):
         if backend == "torch":
             found["torch.nn.functional.linear"] = ours.linear
         return (draw(8, 3136, 96), draw(96, 384), draw(384)), found
+    if operation == "patches":
+        convolve = lambda x, k: ops.conv(  # noqa: E731
+            x, k, strides=28, padding="valid", data_format="channels_last"
+        )
+        found = {"a convolution": convolve, "rows, then a product": ours.project_patches}
+        return (draw(8, 224, 224, 3), draw(28, 28, 3, 768) / 48), found
     if operation in ("depthwise", "shortcut"):
         module = sys.modules["keras_paca.ops.depthwise"]
         x, kernel, bias = draw(8, 56, 56, 96), draw(7, 7, 96, 1) / 7, draw(96)

@@ -13,6 +13,7 @@ OTHERS = {
     "inference/test_twins.py": "the package inference/twins, whose files hold a layer each",
     "parity/test_dense.py": "outputs of the official segmenters and detectors",
     "parity/test_parity.py": "outputs of the official classifiers",
+    "parity/test_vittm.py": "outputs of the official ViTTM",
     "plugins/test_cluster_maps.py": "maps of backbones inside the models of other libraries",
     "plugins/test_docstrings.py": "examples in docstrings that need KerasHub",
     "plugins/test_examples.py": "notebooks that need KerasCV",
@@ -33,6 +34,7 @@ OTHERS = {
 # Modules without a file of tests, and the file that tests them.
 ELSEWHERE = {
     "backbones/registry.py": "test_models.py",
+    "backbones/vittm_keys.py": "backbones/test_vittm.py",
     "commands/demo.py": "test_demo.py",
     "commands/deployed.py": "commands/test_export.py",
     "commands/opening.py": "commands/test_models.py",
@@ -44,6 +46,10 @@ ELSEWHERE = {
     "detection/variants.py": "backbones/test_task_variants.py",
     "hub.py": "plugins/test_keras_hub.py",
     "inference/twin.py": "inference/test_twins.py",
+    "layers/cross_attention.py": "layers/test_read_write_head.py",
+    "layers/latent_attention.py": "layers/test_read_write_head.py",
+    "layers/linear_attention.py": "layers/test_read_write_head.py",
+    "layers/token_learner.py": "layers/test_read_write_head.py",
     "preprocessing/headers.py": "preprocessing/test_colours.py",
     "segmentation/checkpoints.py": "backbones/test_task_variants.py",
     "segmentation/evaluation.py": "commands/test_evaluate.py",

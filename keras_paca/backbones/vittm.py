@@ -288,7 +288,8 @@ class ViTTM(Backbone):
                     tensors[key.replace("patch_embed", "memory_embedder")] = tensors.pop(key)
         unused = {key for key in tensors if is_beside_blocks(key) or key in PLAIN_EMBEDDING}
         own = cls.checkpoint_map(config).keys()
-        fresh = {key for key in own if not key.startswith("blocks.") and key not in tensors}
+        taken = {key for key in own if key.startswith(("blocks.", "memory_embedder."))}
+        fresh = own - {key for key in taken if key.startswith("blocks.") or key in tensors}
         part = "all but the transformer blocks"
         if MEMORY_KERNEL in tensors:
             part = "all but the transformer blocks and the memory's patch projection"

@@ -70,7 +70,7 @@ def resize_bicubic(inputs: Any, size: tuple) -> Any:
     Example:
     >>> x = ops.reshape(ops.array([0.0, 1.0, 2.0, 3.0]), (1, 1, 4, 1))
     >>> [round(value, 4) for value in resize_bicubic(x, (1, 2)).flatten().tolist()]
-    [0.5227, 2.4773]
+    [0.5868, 2.4132]
     """
     rows = _bicubic_matrix(ops.shape(inputs)[1], size[0])  # (height, h)
     columns = _bicubic_matrix(ops.shape(inputs)[2], size[1])  # (width, w)

@@ -30,6 +30,15 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
     ),
     "mlp": (layers.MLPClustering, {"clusters": 6}, (2, 7, 5, 4), (2, 35, 6), 3),
     "conv_mlp": (layers.ConvMLP, {}, (2, 7, 5, 4), (2, 7, 5, 4), 6),
+    "token_mlp": (layers.MLP, {"hidden_units": 6, "units": 5}, (2, 35, 4), (2, 35, 5), 4),
+    "residual_mlp": (layers.ResidualMLP, {}, (2, 7, 5, 4), (2, 7, 5, 4), 4),
+    "patch_embedding": (
+        layers.PatchEmbedding,
+        {"filters": 5, "patch_size": 4, "grid_size": (2, 3)},
+        (2, 9, 15, 3),
+        (2, 2, 3, 5),
+        3,
+    ),
     "block": (
         layers.PaCaBlock,
         {"num_heads": 2, "layer_scale": 0.1, "sub_norm": True},

@@ -2,9 +2,16 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
-from keras_paca.ops import count_patches, flatten_map, halve, unflatten_patches
+from keras_paca.ops import (
+    count_patches,
+    flatten_map,
+    halve,
+    project_patches,
+    unflatten_patches,
+)
 
 
 def test_patches_go_row_by_row_and_back():
@@ -31,3 +38,18 @@ def test_sides_that_are_unknown():
     model = keras.Model(maps, ThereAndBack()(maps))
     x = np.arange(24, dtype="float32").reshape(1, 2, 3, 4)
     np.testing.assert_array_equal(model.predict(x, verbose=0), 2 * x)
+
+
+@pytest.mark.parametrize("size", [(8, 12), (9, 15)])
+def test_projection_is_a_convolution(size):
+    draw = np.random.default_rng(0)
+    x, kernel, bias = (
+        ops.convert_to_tensor(draw.standard_normal(shape).astype("float32"))
+        for shape in ((2, *size, 3), (4, 4, 3, 5), (5,))
+    )
+    found = project_patches(x, kernel, bias)
+    wanted = ops.conv(x, kernel, strides=4, padding="valid", data_format="channels_last") + bias
+    assert tuple(found.shape) == (2, 2, 3, 5)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found), ops.convert_to_numpy(wanted), rtol=1e-4, atol=1e-4
+    )

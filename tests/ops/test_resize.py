@@ -1,10 +1,11 @@
 """Bilinear resizing and adaptive pooling, each against a plain loop."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca.ops import average_pool_to, resize_bilinear, resize_like
+from keras_paca.ops import average_pool_to, resize_bicubic, resize_bilinear, resize_like
 
 
 def interpolate(image, size, align_corners):
@@ -47,6 +48,58 @@ def test_resize_agrees_with_keras():
     np.testing.assert_allclose(
         ops.convert_to_numpy(found), ops.convert_to_numpy(expected), atol=1e-5
     )
+
+
+SIZES = [
+    ((4, 4), (3, 5)),
+    ((14, 14), (18, 9)),
+    ((2, 3), (1, 1)),
+    ((8, 7), (8, 7)),
+    ((1, 5), (3, 40)),
+]
+
+
+def bicubic(image, size):
+    """Return the float64 reference: each output pixel is a mean of the pixels around it."""
+    for axis, new in enumerate(size):
+        old = image.shape[axis]
+        scale, lines = max(old / new, 1.0), []
+        for i in range(new):
+            centre, total, line = (i + 0.5) * old / new, 0.0, 0.0
+            for j in range(old):
+                x = abs(j + 0.5 - centre) / scale
+                weight = 0.0
+                if x < 1:
+                    weight = 1.5 * x**3 - 2.5 * x**2 + 1
+                elif x < 2:
+                    weight = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+                total += weight
+                line = line + weight * np.take(image, j, axis)
+            lines.append(line / total)
+        image = np.stack(lines, axis)
+    return image
+
+
+@pytest.mark.parametrize(("old", "new"), SIZES)
+def test_resize_bicubic(old, new):
+    image = np.random.default_rng(0).standard_normal((2, *old, 3))
+    found = resize_bicubic(ops.convert_to_tensor(image, "float32"), new)
+    wanted = np.stack([bicubic(each, new) for each in image])
+    np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-5)
+    if old == new:
+        np.testing.assert_allclose(wanted, image, atol=1e-12)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="compares with PyTorch's own")
+@pytest.mark.parametrize(("old", "new"), SIZES)
+def test_resize_bicubic_agrees_with_pytorch(old, new):
+    from torch.nn import functional
+
+    image = np.random.default_rng(0).standard_normal((2, *old, 3)).astype("float32")
+    tensor = ops.transpose(ops.convert_to_tensor(image), (0, 3, 1, 2))
+    wanted = functional.interpolate(tensor, size=new, mode="bicubic", antialias=True)
+    found = ops.transpose(resize_bicubic(ops.convert_to_tensor(image), new), (0, 3, 1, 2))
+    np.testing.assert_allclose(ops.convert_to_numpy(found), ops.convert_to_numpy(wanted), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(7, 5), (4, 4), (2, 9)])

@@ -3,11 +3,12 @@
 import dataclasses
 from collections import Counter
 
-from keras_paca.backbones import PaCaViT, RapidNet, paca_vit
+from keras_paca.backbones import PaCaViT, RapidNet, ViTTM, paca_vit
 from keras_paca.weights import released_files
 
 PACA = [file for file in released_files() if file.family == "paca_vit"]
 RAPIDNET = [file for file in released_files() if file.family == "rapidnet"]
+VITTM = [file for file in released_files() if file.family == "vittm"]
 
 
 def test_numbers_of_rows():
@@ -15,6 +16,15 @@ def test_numbers_of_rows():
     assert tasks == {"classification": 12, "detection": 12, "segmentation": 15}
     tasks = Counter(file.task for file in RAPIDNET)
     assert tasks == {"classification": 4, "detection": 2, "segmentation": 2}
+
+
+def test_the_row_of_vittm():
+    (file,) = VITTM
+    assert file.url.endswith("id=1bobJz3EROlPYmwRnjN74gYgm3b-9qrKI&export=download&confirm=t")
+    assert f"vittm_{file.size}" in ViTTM.variants
+    assert file.options.keys() >= set(ViTTM.file_options)
+    assert (file.accuracy, file.params_m, file.gmacs) == ({}, None, None)  # nobody states them
+    assert (file.crop, file.interpolation, file.verified) == (0.875, "bicubic", True)
 
 
 def test_every_row_is_complete():

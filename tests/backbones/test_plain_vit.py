@@ -1,0 +1,121 @@
+"""Starting from a plain vision transformer, of timm's keys or of KerasHub's."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_paca import ViTTM, weights
+from keras_paca.backbones.convert import official_tensors
+from keras_paca.backbones.loading import load_weights
+from keras_paca.backbones.plain_vit import plain_vit_tensors
+from keras_paca.warn import FreshWeightsWarning
+from tests.parity import recipe
+
+
+def small(**options):
+    """Return a ViTTM of two blocks."""
+    return ViTTM(16, 2, **{"depth": 2, "classes": 3, "process_patch_size": 32, **options})
+
+
+def timm_tensors(patch=16, depth=2, dim=16):
+    """Return the tensors of a plain ViT under timm's keys."""
+    shapes = {"cls_token": (1, 1, dim), "pos_embed": (1, 5, dim)}
+    shapes |= {"patch_embed.proj.weight": (dim, 3, patch, patch), "patch_embed.proj.bias": (dim,)}
+    for i in range(depth):
+        key = f"blocks.{i}"
+        for name, outputs, inputs in (
+            ("attn.qkv", 3 * dim, dim),
+            ("attn.proj", dim, dim),
+            ("mlp.fc1", 4 * dim, dim),
+            ("mlp.fc2", dim, 4 * dim),
+        ):
+            shapes |= {f"{key}.{name}.weight": (outputs, inputs), f"{key}.{name}.bias": (outputs,)}
+        for name in ("norm1", "norm2"):
+            shapes |= {f"{key}.{name}.weight": (dim,), f"{key}.{name}.bias": (dim,)}
+    shapes |= {"norm.weight": (dim,), "norm.bias": (dim,), "head.weight": (3, dim)}
+    return {key: recipe.fill(key, shape) for key, shape in {**shapes, "head.bias": (3,)}.items()}
+
+
+def open_(tensors, official=True):
+    return weights.Checkpoint("vit.pth", official, tensors)
+
+
+@pytest.mark.parametrize("patch", [16, 28])
+def test_timm(patch):
+    """The blocks, and the patch projection of a memory with the same patches; all else is fresh."""
+    model, tensors = small(memory_patch_size=patch), timm_tensors()
+    before = official_tensors(model)
+    part = "all but the transformer blocks" + (" and the memory's" if patch == 16 else " keeps")
+    with pytest.warns(FreshWeightsWarning, match=f"a plain vision transformer; {part}"):
+        load_weights(model, open_(tensors))
+    for key, array in official_tensors(model).items():
+        if key.startswith("memory_embedder.") and patch == 16:
+            wanted = tensors[key.replace("memory_embedder", "patch_embed")]
+        else:
+            wanted = tensors[key] if key.startswith("blocks.") else before[key]
+        np.testing.assert_array_equal(array, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"blocks.1.attn.proj.bias": None}, "missing in the file: blocks.1.attn.proj.bias"),
+        ({"blocks.2.attn.proj.bias": 16}, "unknown to the model: blocks.2"),
+        ({"blocks.1.ls1.gamma": 16}, "unknown to the model: blocks.1.ls1"),
+        ({"blocks.0.norm1.bias": 15}, "of another shape: blocks.0.norm1"),
+        ({"extra": 1}, "unknown to the model: extra"),
+        ({"memory_embedder.proj.bias": 16}, "missing in the file"),  # no plain ViT any more
+    ],
+)
+def test_all_else_is_strict(change, words):
+    tensors = timm_tensors()
+    for key, size in change.items():
+        tensors.pop(key, None)
+        if size is not None:
+            tensors[key] = np.zeros(size, "float32")
+    model = small()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=words):
+        load_weights(model, open_(tensors))
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_other_files():
+    model = small()
+    assert plain_vit_tensors(open_(official_tensors(model))) is None
+    assert plain_vit_tensors(open_({"block1/mlp/expand/1": np.zeros(2)}, official=False)) is None
+
+
+@pytest.mark.plugins
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+def test_keras_hub(kind, suffix, tmp_path, images):
+    """Its blocks compute the same in ours."""
+    from keras_hub.models import ViTBackbone, ViTImageClassifier
+
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 64}
+    theirs = ViTBackbone(image_shape=(32, 48, 3), patch_size=(16, 16), **sizes)
+    draw = np.random.default_rng(0)
+    theirs.set_weights([draw.normal(size=w.shape).astype("float32") for w in theirs.weights])
+    whole = theirs if kind == "backbone" else ViTImageClassifier(backbone=theirs, num_classes=3)
+    path = tmp_path / f"vit{suffix}"
+    whole.save(path) if suffix == ".keras" else whole.save_weights(path)
+    model = small(memory_patch_size=16)
+    with pytest.warns(FreshWeightsWarning, match="a plain vision transformer"):
+        load_weights(model, weights.open_checkpoint(path))
+    tokens = draw.normal(size=(1, 2, 3, 16)).astype("float32")
+    encoder = theirs.get_layer("vit_encoder")
+    for i, block in enumerate(encoder.encoder_layers, start=1):
+        found = ops.reshape(model.get_layer(f"block{i}")(tokens), (1, 6, 16))
+        wanted = block(tokens.reshape(1, 6, 16))
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(found), ops.convert_to_numpy(wanted), rtol=1e-3, atol=1e-4
+        )
+    x = images(1, 32, 48, 3) / 255
+    embedding = model.get_layer("memory_embedding")
+    kernel = theirs.get_layer("vit_patching_and_embedding").patch_embedding
+    found = embedding(x) - embedding._positions(embedding(x))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found), ops.convert_to_numpy(kernel(x)), rtol=1e-3, atol=1e-3
+    )
