@@ -57,6 +57,7 @@ DESCRIBED_ELSEWHERE = {
 MADE = (
     keras_paca.PaCaTiny,
     keras_paca.RapidNetTi,
+    keras_paca.ViTTMTiny,
     segmentation.PaCaTinySegmenter,
     detection.PaCaTinyMaskRCNN,
 )
