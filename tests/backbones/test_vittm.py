@@ -180,10 +180,15 @@ def test_maps_of_every_option(name, images):
     [
         ("Tiny", (28, 28), 9.07, 1.08, 0.511),
         ("Small", (28, 28), 33.18, 3.92, 1.872),
-        ("Base", (28, 28), 126.52, 14.92, 7.141),
         ("Small", (16, 32), 32.60, 3.62, 1.866),  # the plain patch embedding isn't dead here
-        ("Base", (16, 32), 125.36, 14.33, 7.113),
-        ("Base", (16, 28), 124.82, 14.33, 8.582),
+        *(
+            pytest.param("Base", *case, marks=pytest.mark.slow)
+            for case in (
+                ((28, 28), 126.52, 14.92, 7.141),
+                ((16, 32), 125.36, 14.33, 7.113),
+                ((16, 28), 124.82, 14.33, 8.582),
+            )
+        ),
     ],
 )
 def test_counts(size, patches, parameters, dead, macs):
@@ -305,7 +310,7 @@ def test_keys_of_every_option(name):
 
 
 @slow_but_on_torch
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.parametrize("suffix", [".keras", pytest.param(".weights.h5", marks=pytest.mark.slow)])
 def test_convert(suffix, tmp_path):
     tensors = official_tensors(randomise(ViTTMTiny(weights=None, memory_patch_size=16, classes=3)))
     save_zip(tmp_path / "vittm.pth", tensors)

@@ -55,3 +55,16 @@ class PatchEmbedding(Twin, layers.PatchEmbedding):
         self.kernel.assign(kernel)
         self.bias.assign(bias)
         self.position_embedding.assign(to_float64(source.position_embedding))
+
+    def weights_for_normalised(self) -> list[np.ndarray]:
+        """Return the weights that this layer has without a mean and a deviation."""
+        kernel, bias = to_float64(self.kernel), to_float64(self.bias)
+        if self.mean is not None:
+            bias = bias + np.einsum("yxcf,c->f", kernel, np.array(self.mean))
+        if self.deviation is not None:
+            kernel = kernel * np.array(self.deviation)[:, None]
+        changed = {id(self.kernel): kernel, id(self.bias): bias}
+        return [
+            changed.get(id(weight), array)
+            for weight, array in zip(self.weights, self.get_weights(), strict=True)
+        ]
