@@ -35,8 +35,6 @@ OTHERS = {
 ELSEWHERE = {
     "backbones/vittm_keys.py": "backbones/test_vittm.py",
     "backbones/registry.py": "test_models.py",
-    "backbones/registry.py": "test_models.py",
-    "backbones/vittm_keys.py": "backbones/test_vittm.py",
     "commands/demo.py": "test_demo.py",
     "commands/deployed.py": "commands/test_export.py",
     "commands/opening.py": "commands/test_models.py",
