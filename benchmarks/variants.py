@@ -36,7 +36,7 @@ def main():
     print(f"{'variant':58} {'params M':>9} {'stated':>7} {'MACs G':>8} {'stated':>7}")
     seen = set()
     for file in released_files():
-        if file.task == "classification":
+        if (file.family, file.task) == ("paca_vit", "classification"):
             model = FACTORIES[file.size](
                 weights=None,
                 clustering=file.clustering,

@@ -23,7 +23,7 @@ def test_a_stub_shows_the_whole_signature():
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef)
     }
-    assert set(functions) == {"PaCaTiny", "PaCaSmall", "PaCaBase"}
+    assert {"PaCaTiny", "PaCaSmall", "PaCaBase"} < set(functions)
     arguments = functions["PaCaSmall"].args
     names = [each.arg for each in (*arguments.args, *arguments.kwonlyargs)]
     assert names == list(inspect.signature(keras_paca.PaCaSmall).parameters)

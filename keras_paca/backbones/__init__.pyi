@@ -99,8 +99,8 @@ def PaCaBase(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaBase(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def PaCaSmall(
@@ -187,8 +187,8 @@ def PaCaSmall(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaSmall(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def PaCaTiny(
@@ -275,8 +275,8 @@ def PaCaTiny(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.PaCaTiny(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def RapidNetB(
@@ -355,8 +355,8 @@ def RapidNetB(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetB(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def RapidNetM(
@@ -434,8 +434,8 @@ def RapidNetM(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetM(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def RapidNetS(
@@ -513,8 +513,8 @@ def RapidNetS(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetS(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """
 
 def RapidNetTi(
@@ -592,6 +592,6 @@ def RapidNetTi(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.RapidNetTi(weights=None, classes=10)
-    >>> model.output_shape
-    (None, 10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
     """

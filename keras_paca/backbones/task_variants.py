@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_paca.arguments import complete
+from keras_paca.arguments import check_boolean, complete
 from keras_paca.backbones.documentation import (
     join_parameters,
     make_function,
@@ -21,6 +21,7 @@ from keras_paca.backbones.variants import (
     Variant,
     build_variant,
     describe_arguments,
+    ema_parameter,
     last_parameters,
     option_parameters,
     parameters_of,
@@ -108,12 +109,20 @@ def task_variant(
         [each for each in shared if each.name in OF_INPUT],
         option_parameters(family, variant.changed),
         own.values(),
+        parameters_of(ema_parameter) if family.has_ema else (),
         parameters_of(last_parameters),
     )
 
     def build(
-        weights: Any, weights_url: Any, input_tensor: Any, name: str, dtype: Any, **arguments: Any
+        weights: Any,
+        weights_url: Any,
+        input_tensor: Any,
+        name: str,
+        dtype: Any,
+        ema: bool = False,
+        **arguments: Any,
     ) -> keras.Model:
+        check_boolean("ema", ema)
         changed = defaults({**arguments, "weights": weights})
         options: dict[str, Any] = {"include_top": False, "dtype": dtype}
         for key in (*family.variant_options, "include_preprocessing", "input_shape"):
@@ -122,10 +131,11 @@ def task_variant(
 
         if weights == CLASSIFICATION.weights:  # for the backbone alone
             backbone = build_variant(
-                variant, weights, weights_url, input_tensor, variant.name, **options
+                variant, weights, weights_url, input_tensor, variant.name, ema, **options
             )
             return model.model_class(backbone, name=name, dtype=dtype, **arguments)
-        origin = find_source(family, variant.size, task, weights, options, arguments.get("head"))
+        head = arguments.get("head")
+        origin = find_source(family, variant.size, task, weights, options, head, ema)
         complete(arguments, origin.information, arguments["num_classes"])
         backbone = family(
             **variant.complete(origin.complete(options)),

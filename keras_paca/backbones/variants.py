@@ -336,8 +336,8 @@ Raises:
 Example:
 >>> import keras_paca
 >>> model = keras_paca.{function}(weights=None, classes=10)
->>> model.output_shape
-(None, 10)
+>>> model.compute_output_shape((1, 64, 96, 3))
+(1, 10)
 """
 
 

@@ -48,5 +48,5 @@ def _list() -> None:
         print(f"{file.task:14} {file.variant:60} {file.head:9} {measured:26} {file.file}")
         if file.note:
             print(f"{'':14} {file.note}")
-    print(f"From {released_files()[0].url.rpartition('/')[0]}/FILE")
-    print(f"Licence: {released_files()[0].licence}")
+    for folder, licence in dict.fromkeys((file.folder, file.licence) for file in released_files()):
+        print(f"From {folder}FILE\nLicence: {licence}")

@@ -11,7 +11,13 @@ from keras_paca.detection.pictures import plot_detections
 from keras_paca.detection.predict import detect
 from keras_paca.detection.proposals import RegionProposalNetwork
 from keras_paca.detection.roi_align import roi_align
-from keras_paca.detection.variants import PaCaBaseMaskRCNN, PaCaSmallMaskRCNN, PaCaTinyMaskRCNN
+from keras_paca.detection.variants import (
+    PaCaBaseMaskRCNN,
+    PaCaSmallMaskRCNN,
+    PaCaTinyMaskRCNN,
+    RapidNetBMaskRCNN,
+    RapidNetMMaskRCNN,
+)
 from keras_paca.labels import coco_classes
 
 __all__ = [
@@ -24,6 +30,8 @@ __all__ = [
     "PaCaBaseMaskRCNN",
     "PaCaSmallMaskRCNN",
     "PaCaTinyMaskRCNN",
+    "RapidNetBMaskRCNN",
+    "RapidNetMMaskRCNN",
     "RegionProposalNetwork",
     "coco_classes",
     "coco_metrics",

@@ -304,3 +304,175 @@ def PaCaTinyMaskRCNN(
     >>> detector.compute_output_shape((1, 64, 96, 3))["boxes"]
     (1, 100, 4)
     """
+
+def RapidNetBMaskRCNN(
+    weights: str | pathlib.Path | None = 'coco',
+    num_classes: int = 80,
+    bounding_box_format: str = 'xyxy',
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'rapidnet_b_mask_rcnn',
+    *,
+    distillation: bool = True,
+    drop_path_rate: float = 0.1,
+    official_drop_path: bool = False,
+    dropout: float = 0.0,
+    max_detections: int = 100,
+    score_threshold: float = 0.05,
+    iou_threshold: float = 0.5,
+    proposals: int = 1000,
+    candidates: int = 1000,
+    seed: int | None = None,
+    ema: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> MaskRCNN:
+    """Build a Mask R-CNN on RapidNetB, with the weights released for COCO by default.
+
+    Args:
+        weights: str, Path or None. "coco" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official detection checkpoint or of a saved detector.
+        num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
+            outputs start fresh.
+        bounding_box_format: str. Format of the boxes in the targets and the outputs, as in
+            `keras.utils.bounding_boxes`: "xyxy" (pixels), "yxyx", "xywh", "center_xywh",
+            "rel_xyxy" and others.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
+            loaded.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        official_drop_path: bool. Whether the rates are those of the official code. There, only an
+            MLDC block goes one step further, so that the last rate is about a fifth of
+            `drop_path_rate`.
+        dropout: float. Rate of dropout before the classifiers.
+        max_detections: int. Number of boxes per image in the output.
+        score_threshold: float. A detection's probability must be above this, in [0, 1].
+        iou_threshold: float. Intersection over union above which non-maximum suppression removes
+            the less probable one of two boxes of the same class, in [0, 1].
+        proposals: int. Number of proposals per image that the box head receives.
+        candidates: int. Number of boxes per level before the proposals are selected. Training uses
+            twice as many.
+        seed: int. Seed of the random samples of boxes in training.
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
+        channels).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Munir et al., "RapidNet: Multi-Level Dilated Convolution Based Mobile Backbone", WACV
+    2025.
+
+    Example:
+    >>> from keras_paca import detection
+    >>> detector = detection.RapidNetBMaskRCNN(weights=None, num_classes=3)
+    >>> detector.compute_output_shape((1, 64, 96, 3))["boxes"]
+    (1, 100, 4)
+    """
+
+def RapidNetMMaskRCNN(
+    weights: str | pathlib.Path | None = 'coco',
+    num_classes: int = 80,
+    bounding_box_format: str = 'xyxy',
+    include_preprocessing: bool = True,
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    name: str = 'rapidnet_m_mask_rcnn',
+    *,
+    distillation: bool = True,
+    drop_path_rate: float = 0.1,
+    official_drop_path: bool = False,
+    dropout: float = 0.0,
+    max_detections: int = 100,
+    score_threshold: float = 0.05,
+    iou_threshold: float = 0.5,
+    proposals: int = 1000,
+    candidates: int = 1000,
+    seed: int | None = None,
+    ema: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> MaskRCNN:
+    """Build a Mask R-CNN on RapidNetM, with the weights released for COCO by default.
+
+    Args:
+        weights: str, Path or None. "coco" for the released file, which is downloaded once;
+            "imagenet" for the backbone's released weights and fresh heads; `None` for random
+            values; or the path of an official detection checkpoint or of a saved detector.
+        num_classes: int. Number of classes. If it isn't that of the file, the class, box and mask
+            outputs start fresh.
+        bounding_box_format: str. Format of the boxes in the targets and the outputs, as in
+            `keras.utils.bounding_boxes`: "xyxy" (pixels), "yxyx", "xywh", "center_xywh",
+            "rel_xyxy" and others.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        input_tensor: KerasTensor. A `keras.Input` to build on.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        name: str. Name of the model.
+        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
+            loaded.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        official_drop_path: bool. Whether the rates are those of the official code. There, only an
+            MLDC block goes one step further, so that the last rate is about a fifth of
+            `drop_path_rate`.
+        dropout: float. Rate of dropout before the classifiers.
+        max_detections: int. Number of boxes per image in the output.
+        score_threshold: float. A detection's probability must be above this, in [0, 1].
+        iou_threshold: float. Intersection over union above which non-maximum suppression removes
+            the less probable one of two boxes of the same class, in [0, 1].
+        proposals: int. Number of proposals per image that the box head receives.
+        candidates: int. Number of boxes per level before the proposals are selected. Training uses
+            twice as many.
+        seed: int. Seed of the random samples of boxes in training.
+        ema: bool. Whether to load the exponential moving average of the weights, which the official
+            files hold beside the weights.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How large images are made for the model. By default, that of the
+            file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.detection.MaskRCNN`. Its input is (batch, height, width,
+        channels).
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Munir et al., "RapidNet: Multi-Level Dilated Convolution Based Mobile Backbone", WACV
+    2025.
+
+    Example:
+    >>> from keras_paca import detection
+    >>> detector = detection.RapidNetMMaskRCNN(weights=None, num_classes=3)
+    >>> detector.compute_output_shape((1, 64, 96, 3))["boxes"]
+    (1, 100, 4)
+    """

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keras_paca.backbones import PaCaViT
+from keras_paca.backbones import PaCaViT, RapidNet
 from keras_paca.backbones.task_variants import TaskModel, task_variant
 from keras_paca.detection.checkpoints import DETECTION
 from keras_paca.detection.mask_rcnn import MaskRCNN
@@ -65,3 +65,7 @@ PACA = PaCaViT.variants
 PaCaTinyMaskRCNN = task_variant(DETECTOR, PACA["paca_tiny"], "paca_tiny_mask_rcnn", _defaults)
 PaCaSmallMaskRCNN = task_variant(DETECTOR, PACA["paca_small"], "paca_small_mask_rcnn", _defaults)
 PaCaBaseMaskRCNN = task_variant(DETECTOR, PACA["paca_base"], "paca_base_mask_rcnn", _defaults)
+
+RAPIDNET = RapidNet.variants
+RapidNetMMaskRCNN = task_variant(DETECTOR, RAPIDNET["rapidnet_m"], "rapidnet_m_mask_rcnn")
+RapidNetBMaskRCNN = task_variant(DETECTOR, RAPIDNET["rapidnet_b"], "rapidnet_b_mask_rcnn")

@@ -28,6 +28,14 @@ class Affine(NamedTuple):
     scale: np.ndarray | float = 1.0
     offset: np.ndarray | float = 0.0
 
+    def then(self, other: "Affine") -> "Affine":
+        """Return the operation that applies this one and then another.
+
+        Args:
+            other: Affine. The operation that comes after.
+        """
+        return Affine(self.scale * other.scale, self.offset * other.scale + other.offset)
+
 
 UNCHANGED = Affine()
 
@@ -84,8 +92,8 @@ def fold_projection(
         target: keras.layers.Layer. A `Dense` or `Conv2D`, built. If it has no bias, only the kernel
             is written.
         source: keras.layers.Layer. A `Dense` or `Conv2D` of the same shape, with or without a bias.
-        before: Affine. The operation before a `Dense`. A convolution with padding can't include an
-            offset.
+        before: Affine. The operation before the projection; without an offset for a convolution,
+            whose padding comes in between.
         after: Affine. The operation after the projection.
 
     Example:
@@ -115,6 +123,9 @@ def folded(
     Returns:
         tuple of np.ndarray. The kernel and the bias, float64.
 
+    Raises:
+        ValueError: If there is an offset before a convolution.
+
     Example:
     >>> source = keras.layers.Dense(2, kernel_initializer="ones")
     >>> source.build((None, 3))
@@ -126,7 +137,13 @@ def folded(
     bias = to_float64(source.bias)
     if before is not UNCHANGED:
         channels = kernel.shape[-2]
-        bias = bias + np.broadcast_to(before.offset, channels) @ kernel
+        if np.any(before.offset):
+            if kernel.ndim > 2:
+                raise ValueError(
+                    "A convolution can't include the offset of an operation before it. "
+                    f"Received: {source.name!r}"
+                )
+            bias = bias + np.broadcast_to(before.offset, channels) @ kernel
         kernel = np.broadcast_to(before.scale, channels)[:, None] * kernel
     bias = np.broadcast_to(bias * after.scale + after.offset, kernel.shape[-1])
     return kernel * after.scale, bias

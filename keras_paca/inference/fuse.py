@@ -15,11 +15,10 @@ def fuse(model: keras.Model) -> keras.Model:
 
     Scales, offsets and shortcuts around a projection or a convolution become part of its weights:
     those of norms before linear projections, layer scales, batch norms after convolutions and the
-    shortcuts of the convolutions in feed-forward networks. In float32, the normalisation of the
-    image and the two convolutions of the stem become one convolution if the sides are known
-    multiples of 4. The outputs in inference are the same up to rounding. The new model can be
-    saved, exported and quantized like the original. It can also be trained further, but without
-    those batch norms.
+    shortcuts of depthwise convolutions. In float32, so does the normalisation of the image, and the
+    two convolutions of a PaCa-ViT's stem become one if the sides are known multiples of 4. The
+    outputs in inference are the same up to rounding. The new model can be saved, exported and
+    quantized like the original. It can also be trained further, but without those batch norms.
 
     Args:
         model: keras.Model. Any built Keras model with layers of this library at any depth, such as

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_paca import ops
+from keras_paca.arguments import check_positive
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.dense import Dense
@@ -66,7 +67,7 @@ class ConvNorm(BaseLayer):
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
-        self.dilation_rate = dilation_rate
+        self.dilation_rate = check_positive("dilation_rate", dilation_rate)
         self.activate = activate
         initial = {"kernel_initializer": fan_in_initializer()}
         if kernel_size == 1:

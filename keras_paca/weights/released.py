@@ -2,7 +2,8 @@
 
 `released.csv` has those of PaCa-ViT. Source: the tables of the official README,
 github.com/iVMCL/PaCaViT. The numbers of clusters in the segmentation files come from the official
-configurations. Each other family has a table of its own, such as `released_rapidnet.csv`.
+configurations. Each other family has a table of its own. That of RapidNet has the files at
+huggingface.co/SLDGroup/RapidNet, to which the official README links.
 """
 
 import csv
@@ -42,8 +43,8 @@ class ReleasedFile:
             `None` except for classification.
         interpolation: str or None. The filter with which the evaluation resizes images; `None`
             except for classification.
-        verified: bool. Whether the README links this file in this row. Otherwise its name was
-            derived from the others.
+        verified: bool. Whether the README links this file in this row, or a page that lists it.
+            Otherwise its name was derived from the others.
         note: str. A remark on the file; empty if there is none.
         licence: str. What is known about the licence.
         family: str. Name of the family of backbones.
@@ -140,8 +141,8 @@ def released_files() -> tuple[ReleasedFile, ...]:
     >>> from keras_paca.weights import released_files
     >>> detectors = [file for file in released_files() if file.task == "detection"]
     >>> len(detectors)
-    12
-    >>> max(file.accuracy["box_ap"] for file in detectors)
+    14
+    >>> max(file.accuracy.get("box_ap", 0) for file in detectors)
     48.3
     """
     return (*_files_in_tables(), *_registered.values())
@@ -157,7 +158,7 @@ def _files_in_tables() -> tuple[ReleasedFile, ...]:
     return tuple(files)
 
 
-TABLES = ("released.csv",)
+TABLES = ("released.csv", "released_rapidnet.csv")
 
 
 def _parse(row: dict[str, str]) -> ReleasedFile:

@@ -14,7 +14,7 @@ def randomise(model, seed=0):
         if weight.name == "seed_generator_state":
             continue
         values = draw.normal(size=weight.shape)
-        if weight.name in ("gamma", "scale1", "scale2", "moving_variance"):
+        if weight.name in ("gamma", "scale", "scale1", "scale2", "moving_variance"):
             values = draw.uniform(0.3, 1.7, weight.shape) * np.where(values > 1.5, -1, 1)
             values = np.abs(values) if weight.name == "moving_variance" else values
         elif weight.name == "kernel":

@@ -45,6 +45,29 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
         ([(2, 35, 5)], [(2, 7, 5, 4), (2, 4, 3, 6)]),
         3 * 7 + 4 + 4 + 5 + 1,
     ),
+    "conv_norm": (
+        layers.ConvNorm,
+        {"filters": 6, "kernel_size": 3, "strides": 2, "activate": True},
+        (2, 7, 5, 4),
+        (2, 4, 3, 6),
+        2,
+    ),
+    "depthwise_norm": (
+        layers.DepthwiseNorm,
+        {"kernel_size": 3, "use_bias": False},
+        (2, 7, 5, 4),
+        (2, 7, 5, 4),
+        2,
+    ),
+    "conv_stem": (
+        layers.ConvStem,
+        {"filters": 8, "mean": [0.0, 1.0, 2.0], "deviation": [2.0, 3.0, 4.0]},
+        (2, 33, 36, 3),
+        (2, 9, 9, 8),
+        4,
+    ),
+    "inverted_residual": (layers.InvertedResidual, {}, (2, 7, 5, 4), (2, 7, 5, 4), 3 * 2),
+    "mldc": (layers.MLDCBlock, {"kernel_size": 5}, (2, 7, 5, 4), (2, 7, 5, 4), (1 + 4 + 3) * 2),
     "conv_norm_relu": (ConvNormReLU, {"filters": 5}, (2, 7, 5, 4), (2, 7, 5, 5), 2),
     "paca_head": (
         segmentation.PaCaSegmentationHead,
@@ -135,6 +158,44 @@ def test_the_shortcut_is_in_the_filters(images):
     wanted[1, 1] = 1
     np.testing.assert_allclose(change[0], wanted, atol=1e-6)
     assert error(fused(x), model(x)) <= 1e-5
+
+
+RAPIDNET = {
+    "1 x 1": (layers.ConvNorm, {"filters": 6, "activate": True}),
+    "stride 2": (layers.ConvNorm, {"filters": 6, "kernel_size": 3, "strides": 2}),
+    "dilated": (layers.ConvNorm, {"filters": 6, "kernel_size": 3, "dilation_rate": 3}),
+    "depthwise": (layers.DepthwiseNorm, {"kernel_size": 3, "activate": True}),
+    "local": (layers.InvertedResidual, {"layer_scale": 0.1}),
+    "local, no scale": (layers.InvertedResidual, {"layer_scale": None}),
+    "mldc": (layers.MLDCBlock, {"kernel_size": 5}),
+    "mldc, no scale": (layers.MLDCBlock, {"layer_scale": None, "dilations": (1, 2, 3)}),
+}
+
+
+@pytest.mark.parametrize("name", RAPIDNET)
+def test_convolutions_and_their_norms(name, images):
+    cls, options = RAPIDNET[name]
+    model = randomise(keras.Sequential([keras.Input((7, 6, 8)), cls(**options)]))
+    fused, x = keras_paca.fuse(model), images(2, 7, 6, 8) / 100 - 1
+    assert error(fused(x), model(x)) <= 1e-5
+    assert not any("/norm/" in weight.path for weight in fused.weights)
+    assert fused.count_params() < model.count_params()
+
+
+@slow_but_on_torch
+def test_conv_stem_normalises_before_it_pads(images):
+    """At the borders, too, where the mean isn't 0."""
+    options = {"depths": ((1, 0),) * 4, "hidden_dims": (8, 8, 8, 8), "include_top": False}
+    model = randomise(keras_paca.RapidNet(**options))
+    fused, x = keras_paca.fuse(model), images(2, 33, 46, 3)
+    assert [layer.name for layer in fused.layers][1] == "stem"
+    for found, wanted in zip(
+        *(keras.Model(m.input, m.pyramid_outputs)(x).values() for m in (fused, model)), strict=True
+    ):
+        for part in (np.s_[:], np.s_[:, :1], np.s_[:, :, :1], np.s_[:, -1:]):
+            assert error(found[part], wanted[part]) <= 1e-5
+    half = keras_paca.fuse(keras_paca.RapidNet(**options, dtype="mixed_bfloat16"))
+    assert [layer.name for layer in half.layers][1] == "preprocessing"
 
 
 # --- The stem ---------------------------------------------------------------------------------

@@ -13,6 +13,12 @@ from tests.parity import dense, official
 # The tree is that of keras_paca/ (`git rev-parse HEAD:keras_paca`), the same after a rebase.
 FIELDS = ("commit", "tree", "case", "backend", "keras", "dtype", "array", "relative_error", "bar")
 
+CASES = {  # what returns the errors of a case, and the cases
+    official.errors: (*official.SMALL, *official.LARGE),
+    dense.errors: dense.SEGMENTERS,
+    dense.detector_errors: dense.DETECTORS,
+}
+
 
 def main(path):
     # Keras's layers compute in float64 where `floatx` is that, on TensorFlow throughout.
@@ -26,12 +32,9 @@ def main(path):
         for dtype in dtypes:
             keras.config.set_floatx(dtype)
             keras.config.set_dtype_policy(dtype)
-            for name in (*official.SMALL, *official.LARGE):
-                failed += _run(name, official.errors(name), dtype, writer)
-            for name in dense.SEGMENTERS:
-                failed += _run(name, dense.errors(name), dtype, writer)
-            for name in dense.DETECTORS:
-                failed += _run(name, dense.detector_errors(name), dtype, writer)
+            for errors, names in CASES.items():
+                for name in names:
+                    failed += _run(name, errors(name), dtype, writer)
     return failed
 
 

@@ -66,3 +66,25 @@ def test_photographs_end_to_end():
         assert official.relative_error(logits, wanted) < official.BAR
     names = [[name for _, name, _ in best] for best in decode_predictions(found, top=3)]
     assert names == [[name for _, name, _ in best] for best in decode_predictions(expected, top=3)]
+
+
+@slow_but_on_torch
+def test_photographs_into_rapidnet():
+    """uint8 in, logits out, beside the case's function of what the official transform returns."""
+    description, checkpoint, _ = official.case("RapidNet_Ti")
+    photographs = [getattr(skimage.data, name)() for name in ("astronaut", "coffee")]
+    prepared = np.stack([evaluation_transform(image, crop=0.9) for image in photographs])
+    independent = np.stack(
+        [
+            evaluation_transform_float64(image, crop=0.9, weight_bits=PILLOW_WEIGHT_BITS)
+            for image in photographs
+        ]
+    )
+    normalised = ((independent / 255.0 - paca_tiny.MEAN) / paca_tiny.STD).astype("float32")
+    logits = []
+    for x in (prepared, normalised):
+        inside = x.dtype == np.uint8
+        model = official.build("RapidNet_Ti", description, include_preprocessing=inside)
+        official.load(model, checkpoint)
+        logits.append(model.predict(x, verbose=0))
+    assert official.relative_error(*logits) < official.BAR

@@ -3,17 +3,22 @@
 import dataclasses
 from collections import Counter
 
-from keras_paca.backbones import PaCaViT, paca_vit
+from keras_paca.backbones import PaCaViT, RapidNet, paca_vit
 from keras_paca.weights import released_files
+
+PACA = [file for file in released_files() if file.family == "paca_vit"]
+RAPIDNET = [file for file in released_files() if file.family == "rapidnet"]
 
 
 def test_numbers_of_rows():
-    tasks = Counter(file.task for file in released_files())
+    tasks = Counter(file.task for file in PACA)
     assert tasks == {"classification": 12, "detection": 12, "segmentation": 15}
+    tasks = Counter(file.task for file in RAPIDNET)
+    assert tasks == {"classification": 4, "detection": 2, "segmentation": 2}
 
 
 def test_every_row_is_complete():
-    for file in released_files():
+    for file in PACA:
         assert file.url == f"https://github.com/iVMCL/PaCaViT/releases/download/pacavit/{file.file}"
         assert file.file.endswith(".pth")
         assert f"paca_{file.size}" in PaCaViT.variants
@@ -32,8 +37,24 @@ def test_every_row_is_complete():
             assert (file.crop, file.interpolation) == (0.9, "bicubic")
 
 
+def test_every_row_of_rapidnet_is_complete():
+    for file in RAPIDNET:
+        assert file.url.startswith("https://huggingface.co/SLDGroup/RapidNet/resolve/main/")
+        folder = {"detection": "Detection/", "segmentation": "Semantic_Segmentation/"}
+        assert file.url.endswith(f"main/{folder.get(file.task, '')}{file.file}")
+        assert file.licence == "Apache-2.0"
+        assert f"rapidnet_{file.size}" in RapidNet.variants
+        assert (file.params_m, file.gmacs, file.options) == (None, None, {})
+        is_classifier = file.task == "classification"
+        assert (file.crop, file.interpolation) == (
+            (0.9, "bicubic") if is_classifier else (None,) * 2
+        )
+    assert [file.accuracy for file in RAPIDNET if file.accuracy] == [{"top1": 76.3}]
+
+
 def test_names_are_unique_and_the_contradicting_link_is_not_used():
-    assert len({file.file for file in released_files()}) == 39
+    assert len({file.file for file in released_files()}) == len(released_files())
+    assert len(PACA) == 39
     unverified = [file for file in released_files() if not file.verified]
     assert [file.file for file in unverified] == ["IMNET_224_pacavit_small_p2cconv_100.pth"]
     assert unverified[0].clusters == (100, 100, 100, 100)
@@ -42,7 +63,7 @@ def test_names_are_unique_and_the_contradicting_link_is_not_used():
 
 
 def test_segmentation_files_hold_more_clusters():
-    for file in released_files():
+    for file in PACA:
         if file.task == "segmentation":
             assert file.clusters == tuple(200 if n else 0 for n in file.imagenet_clusters)
         else:

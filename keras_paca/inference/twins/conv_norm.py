@@ -1,0 +1,112 @@
+"""Convolutions that include their batch norms, and the stem made of them."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from keras import ops
+
+from keras_paca import layers
+from keras_paca.forms import register_twin
+from keras_paca.inference.folding import (
+    UNCHANGED,
+    Affine,
+    affine_of,
+    copy_weights,
+    fold_projection,
+    to_float64,
+)
+from keras_paca.inference.twin import Twin
+
+
+@register_twin(layers.ConvNorm)
+class ConvNorm(Twin, layers.ConvNorm):
+    """`keras_paca.layers.ConvNorm` whose convolution includes the norm.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), layers.ConvNorm(4, 3)])
+    >>> model.count_params(), keras_paca.fuse(model).count_params()
+    (128, 112)
+    """
+
+    changes: ClassVar = {"norm": None}
+
+    def fold(
+        self, source: layers.ConvNorm, before: Affine = UNCHANGED, after: Affine = UNCHANGED
+    ) -> None:
+        """Compute the weights from those of the layer and the operations around it.
+
+        Args:
+            source: ConvNorm. The layer.
+            before: Affine. The operation on the inputs. A kernel of 3 x 3 can't include an offset.
+            after: Affine. The operation on the outputs, of a layer without GELU.
+        """
+        fold_projection(self.conv, source.conv, before, affine_of(source.norm).then(after))
+
+
+@register_twin(layers.DepthwiseNorm)
+class DepthwiseNorm(Twin, layers.DepthwiseNorm):
+    """`keras_paca.layers.DepthwiseNorm` whose convolution has a bias and includes the norm.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> layer = layers.DepthwiseNorm(3, use_bias=False)
+    >>> model = keras.Sequential([keras.Input((8, 8, 4)), layer])
+    >>> model.count_params(), keras_paca.fuse(model).count_params()
+    (52, 40)
+    """
+
+    changes: ClassVar = {"conv": {"use_bias": True}, "norm": None}
+
+    def fold(self, source: layers.DepthwiseNorm) -> None:
+        """Compute the weights from those of the layer."""
+        scale, offset = affine_of(source.norm)
+        self.conv.kernel.assign(to_float64(source.conv.kernel) * scale[:, None])  # (k, k, c, 1)
+        self.conv.bias.assign(to_float64(source.conv.bias) * scale + offset)
+
+
+@register_twin(layers.ConvStem)
+class ConvStem(Twin, layers.ConvStem):
+    """`keras_paca.layers.ConvStem` whose first kernel includes the deviation of the images.
+
+    The mean is subtracted before the convolution, because the borders are padded after that.
+
+    Args:
+        filters: int. Number of channels of the output, even.
+        mean: Sequence of float. Mean of each channel of the images, or `None` for 0.
+        deviation: Sequence of float. Standard deviation of each channel, or `None` for 1.
+        **kwargs: As for `keras.layers.Layer`.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> model = keras.Sequential([keras.Input((32, 32, 3)), layers.ConvStem(8)])
+    >>> fused, x = keras_paca.fuse(model), keras.random.normal((1, 32, 32, 3))
+    >>> bool(keras.ops.max(keras.ops.abs(fused(x) - model(x))) < 1e-4)
+    True
+    """
+
+    takes_normalisation = True  # the model passes `mean` and `deviation` instead of a layer
+
+    def __init__(
+        self,
+        filters: int,
+        mean: Sequence[float] | None = None,
+        deviation: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(filters, **kwargs)
+        self.mean = None if mean is None else [float(value) for value in mean]
+        self.deviation = None if deviation is None else [float(value) for value in deviation]
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Embed the image `inputs` (b, h, w, c)."""
+        if self.mean is not None:
+            inputs = inputs - ops.convert_to_tensor(self.mean, self.compute_dtype)
+        return super().call(inputs, training=training)
+
+    def fold(self, source: layers.ConvStem) -> None:
+        """Compute the weights from those of the layer."""
+        scale = UNCHANGED if self.deviation is None else Affine(1 / np.array(self.deviation))
+        self.conv1.fold(source.conv1, before=scale)
+        copy_weights(self.conv2, source.conv2)

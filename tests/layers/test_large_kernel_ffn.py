@@ -1,0 +1,12 @@
+"""Feed-forward networks with a large kernel: Keras's own checks."""
+
+import pytest
+
+from keras_paca import layers
+from tests.layers.run import run_layer_test
+
+
+@pytest.mark.parametrize("options", [{}, {"expansion": 2, "kernel_size": 3}])
+def test_run_layer_test(options):
+    shape = (2, 7, 5, 4)
+    run_layer_test(layers.LargeKernelFFN, options, shape, shape, 3 + 4 + 4)
