@@ -3,11 +3,12 @@
     python benchmarks/litert_devices.py [FOLDER]
 
 RapidNet-Ti, -S, -M and -B, and MobileNetV2 (alpha 1.0 and 1.4) and MobileNetV3-Large of
-`keras.applications`, with random weights, 224 x 224, batch 1: all of them take RGB in 0..255 and are
-exported by `keras_paca.export` as float32, float16 and int8, the last in integers throughout. Then
-all files run in one process, on one thread and on two, and take turns: in each round, each has one
-call to warm up and a few that count. The time of a file is the median over the rounds. The files
-are written to FOLDER, from which those that are there already are used again. Needs TensorFlow as
+`keras.applications`, with random weights, 224 x 224, batch 1. All of them take RGB in 0..255 and
+are exported by `keras_paca.export` as float32, float16 and int8, the last in integers throughout.
+Then all files run in one process, on one thread and on two, and take turns: in each round, each has
+one call to warm up and a few that count. The time of a file is the median over the rounds; the load
+of the machine is noted, which should have two cores to itself. The files are written to FOLDER,
+from which those that are there already are used again. Needs TensorFlow as
 the backend and the extra `litert`. The table is printed and written to
 benchmarks/litert_devices.csv. It takes about ten minutes on two cores, five of them for the files.
 """

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.deploy.depthwise import depthwise_of_format
 from keras_paca.deploy.norms import norms_of_format
 from keras_paca.deploy.write_int8 import write_int8
 from keras_paca.deploy.write_onnx import write_onnx
@@ -52,7 +53,8 @@ def write(
     """
     (entry,) = model.inputs
     signature = [keras.InputSpec(shape=shape, dtype=entry.dtype, name=entry.name)]
-    with norms_of_format(model, format, fused):
+    in_form = depthwise_of_format(model, format, quantize)
+    with norms_of_format(model, format, fused), in_form:
         if format == "onnx":
             write_onnx(model, path, signature)
         elif format == "litert":
