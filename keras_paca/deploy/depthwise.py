@@ -59,19 +59,25 @@ def depthwise_of_format(
 def _in_strips(layer: DepthwiseConv2D, add_shortcut: bool) -> Callable[..., Any]:
     """Return the convolution of a layer as a sum over strips of the kernel's rows."""
 
+    whole = layer.convolve
+
     def convolve(inputs: Any, shortcut: bool) -> Any:
+        if None in inputs.shape[1:3]:
+            return whole(inputs, shortcut)
         kernel, size = ops.convert_to_tensor(layer.kernel), layer.kernel_size
         identity = ops.convert_to_tensor(identity_kernel(size), kernel.dtype)
         if shortcut:
             kernel = kernel + identity
         if layer.shortcut and add_shortcut:  # the kernel includes it, or does now
             kernel = kernel - identity
-        height, margin, rows = inputs.shape[1], (size // 2, size // 2), max(1, MOST_TAPS // size)
-        padded = ops.pad(inputs, ((0, 0), margin, margin, (0, 0)))
-        total = None
-        for start in range(0, size, rows):
+        # Taps further away than the map's sides read zeros; XNNPACK refuses a strip of them alone.
+        margins = [min(size // 2, side - 1) for side in inputs.shape[1:3]]
+        kernel = kernel[tuple(slice(size // 2 - m, size // 2 + m + 1) for m in margins)]
+        padded = ops.pad(inputs, ((0, 0), *((m, m) for m in margins), (0, 0)))
+        rows, total = max(1, MOST_TAPS // kernel.shape[1]), None
+        for start in range(0, kernel.shape[0], rows):
             strip = kernel[start : start + rows]
-            part = padded[:, start : start + height + strip.shape[0] - 1]
+            part = padded[:, start : start + inputs.shape[1] + strip.shape[0] - 1]
             part = ops.depthwise_conv(part, strip, padding="valid", data_format="channels_last")
             if total is None:
                 total = part if layer.bias is None else part + layer.bias

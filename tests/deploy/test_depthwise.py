@@ -11,8 +11,8 @@ from keras_paca.layers import DepthwiseConv2D
 from tests.marks import slow_but_on_tensorflow, with_tensorflow
 
 
-def model_of(size, **options):
-    model = keras.Sequential([keras.Input((9, 12, 4)), DepthwiseConv2D(size, **options)])
+def model_of(size, sides=(9, 12), **options):
+    model = keras.Sequential([keras.Input((*sides, 4)), DepthwiseConv2D(size, **options)])
     draw = np.random.default_rng(0)
     for weight in model.weights:
         weight.assign(draw.standard_normal(weight.shape))
@@ -22,10 +22,11 @@ def model_of(size, **options):
 @pytest.mark.parametrize("quantize", [None, "int8"])
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("options", [{}, {"shortcut": True}, {"use_bias": False}])
-@pytest.mark.parametrize("size", [7, 9])
-def test_strips_compute_the_same(size, options, fused, quantize, images):
-    model = model_of(size, **options)
-    x = images(2, 9, 12, 4) / 255
+@pytest.mark.parametrize(("size", "sides"), [(7, (9, 12)), (9, (7, 9)), (7, (2, 3)), (7, (1, 8))])
+def test_strips_compute_the_same(size, sides, options, fused, quantize, images):
+    """On maps smaller than the kernel too."""
+    model = model_of(size, sides, **options)
+    x = images(2, *sides, 4) / 255
     expected = keras.ops.convert_to_numpy(model(x))
     model = keras_paca.fuse(model) if fused else model
     with depthwise.depthwise_of_format(model, "litert", quantize):
@@ -40,6 +41,13 @@ def test_what_stays_whole(size, format):
     model = model_of(size)
     with depthwise.depthwise_of_format(model, format):
         assert "convolve" not in vars(model.layers[0])
+
+
+def test_maps_of_unknown_sides_stay_whole():
+    model = model_of(7)
+    inputs = keras.Input((None, 12, 4))
+    with depthwise.depthwise_of_format(model, "litert"):
+        assert model.layers[0](inputs).shape == (None, None, 12, 4)
 
 
 @with_tensorflow

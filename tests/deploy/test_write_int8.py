@@ -63,6 +63,30 @@ def test_a_convolutional_network_in_integers_but_for_the_last(network, images, t
 
 
 @slow_but_on_tensorflow
+def test_rapidnet(tmp_path):
+    """Pixels in, integers throughout, and a softmax in float; half the size in float16."""
+    options = {"embedding_dim": 32, "layer_scale": 0.5, "classes": 5}
+    depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    model = keras_paca.RapidNet((8, 8, 16, 24), depths, input_shape=(64, 96, 3), **options)
+    (data,) = check_images(model, (1, 64, 96, 3))
+    path = tmp_path / "model.tflite"
+    exported = keras_paca.export(model, path, quantize="int8", representative_data=data)
+    assert exported.float_operators == ("SOFTMAX",)
+    *others, conversion, last = read_operators(path.read_bytes())
+    assert {x for each in others for x in each.inputs + each.outputs} == {"uint8", "int8", "int32"}
+    assert (conversion.name, last.name) == ("DEQUANTIZE", "SOFTMAX")
+    (entry,) = Interpreter(str(path)).get_input_details()
+    assert (entry["dtype"], entry["quantization"]) == (np.uint8, (1.0, 0))
+    run, _ = OPENERS["litert"](str(path))
+    found = run(data[:1].astype("uint8"))["output_0"]
+    np.testing.assert_allclose(found, model.predict(data[:1], verbose=0), atol=0.02)
+    plain = keras_paca.export(model, path, check=False)
+    half = keras_paca.export(model, path, quantize="float16")
+    assert half.measures["output_0"]["difference"] < 1e-2
+    assert half.size < 0.8 * plain.size
+
+
+@slow_but_on_tensorflow
 @pytest.mark.parametrize("takes_rgb", [True, False])
 def test_the_input_is_of_integers(takes_rgb, network, images, tmp_path, monkeypatch):
     """Pixels as they are, or int8 with a scale and a zero point."""
