@@ -58,7 +58,6 @@ def depthwise_of_format(
 
 def _in_strips(layer: DepthwiseConv2D, add_shortcut: bool) -> Callable[..., Any]:
     """Return the convolution of a layer as a sum over strips of the kernel's rows."""
-
     whole = layer.convolve
 
     def convolve(inputs: Any, shortcut: bool) -> Any:

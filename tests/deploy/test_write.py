@@ -30,6 +30,19 @@ def test_quantized_litert(quantize, classifier, images, tmp_path):
     assert exported.size < 0.8 * plain.size
 
 
+@pytest.mark.slow
+@slow_but_on_tensorflow
+def test_rapidnet_in_half_the_size(tmp_path):
+    depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    model = keras_paca.RapidNet((8, 8, 16, 24), depths, classes=5, layer_scale=0.5)
+    path = tmp_path / "model.tflite"
+    plain = keras_paca.export(model, path, image_size=64)
+    half = keras_paca.export(model, path, image_size=64, quantize="float16")
+    builtin(half)
+    assert half.measures["output_0"]["difference"] < 1e-2
+    assert half.size < 0.7 * plain.size
+
+
 # --- 16-bit policies --------------------------------------------------------------------------
 
 
