@@ -58,7 +58,12 @@ DESCRIBED_ELSEWHERE = {
 }
 # One of each kind of function whose docstring is put together at run time, which
 # `doctest.testmod` doesn't find. The others differ in size alone, and the largest takes seconds.
-MADE = (keras_paca.PaCaTiny, segmentation.PaCaTinySegmenter, detection.PaCaTinyMaskRCNN)
+MADE = (
+    keras_paca.PaCaTiny,
+    keras_paca.RapidNetTi,
+    segmentation.PaCaTinySegmenter,
+    detection.PaCaTinyMaskRCNN,
+)
 
 TYPES = {
     *("None", "array", "bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple"),
