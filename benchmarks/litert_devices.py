@@ -34,7 +34,7 @@ THREADS = (1, 2)
 SECONDS, ROUNDS, CALLS = 150, 30, 3  # at most so long, so many rounds; calls in each
 FIELDS = (
     "commit", "processor", "versions", "load", "model", "parameters", "mmacs", "precision",
-    "megabytes", "in_float", "threads", "ms", "fastest_ms", "rounds",
+    "megabytes", "in_float", "threads", "ms", "fastest_ms", "processor_ms", "rounds",
 )  # fmt: skip
 
 
@@ -61,7 +61,9 @@ def measure(folder):
         for (name, precision, threads), values in times.items():
             parameters, macs, of_files = (facts[name][x] for x in ("parameters", "macs", "files"))
             size, in_float = of_files[precision]
-            found = (f"{statistics.median(values):.2f}", f"{min(values):.2f}", len(values))
+            passed, processors = zip(*values, strict=True)
+            found = [statistics.median(passed), min(passed), statistics.median(processors)]
+            found = (*(f"{each:.2f}" for each in found), len(values))
             row = (name, parameters, f"{macs / 1e6:.0f}", precision, f"{size / 1e6:.1f}", in_float)
             writer.writerow((*about, load, *row, threads, *found))
     table(facts, times)
@@ -116,7 +118,11 @@ def build(name):
 
 
 def take_turns(paths):
-    """Return the times in ms of files, {(model, precision, threads): those of each round}."""
+    """Return the times of files, {(model, precision, threads): those of each round}.
+
+    Those of a round are in ms: of what passed, and of the processors', which others on the machine
+    disturb less.
+    """
     calls = {(*key, n): call_of(path, n) for key, path in paths.items() for n in THREADS}
     times = collections.defaultdict(list)
     end = time.perf_counter() + SECONDS
@@ -126,10 +132,11 @@ def take_turns(paths):
             calls[key]()  # its weights are in no cache any more
             taken = []
             for _ in range(CALLS):
-                start = time.perf_counter()
+                start = time.perf_counter(), time.process_time()
                 calls[key]()
-                taken.append(1000 * (time.perf_counter() - start))
-            times[key].append(statistics.median(taken))
+                end_of_call = time.perf_counter(), time.process_time()
+                taken.append([1000 * (b - a) for a, b in zip(start, end_of_call, strict=True)])
+            times[key].append([statistics.median(each) for each in zip(*taken, strict=True)])
         if time.perf_counter() > end:
             break
     return {key: times[key] for key in order}
@@ -154,7 +161,8 @@ def table(facts, times):
     for name in MODELS:
         cells = [f"{facts[name]['parameters'] / 1e6:.1f} M", f"{facts[name]['macs'] / 1e6:,.0f} M"]
         for precision in PRECISIONS:
-            ms = [statistics.median(times[name, precision, threads]) for threads in THREADS]
+            rounds = [times[name, precision, threads] for threads in THREADS]
+            ms = [statistics.median(passed for passed, _ in each) for each in rounds]
             size = facts[name]["files"][precision][0] / 1e6
             cells.append(f"{size:.1f}, {' / '.join(f'{each:.1f}' for each in ms)}")
         print(f"| {name} | {' | '.join(cells)} |")
