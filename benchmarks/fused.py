@@ -1,13 +1,13 @@
 """Time before and after `keras_paca.fuse`: of `predict` on each backend, and of exported files.
 
-    python benchmarks/fused.py [BACKEND or FORMAT ...]
+    python benchmarks/fused.py [BACKEND or FORMAT or MODEL ...]
 
 Both models of a pair run in one process and take turns, so that both see the same machine. The
 ratios are medians of the rounds' own, of the time that passes and of the processors' time, which
 others on the machine disturb less. PyTorch runs on one thread: several wait for one another in a
-loop that counts. Exported files of PaCa-Tiny and PaCa-Small run in their own runtimes, on all
-cores, in processes that take turns. The table is printed and written to benchmarks/fused.csv, all
-of it or the rows of what is named. It takes about an hour on two cores; a backend or format alone
+loop that counts. Exported files of single images run in their own runtimes, on all cores, in
+processes that take turns. The table is printed and written to benchmarks/fused.csv, all of it or
+the rows of what is named. It takes about an hour on two cores; a backend, a format or a model alone
 takes less.
 """
 
@@ -29,6 +29,9 @@ MODELS = {
     "PaCa-Small, batch 8": {"size": 224, "batch": 8, "rounds": 5},
     "PaCa-Small segmenter, paca": {"size": 512, "batch": 1, "rounds": 12, "head": "paca"},
     "PaCa-Small segmenter, upernet": {"size": 512, "batch": 1, "rounds": 6, "head": "upernet"},
+    "RapidNet-Ti": {"variant": "RapidNetTi", "size": 224, "batch": 1, "rounds": 20},
+    "RapidNet-M": {"variant": "RapidNetM", "size": 224, "batch": 1, "rounds": 12},
+    "RapidNet-M, batch 8": {"variant": "RapidNetM", "size": 224, "batch": 8, "rounds": 5},
 }
 FORMATS = ("tf_saved_model", "litert", "onnx", "openvino")
 RUNS = 5  # of each file, of at least three seconds
@@ -43,14 +46,21 @@ def main():
     """Measure, print and write."""
     about = describe(*RUNTIMES)
     target = ROOT / "benchmarks" / "fused.csv"
-    wanted = sys.argv[1:] or [*BACKENDS, *FORMATS]
-    kept = [row for row in read_rows(target) if row["backend"] not in wanted]
+    names = [name for name in sys.argv[1:] if name in MODELS] or list(MODELS)
+    wanted = [where for where in sys.argv[1:] if where in (*BACKENDS, *FORMATS)]
+    wanted = wanted or [*BACKENDS, *FORMATS]
+    kept = [
+        row
+        for row in read_rows(target)
+        if row["backend"] not in wanted or row["model"] not in names
+    ]
     with target.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(FIELDS)
         writer.writerows(row.values() for row in kept)
         for where in wanted:
-            for name, options in MODELS.items():
+            for name in names:
+                options = MODELS[name]
                 if where in FORMATS and (options["batch"] > 1 or "head" in options):
                     continue  # an hour more
                 found = files(where, options) if where in FORMATS else predictions(where, options)

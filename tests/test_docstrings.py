@@ -17,8 +17,12 @@ from keras_paca.weights import released
 from tests.marks import slow_but_on_torch, with_tensorflow
 
 # Modules whose examples need TensorFlow beside any backend, and those that need it as the backend.
-EXPORTS = [f"keras_paca.deploy.{name}" for name in ("check", "exports", "formats")]
-CONVERTERS = [f"keras_paca.deploy.{name}" for name in ("norms", "write", "write_onnx")]
+EXPORTS = [
+    f"keras_paca.deploy.{name}" for name in ("check", "exports", "formats", "litert_operators")
+]
+CONVERTERS = [
+    f"keras_paca.deploy.{name}" for name in ("norms", "write", "write_int8", "write_onnx")
+]
 LATENCY = "keras_paca.deploy.latency"
 HUB = "keras_paca.hub"  # KerasHub's environment runs its examples, in tests/plugins
 PACKAGED = [module.name for module in pkgutil.walk_packages(keras_paca.__path__, "keras_paca.")]

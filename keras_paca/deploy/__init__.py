@@ -2,6 +2,7 @@
 
 from keras_paca.deploy.exports import Exported, export
 from keras_paca.deploy.latency import benchmark
+from keras_paca.deploy.litert_operators import float_operators
 from keras_paca.deploy.metadata import read_metadata
 from keras_paca.deploy.quantization import (
     LayerCost,
@@ -18,6 +19,7 @@ __all__ = [
     "QuantizationReport",
     "benchmark",
     "export",
+    "float_operators",
     "fuse",
     "quantization_report",
     "read_metadata",

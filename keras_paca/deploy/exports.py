@@ -19,6 +19,7 @@ from keras_paca.deploy.failures import quiet, sentence
 from keras_paca.deploy.float32 import float32_copy, in_float32, precision_of
 from keras_paca.deploy.formats import SUFFIXES, check_installed, resolve_format
 from keras_paca.deploy.images import given_images, received
+from keras_paca.deploy.litert_operators import Operator, read_operators
 from keras_paca.deploy.metadata import (
     LABELS_FILE,
     METADATA_FILE,
@@ -61,6 +62,8 @@ class Exported:
         measures: dict of str to dict. For each output {"difference": ‖out - keras‖ / ‖keras‖, ...},
             the worst over the check's images; see `keras_paca.deploy.check.compare`. It is empty
             for unchecked files.
+        float_operators: tuple of str. For LiteRT, the names of those operators that compute in
+            floating point, sorted; see `keras_paca.deploy.float_operators`.
 
     Example:
     >>> measures = {"output_0": {"difference": 2e-7}}
@@ -77,6 +80,7 @@ class Exported:
     size: int
     operators: tuple[str, ...]
     measures: dict[str, dict[str, float]]
+    float_operators: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -100,6 +104,7 @@ def export(
     check_data: Any = None,
     fuse: bool = True,
     verbose: bool = True,
+    integer_only: bool | None = None,
 ) -> Exported:
     """Export a model for inference in another runtime, and check the file in that runtime.
 
@@ -137,8 +142,7 @@ def export(
             square; by default the model's, any size where that is unknown. LiteRT needs one.
         batch_size: int. Images at a time; by default the model's or any number, for LiteRT 1.
         quantize: str. For LiteRT "float16" (half the size), "dynamic" (weights in int8) or "int8"
-            (inputs of convolutions and projections too, by the ranges seen in
-            `representative_data`; softmax, attention's products, norms and sums stay in float).
+            (weights and maps, by the ranges seen in `representative_data`; see `integer_only`).
         representative_data: array. For "int8" about a hundred images (n, height, width, channels)
             as the model takes them, of the file's size.
         check: bool. Whether to check the file.
@@ -147,6 +151,14 @@ def export(
         fuse: bool. Whether to fold what can be folded first; see `keras_paca.fuse`. Models without
             layers of this library, and quantized ones, are exported as they are.
         verbose: bool. Whether to print the result in a line.
+        integer_only: bool. For "int8", whether the file computes in integers throughout, for
+            hardware without floating point. Its input is then uint8, RGB in 0..255, or int8 if the
+            model takes something else, with the scale and the zero point that the file states. Its
+            outputs are float32, and a softmax that makes them is the only operator in float. With
+            False, inputs are float32, and softmax, attention's products, norms and sums stay in
+            float. The default is True for models of operators that lose little in integers, such
+            as convolutional networks, and False for others, such as PaCa-ViT, whose softmax over
+            patches would be 0 in steps of 1/256.
 
     Returns:
         Exported. The file and what the check found.
@@ -173,7 +185,7 @@ def export(
     """
     check_model(model)
     path, format = check_target(path, format)
-    check_quantization(format, quantize, representative_data)
+    check_quantization(format, quantize, representative_data, integer_only)
     _check_format_of_model(model, format, quantize)
     shape = _file_shape(model, format, image_size, batch_size)
     check_installed(format, check)
@@ -190,8 +202,12 @@ def export(
         source = fuse_model(source)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         beside = Path(folder) / (f"{path.stem}{suffix}" if suffix else path.name)
-        arguments = format, shape, quantize, representative_data, source is not reference
+        fused = source is not reference
+        arguments = format, shape, quantize, representative_data, fused, integer_only
         _write(source, beside, arguments, modules, verbose)
+        in_float = _in_float(beside) if format == "litert" else []
+        if integer_only:
+            _check_integers(in_float)
         write_metadata(beside, format, metadata, model.name)
         measures, operators = {}, ()
         modes = sorted({layer.quantization_mode for layer in quantized_layers(model)})
@@ -208,7 +224,9 @@ def export(
             f"The exported file computes something else than Keras: {'; '.join(over)}. It is kept "
             f"as {target}."
         )
-    exported = Exported(target, format, precision, shape, _size(target), operators, measures)
+    in_float = tuple(sorted({each.name for each in in_float}))
+    size = _size(target)
+    exported = Exported(target, format, precision, shape, size, operators, measures, in_float)
     if verbose:
         print(exported)
     return exported
@@ -263,17 +281,20 @@ def _check_replaced(folder: Path) -> None:
         )
 
 
-def check_quantization(format: str, quantize: Any, representative_data: Any) -> None:
+def check_quantization(
+    format: str, quantize: Any, representative_data: Any, integer_only: Any = None
+) -> None:
     """Raise an error unless a format has a precision, and images are given with "int8" alone.
 
     Args:
         format: str. A key of `SUFFIXES`.
         quantize: Any. What the user gave as `quantize`.
         representative_data: Any. What the user gave as `representative_data`.
+        integer_only: Any. What the user gave as `integer_only`.
 
     Raises:
-        ValueError: If the format doesn't have that precision, or `representative_data` is given
-            without "int8" or missing for it.
+        ValueError: If the format doesn't have that precision, `representative_data` is given
+            without "int8" or missing for it, or `integer_only` is given without "int8".
 
     Example:
     >>> check_quantization("litert", "float16", None)
@@ -291,6 +312,11 @@ def check_quantization(format: str, quantize: Any, representative_data: Any) -> 
         raise ValueError(
             '`representative_data` and quantize="int8" go together. Received: '
             f"quantize={quantize!r}, representative_data={received(representative_data)}"
+        )
+    if integer_only not in (None, True, False) or (integer_only is not None and quantize != "int8"):
+        raise ValueError(
+            '`integer_only` must be True, False or None, and goes with quantize="int8" alone. '
+            f"Received: integer_only={integer_only!r}, quantize={quantize!r}"
         )
 
 
@@ -378,6 +404,7 @@ def _write_elsewhere(
     quantize: str | None,
     representative_data: np.ndarray | None,
     fused: bool,
+    integer_only: bool | None,
     modules: list[str],
 ) -> None:
     """Save the model and write it in a process whose backend is TensorFlow."""
@@ -396,10 +423,27 @@ def _write_elsewhere(
             "quantize": quantize,
             "representative_data": data,
             "fused": fused,
+            "integer_only": integer_only,
         }
         script = Path(folder) / "specification.json"
         script.write_text(json.dumps(specification), encoding="utf-8")
         run_on("tensorflow", "keras_paca.deploy.write", str(script))
+
+
+def _in_float(path: Path) -> list[Operator]:
+    """Return the operators of a LiteRT file that compute in floating point."""
+    return [each for each in read_operators(path.read_bytes()) if each.is_float]
+
+
+def _check_integers(in_float: list[Operator]) -> None:
+    """Raise an error if other operators than the last compute in floating point."""
+    names = sorted({each.name for each in in_float if not each.is_last})
+    if names:
+        raise ValueError(
+            "The model can't be written in integers throughout: in int8, "
+            f"{', '.join(names)} would lose too much or have no kernel. Leave out `integer_only` "
+            "to keep them in float. Received: integer_only=True"
+        )
 
 
 def _measure(

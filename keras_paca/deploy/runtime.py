@@ -67,12 +67,30 @@ def _open_litert(path: str) -> tuple[Callable[[np.ndarray], dict], list[str]]:
     (name,) = runner.get_input_details()
 
     def run(images: np.ndarray) -> dict:
+        images = _as_integers(images, entry)
         if images.shape != given[0]:
             interpreter.resize_tensor_input(entry["index"], images.shape)
             given[0] = images.shape
         return {key: np.array(value) for key, value in runner(**{name: images}).items()}
 
     return run, sorted({each["op_name"] for each in interpreter._get_ops_details()})
+
+
+def _as_integers(images: np.ndarray, entry: dict) -> np.ndarray:
+    """Return images in the integers of a file's input, where those stand for floats."""
+    scale, zero = entry["quantization"]
+    if not scale or images.dtype.kind != "f":
+        return images
+    limits = np.iinfo(entry["dtype"])
+    steps = np.round(images / scale) + zero
+    return np.clip(steps, limits.min, limits.max).astype(entry["dtype"])
+
+
+def _litert_input(path: str, images: np.ndarray) -> np.ndarray:
+    """Return images in the dtype of a file's input."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _as_integers(images, Interpreter(path).get_input_details()[0])
 
 
 def _open_onnx(path: str) -> tuple[Callable[[np.ndarray], dict], list[str]]:
@@ -167,7 +185,8 @@ def _main() -> None:
         batches = [stored[name] for name in sorted(stored.files)]
     run, operators = _open_file(format, path)
     if target == "measure":
-        measured = measure(run, batches[0])
+        images = batches[0] if format != "litert" else _litert_input(path, batches[0])
+        measured = measure(run, images)
         print(json.dumps({**measured, "peak_bytes": peak_memory()}))
         return
     outputs = {}

@@ -7,31 +7,18 @@ import importlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_paca.deploy.depthwise import depthwise_of_format
 from keras_paca.deploy.norms import norms_of_format
+from keras_paca.deploy.write_int8 import write_int8
 from keras_paca.deploy.write_onnx import write_onnx
 
 QUANTIZED = ("float16", "dynamic", "int8")  # precisions of a LiteRT file
-# Operators that stay in float in an int8 file. In int8, the outputs of a softmax are multiples of
-# 1/256, which is more than the share of most patches in a cluster. The sums and scales of norms and
-# residuals are faster in float.
-IN_FLOAT = (
-    "SOFTMAX",
-    "BATCH_MATMUL",
-    "ADD",
-    "SUB",
-    "MUL",
-    "SQUARE",
-    "SQUARED_DIFFERENCE",
-    "MEAN",
-    "RSQRT",
-)
 
 
 def write(
@@ -42,6 +29,7 @@ def write(
     quantize: str | None = None,
     representative_data: np.ndarray | None = None,
     fused: bool = False,
+    integer_only: bool | None = None,
 ) -> None:
     """Write a model in inference to a file, by `Model.export`.
 
@@ -53,6 +41,8 @@ def write(
         quantize: str. One of `QUANTIZED`, for LiteRT, or `None`.
         representative_data: np.ndarray. Images from which the ranges of "int8" are computed.
         fused: bool. Whether the model is a copy made by `keras_paca.fuse`, which may be changed.
+        integer_only: bool. For "int8", whether it is in integers throughout; by default where that
+            is precise enough. See `keras_paca.deploy.write_int8`.
 
     Example:
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
@@ -63,30 +53,25 @@ def write(
     """
     (entry,) = model.inputs
     signature = [keras.InputSpec(shape=shape, dtype=entry.dtype, name=entry.name)]
-    with norms_of_format(model, format, fused):
+    in_form = depthwise_of_format(model, format, quantize)
+    with norms_of_format(model, format, fused), in_form:
         if format == "onnx":
             write_onnx(model, path, signature)
         elif format == "litert":
-            _write_litert(model, path, signature, quantize, representative_data)
+            if quantize == "int8":
+                write_int8(model, path, signature, representative_data, integer_only)
+            else:
+                _write_litert(model, path, signature, quantize)
         else:
             model.export(str(path), format=format, input_signature=signature, verbose=False)
     if format == "openvino":
         _keep_outputs(path)
 
 
-def _write_litert(
-    model: keras.Model,
-    path: Path,
-    signature: list,
-    quantize: str | None,
-    images: np.ndarray | None,
-) -> None:
-    """Write a LiteRT file with built-in operators only, in one of the precisions."""
+def _write_litert(model: keras.Model, path: Path, signature: list, quantize: str | None) -> None:
+    """Write a LiteRT file with built-in operators only, in one of the precisions but int8."""
     import tensorflow as tf
 
-    if quantize == "int8":
-        _write_int8(model, path, signature, images)
-        return
     target: dict[str, Any] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     if quantize == "float16":
         target["supported_types"] = [tf.float16]
@@ -98,35 +83,6 @@ def _write_litert(
         target_spec=target,
         optimizations=[] if quantize is None else [tf.lite.Optimize.DEFAULT],
     )
-
-
-def _write_int8(model: keras.Model, path: Path, signature: list, images: np.ndarray) -> None:
-    """Write a LiteRT file in int8, with the operators in `IN_FLOAT` in float.
-
-    Only TensorFlow's quantization debugger can choose by operator.
-    """
-    import tensorflow as tf
-
-    def data() -> Iterator[list]:
-        batch = signature[0].shape[0]
-        for start in range(0, len(images), batch):
-            chosen = np.arange(start, start + batch) % len(images)  # the last batch is filled up
-            yield [images[chosen]]
-
-    with tempfile.TemporaryDirectory() as folder:
-        model.export(folder, input_signature=signature, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = data
-        debugger = tf.lite.experimental.QuantizationDebugger(
-            converter=converter,
-            debug_dataset=data,
-            debug_options=tf.lite.experimental.QuantizationDebugOptions(
-                denylisted_ops=list(IN_FLOAT)
-            ),
-        )
-        path.write_bytes(debugger.get_nondebug_quantized_model())
 
 
 def _keep_outputs(path: Path) -> None:
@@ -165,6 +121,7 @@ def _main() -> None:
         specification["quantize"],
         None if data is None else np.load(data),
         specification["fused"],
+        specification["integer_only"],
     )
 
 

@@ -90,11 +90,20 @@ def test_compare():
     for precision in ("dynamic", "int8"):
         found = checks.compare({"a": logits}, {"other": -logits}, precision)
         assert found["a"]["cosine"] == pytest.approx(-1)
-        assert len(checks.exceeded(found, precision)) == 2
+        assert "cosine of 'a' is -1, the bound 0.95" in checks.exceeded(found, precision)
+        found = checks.compare({"a": logits}, {"a": logits[:, ::-1]}, precision)
+        assert checks.exceeded(found, precision)
         found = checks.compare({"a": logits}, {"a": logits * np.nan}, precision)
         assert "nan" in checks.exceeded(found, precision)[0]
     with pytest.raises(ValueError, match="outputs"):
         checks.compare({"a": logits}, {"b": logits, "c": logits}, "int8")
+
+    # the first class of the first image leads by more than the rounding, that of the second not
+    close = np.array([[3.0, 1.0, 0.0], [2.0, 1.99, 0.0]])
+    for moved, share in (([0, 0.1, 0], 1.0), ([-2.0, 1.0, 0], 0.0)):
+        found = checks.compare({"a": close}, {"a": close + np.array(moved)}, "int8")
+        assert found["a"]["top1"] == share
+    assert checks.compare({"a": close[:, :1]}, {"a": -close[:, :1]}, "int8")["a"]["top1"] == 1
 
     boxes = draw.uniform(0, 50, (1, 3, 4))
     wanted = {"boxes": boxes, "scores": np.ones((1, 3)), "labels": np.array([[1, 2, -1]])}

@@ -224,6 +224,10 @@ def test_a_file_that_is_wrong_is_rejected(classifier, tmp_path, monkeypatch):
         ({"quantize": "int4"}, "`quantize` must be one of .*for LiteRT alone.*quantize='int4'"),
         ({"quantize": "int8"}, "`representative_data`.*representative_data=None"),
         (
+            {"integer_only": True},
+            '`integer_only`.*quantize="int8".*integer_only=True, quantize=None',
+        ),
+        (
             {"representative_data": 4 * [np.ones((64, 64, 3))]},
             r"quantize=None, representative_data=a list of 4 entries \(ndarray\)$",
         ),

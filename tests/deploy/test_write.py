@@ -1,10 +1,8 @@
 """The precisions of LiteRT's files."""
 
-import keras
 import pytest
 
 import keras_paca
-from keras_paca import segmentation
 from tests.deploy.files import builtin
 from tests.marks import slow_but_on_tensorflow, with_tensorflow
 
@@ -32,32 +30,17 @@ def test_quantized_litert(quantize, classifier, images, tmp_path):
     assert exported.size < 0.8 * plain.size
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
-def test_int8_of_a_model_of_two_images_at_a_time(images, tmp_path):
-    inputs = keras.Input((32, 32, 3), batch_size=2)
-    x = keras.layers.Conv2D(4, 3)(inputs)
-    model = keras.Model(inputs, keras.ops.reshape(x, (2, 30, 120)))
-    exported = keras_paca.export(
-        model, tmp_path / "model.tflite", quantize="int8", representative_data=images(3, 32, 32, 3)
-    )
-    assert exported.input_shape[0] == 2
-    assert exported.measures["output_0"]["cosine"] > 0.99
-
-
-@slow_but_on_tensorflow
-def test_segmenter_in_int8(small, images, tmp_path):
-    """A softmax over patches, whose shares are smaller than an integer's step."""
-    model = segmentation.Segmenter(small(include_top=False), "paca", num_classes=4)
-    exported = keras_paca.export(
-        model,
-        tmp_path / "model.tflite",
-        "litert",
-        image_size=128,
-        quantize="int8",
-        representative_data=images(4, 128, 128, 3),
-    )
-    builtin(exported)
-    assert exported.measures["output_0"]["cosine"] > 0.98
+def test_rapidnet_in_half_the_size(tmp_path):
+    depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+    model = keras_paca.RapidNet((8, 8, 16, 24), depths, classes=5, layer_scale=0.5)
+    path = tmp_path / "model.tflite"
+    plain = keras_paca.export(model, path, image_size=64)
+    half = keras_paca.export(model, path, image_size=64, quantize="float16")
+    builtin(half)
+    assert half.measures["output_0"]["difference"] < 1e-2
+    assert half.size < 0.7 * plain.size
 
 
 # --- 16-bit policies --------------------------------------------------------------------------
