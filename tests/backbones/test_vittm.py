@@ -72,6 +72,7 @@ def test_fit_predict_save_and_load(name, images, tmp_path):
     assert again.get_config() == model.get_config()
 
 
+@slow_but_on_torch
 def test_two_steps_draw_different_paths(images):
     model = small(drop_path_rate=0.5, include_top=False)
     x = images(4, 48, 32, 3)
@@ -93,7 +94,9 @@ def test_every_weight_learns(images):
     assert all(path.endswith("attention/key/bias") for path in still)  # the softmax cancels them
 
 
-@pytest.mark.parametrize("size", [(48, 32), (61, 45), (33, 90)])
+@pytest.mark.parametrize(
+    "size", [(61, 45), *(pytest.param(x, marks=slow_but_on_torch) for x in ((48, 32), (33, 90)))]
+)
 def test_any_size(size, images):
     """Unknown, odd and not square, as a model of that size computes them."""
     model, x = randomise(small()), images(2, *size, 3)
@@ -113,7 +116,9 @@ def test_the_rest_of_a_patch_is_cut_off(images):
     np.testing.assert_allclose(ops.convert_to_numpy(model(x)), cropped, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=slow_but_on_torch)]
+)
 def test_mixed_precision(policy, images):
     exact = randomise(small())
     model = small(dtype=policy)
