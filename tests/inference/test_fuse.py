@@ -63,7 +63,7 @@ def test_segmenter(head, small, images):
     assert len(keras.tree.flatten(wanted)) == (2 if head in ("paca", "upernet") else 1)
     assert error(found, wanted) <= 1e-5
     norms = [
-        sum(isinstance(y, keras.layers.BatchNormalization) for y in x._flatten_layers())
+        sum(isinstance(layer, keras.layers.BatchNormalization) for layer in x._flatten_layers())
         for x in (fused, model)
     ]
     counts = {"paca": 9, "upernet": 4 + 1 + 3 + 3 + 1 + 1, "fpn": 1 + 1 + 2 + 3}
