@@ -16,7 +16,11 @@ class ReadWriteHead(BaseLayer):
     A subclass defines `build`, `read` and `weigh`. Its weights serve for one direction alone.
 
     Args:
-        **kwargs: As for `keras_paca.layers.BaseLayer`.
+        frozen: Sequence of str. Paths of the sub-layers that don't train.
+        thawed: Sequence of str. Paths of the layers inside frozen sub-layers that train.
+        name: str. Name of the layer. By default, that of its class.
+        dtype: str or DTypePolicy. Dtype or policy of the layer and its sub-layers.
+        **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor. The map that is read, (batch, height, width, channels), float.

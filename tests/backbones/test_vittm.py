@@ -72,6 +72,7 @@ def test_fit_predict_save_and_load(name, images, tmp_path):
     assert again.get_config() == model.get_config()
 
 
+@slow_but_on_torch
 def test_two_steps_draw_different_paths(images):
     model = small(drop_path_rate=0.5, include_top=False)
     x = images(4, 48, 32, 3)
@@ -93,7 +94,9 @@ def test_every_weight_learns(images):
     assert all(path.endswith("attention/key/bias") for path in still)  # the softmax cancels them
 
 
-@pytest.mark.parametrize("size", [(48, 32), (61, 45), (33, 90)])
+@pytest.mark.parametrize(
+    "size", [(61, 45), *(pytest.param(x, marks=slow_but_on_torch) for x in ((48, 32), (33, 90)))]
+)
 def test_any_size(size, images):
     """Unknown, odd and not square, as a model of that size computes them."""
     model, x = randomise(small()), images(2, *size, 3)
@@ -113,7 +116,9 @@ def test_the_rest_of_a_patch_is_cut_off(images):
     np.testing.assert_allclose(ops.convert_to_numpy(model(x)), cropped, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=slow_but_on_torch)]
+)
 def test_mixed_precision(policy, images):
     exact = randomise(small())
     model = small(dtype=policy)
@@ -180,10 +185,15 @@ def test_maps_of_every_option(name, images):
     [
         ("Tiny", (28, 28), 9.07, 1.08, 0.511),
         ("Small", (28, 28), 33.18, 3.92, 1.872),
-        ("Base", (28, 28), 126.52, 14.92, 7.141),
         ("Small", (16, 32), 32.60, 3.62, 1.866),  # the plain patch embedding isn't dead here
-        ("Base", (16, 32), 125.36, 14.33, 7.113),
-        ("Base", (16, 28), 124.82, 14.33, 8.582),
+        *(
+            pytest.param("Base", *case, marks=pytest.mark.slow)
+            for case in (
+                ((28, 28), 126.52, 14.92, 7.141),
+                ((16, 32), 125.36, 14.33, 7.113),
+                ((16, 28), 124.82, 14.33, 8.582),
+            )
+        ),
     ],
 )
 def test_counts(size, patches, parameters, dead, macs):
@@ -305,7 +315,7 @@ def test_keys_of_every_option(name):
 
 
 @slow_but_on_torch
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.parametrize("suffix", [".keras", pytest.param(".weights.h5", marks=pytest.mark.slow)])
 def test_convert(suffix, tmp_path):
     tensors = official_tensors(randomise(ViTTMTiny(weights=None, memory_patch_size=16, classes=3)))
     save_zip(tmp_path / "vittm.pth", tensors)

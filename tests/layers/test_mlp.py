@@ -7,6 +7,7 @@ from scipy.special import erf
 from keras_paca.layers import MLP, ResidualMLP
 from tests.inference.compare import randomise
 from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
 
 
 def test_run_layer_test():
@@ -14,6 +15,7 @@ def test_run_layer_test():
     run_layer_test(MLP, options, (2, 7, 4), (2, 7, 3), 4)
 
 
+@slow_but_on_torch
 def test_run_layer_test_residual():
     run_layer_test(ResidualMLP, {"dropout": 0.1}, (2, 3, 5, 4), (2, 3, 5, 4), 6)
 
