@@ -262,6 +262,7 @@ def main():
         writer = csv.writer(lines, lineterminator="\n")
         if new:
             writer.writerow(FIELDS)
+            lines.flush()  # so that it is there if the run is ended early
         for task in options.task:
             for batch in options.batch:
                 found = measure(

@@ -70,20 +70,17 @@ def outputs(segmenter, images):
         tensors["auxiliary_logits"] = segmenter.auxiliary_head.output
     for i, level in enumerate(backbone.pyramid_outputs.values(), start=1):
         tensors[f"stage{i}"] = level
-    taps = _taps(segmenter)
-    for name, maps in taps.items():
-        tensors |= {f"{name}/{i}": tensor for i, tensor in enumerate(maps)}
-    found = keras.Model(segmenter.input, tensors)(images)
+    for name, maps in _taps(segmenter).items():
+        tensors[name] = keras.layers.Concatenate()(maps) if len(maps) > 1 else maps[0]
+        tensors[name.replace("features", "logits")] = head(maps)
+    found = keras.Model(segmenter.input, tensors).predict_on_batch(images)
     found["resized_sample"] = found["resized_sample"][:, ::8, ::8]
     if isinstance(head, segmentation.SemanticFPNHead):
         levels = [found[f"stage{i}"] for i in range(1, 5)]
         found |= {f"neck{i}": x[..., ::8] for i, x in enumerate(head.pyramid(levels))}
         found |= {f"stage{i}": x[..., ::8] for i, x in enumerate(levels, start=1)}
-    for name, maps in taps.items():
-        values = [found[f"{name}/{i}"] for i in range(len(maps))]
-        found[name] = ops.concatenate(values, axis=-1)[..., ::8]
-        if name == "features_block2":
-            found["logits_block2"] = head(values)
+    for name in _taps(segmenter):
+        found[name] = found[name][..., ::8]
     return found
 
 

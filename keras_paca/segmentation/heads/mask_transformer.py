@@ -176,7 +176,9 @@ class MaskTransformerHead(SegmentationHead):
             x = block(x, training=bool(training))
         x = self.norm(x)[:, :, 0]
         patches = self.patch_projection(x[:, : -self.num_classes])
-        classes = self.class_projection(x[:, -self.num_classes :])
+        # TensorFlow doesn't know the length of the end of a tensor of unknown length.
+        classes = ops.reshape(x[:, -self.num_classes :], (-1, self.num_classes, x.shape[-1]))
+        classes = self.class_projection(classes)
         cosines = ops.matmul(_unit(patches), ops.transpose(_unit(classes), (0, 2, 1)))
         return unflatten_patches(self.mask_norm(cosines), like=maps[0])  # (b, h, w, m)
 
