@@ -382,26 +382,6 @@ def test_checked_exports(form, tmp_path):
     assert (tmp_path / name).exists()
 
 
-@pytest.mark.plugins
-def test_plug_ins(images):
-    """KerasHub's and KerasCV's models take it as they take a PaCaViT."""
-    import keras_cv
-    import keras_hub
-
-    x, backbone = images(1, 128, 128, 3), small(include_top=False, input_shape=(128, 128, 3))
-    pyramid = keras_hub.models.RetinaNetBackbone(
-        image_encoder=backbone, min_level=3, max_level=5, use_p5=False, image_shape=(128, 128, 3)
-    )
-    assert [y.shape[1] for y in pyramid.predict(x, verbose=0).values()] == [16, 8, 4]
-    encoder = backbone.as_segformer_encoder()
-    segformer = keras_hub.models.SegFormerBackbone(encoder, projection_filters=8)
-    assert segformer.predict(x, verbose=0).shape == (1, 32, 32, 8)
-    detector = keras_cv.models.RetinaNet(
-        num_classes=3, bounding_box_format="xyxy", backbone=backbone
-    )
-    assert detector(x)["classification"].shape[-1] == 3
-
-
 # --- Errors -----------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_paca import RapidNet
 from keras_paca.warn import KerasPaCaWarning
 from tests.marks import slow_but_on_torch
 
@@ -45,6 +46,21 @@ def backbone(small):
 
     def build(shape, **options):
         return small(include_top=False, input_shape=shape, **options)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def rapidnet():
+    """Return a function that builds a small RapidNet for images of a shape."""
+
+    def build(shape):
+        return RapidNet(
+            hidden_dims=(8, 16, 24, 32),
+            depths=((1, 0), (1, 0), (1, 1), (1, 0)),
+            include_top=False,
+            input_shape=shape,
+        )
 
     return build
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.marks import slow_but_on_torch
 from tests.plugins.conftest import assert_finite, check_segmenter, sides
 
 pytestmark = pytest.mark.plugins
@@ -47,6 +48,14 @@ def test_retinanet(shape, cv, backbone, images, round_trip, seen):
     model = cv.models.RetinaNet(num_classes=3, bounding_box_format="xyxy", backbone=backbone(shape))
     model.compile(classification_loss="focal", box_loss="smoothl1", optimizer="adam")
     check_detector(model, images(*sides(shape)), round_trip, seen)
+
+
+@slow_but_on_torch
+def test_retinanet_on_rapidnet(cv, rapidnet, images, round_trip):
+    backbone = rapidnet((64, 64, 3))
+    model = cv.models.RetinaNet(num_classes=3, bounding_box_format="xyxy", backbone=backbone)
+    model.compile(classification_loss="focal", box_loss="smoothl1", optimizer="adam")
+    check_detector(model, images(2, 64, 64, 3), round_trip, lambda *_: None)
 
 
 @pytest.mark.slow

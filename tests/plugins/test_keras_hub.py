@@ -41,6 +41,17 @@ def test_retinanet(shape, hub, backbone, images, round_trip, seen):
     check(model, x, boxes(x), round_trip, seen)
 
 
+@slow_but_on_torch
+def test_retinanet_on_rapidnet(hub, rapidnet, images, round_trip):
+    pyramid = hub.models.RetinaNetBackbone(
+        rapidnet((64, 64, 3)), min_level=3, max_level=5, use_p5=False, image_shape=(64, 64, 3)
+    )
+    model = hub.models.RetinaNetObjectDetector(pyramid, num_classes=3, preprocessor=None)
+    model.compile(optimizer=keras.optimizers.Adam(1e-4), box_loss="auto")
+    x = images(2, 64, 64, 3)
+    check(model, x, boxes(x), round_trip, lambda *_: None)
+
+
 @pytest.mark.slow
 def test_deeplab(shape, hub, backbone, images, round_trip, seen):
     seen("consumer", "DeepLabV3ImageSegmenter")
