@@ -64,8 +64,8 @@ def segment(
     """
     image = read_array(image)
     given = {"multiple_of": multiple_of, "window_size": window_size, "stride": stride}
-    known = model.evaluation_transform or {}
-    options = {name: known.get(name) if value is None else value for name, value in given.items()}
+    held = getattr(model, "evaluation_transform", None) or {}
+    options = {name: held.get(name) if value is None else value for name, value in given.items()}
     fixed = model.inputs[0].shape[1:3]
     size = resized_size(*image.shape[:2], short_side, long_side)
     size = tuple(side or known for side, known in zip(fixed, size, strict=True))

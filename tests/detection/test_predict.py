@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+import keras_paca
+from keras_paca import segmentation
 from keras_paca.detection.predict import detect, pad_image
-from keras_paca.segmentation.predict import segment
+from keras_paca.preprocessing.whole import resize_bilinear
+from keras_paca.segmentation.predict import best_classes, segment
 from tests.marks import slow_but_on_torch
 
 pytestmark = slow_but_on_torch  # NumPy, the same on all backends
@@ -87,3 +90,43 @@ def test_padding():
     np.testing.assert_allclose(
         padded[80:], np.broadcast_to([123.675, 116.28, 103.53], (16, 128, 3))
     )
+
+
+def test_official_sides_and_windows_of_a_segmenter(small):
+    """They come from the call, or from what the model holds."""
+    model = segmentation.Segmenter(small(include_top=False), "fpn", num_classes=3)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), "uint8")
+    sides = {"short_side": 64, "long_side": 256}
+    resized = resize_bilinear(resize_bilinear(image, (64, 96)), (80, 120))
+    whole = model.predict(resized[None], verbose=0)[0]
+    found = segment(model, image, **sides, multiple_of=40)
+    np.testing.assert_array_equal(found, best_classes(whole, (40, 60)))
+    windows = model.predict_in_windows(resized[None], 48, 32)[0]
+    model.evaluation_transform = {"multiple_of": 40, "window_size": 48, "stride": 32}
+    found = segment(model, image, **sides)
+    np.testing.assert_array_equal(found, best_classes(windows, (40, 60)))
+
+
+def test_normalisation_of_a_segmenter_on_vittm():
+    """A model without preprocessing gets images as its family normalises them."""
+    options = {"memory_patch_size": 16, "process_patch_size": 16, "image_size": 64}
+    models = [
+        segmentation.Segmenter(
+            keras_paca.ViTTM(
+                8,
+                2,
+                1,
+                include_top=False,
+                normalization="symmetric",
+                include_preprocessing=x,
+                **options,
+            ),
+            "mask_transformer",
+            num_classes=3,
+        )
+        for x in (True, False)
+    ]
+    models[1].set_weights(models[0].get_weights())
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+    found, wanted = (segment(model, image, 64) for model in models)
+    np.testing.assert_array_equal(found, wanted)
