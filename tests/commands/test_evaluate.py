@@ -1,6 +1,8 @@
 """`keras-paca evaluate` for classifiers and segmenters; detectors are in test_cli.py."""
 
 import csv
+import dataclasses
+import functools
 import io
 import json
 
@@ -10,7 +12,7 @@ import pytest
 import skimage.data
 from PIL import Image, ImageOps
 
-from keras_paca import cli, evaluation_transform
+from keras_paca import PaCaViT, cli, evaluation_transform
 from keras_paca.detection import MaskRCNN
 from keras_paca.labels import imagenet_classes
 from tests.marks import slow_but_on_torch
@@ -302,23 +304,25 @@ def test_evaluate(small, tmp_path, capsys):
 
 def test_evaluate_opens_the_detector_asked_for(tmp_path, monkeypatch, capsys):
     built = []
-    for size in ("Tiny", "Base"):
+    for size in ("tiny", "base"):
+        models = PaCaViT.variants[f"paca_{size}"].models
+        model = models[f"paca_{size}_mask_rcnn"]
 
-        def factory(size=size, **options):
+        @functools.wraps(model.function)
+        def factory(*, size=size, **options):
             built.append((size, options))
             raise ValueError("seen")
 
-        monkeypatch.setattr(f"keras_paca.detection.PaCa{size}MaskRCNN", factory)
+        monkeypatch.setitem(models, model.name, dataclasses.replace(model, function=factory))
     command = write_coco(tmp_path)
     assert cli.main(command) == 1
     more = ["--model", "base", "--clustering", "mlp", "--clusters", "9"]
     more += ["--weights", "own.pth"]
     assert cli.main([*command, *more, "--blockwise"]) == 1
-    plain = {"clustering": "conv", "clusters": None, "cluster_every": None}
     other = {"clustering": "mlp", "clusters": 9, "cluster_every": 1}
     assert built == [
-        ("Tiny", {"weights": "coco", **plain}),
-        ("Base", {"weights": "own.pth", **other}),
+        ("tiny", {"weights": "coco"}),
+        ("base", {"weights": "own.pth", **other}),
     ]
     capsys.readouterr()
     (tmp_path / "images" / "1.png").unlink()
