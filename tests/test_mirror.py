@@ -33,6 +33,8 @@ OTHERS = {
 
 # Modules without a file of tests, and the file that tests them.
 ELSEWHERE = {
+    "backbones/graph_maker.py": "backbones/test_base.py",
+    "backbones/normalisation.py": "detection/test_predict.py",
     "backbones/vittm_keys.py": "backbones/test_vittm.py",
     "backbones/registry.py": "test_models.py",
     "commands/demo.py": "test_demo.py",

@@ -1,7 +1,7 @@
 """What every family of backbones shares.
 
-Read from top to bottom: how a family's graph makes its layers, the class that families are
-subclasses of, its heads, what others read of a backbone, and what a family says about files.
+Read from top to bottom: the constructor, the graph and its heads, training, what others read of a
+backbone, and what a family says about files.
 """
 
 import inspect
@@ -16,117 +16,19 @@ from keras_paca import weights
 from keras_paca.arguments import check_boolean, check_choice, check_positive
 from keras_paca.backbones.data import is_sparse, only, refuse_wrong_labels
 from keras_paca.backbones.documentation import join_parameters, read_args, with_args
-from keras_paca.backbones.input_shape import check_input_shape, is_plain_input, shape_of_tensor
+from keras_paca.backbones.graph_maker import MEAN, STD, GraphMaker
+from keras_paca.backbones.input_shape import check_input_shape, describe_input
 from keras_paca.backbones.loading import Related
 from keras_paca.backbones.model import BaseModel, GraphPart
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
 from keras_paca.labels import imagenet_classes
-from keras_paca.layers.base import LayerMaker
 from keras_paca.layers.initializers import linear_initializer
 from keras_paca.layers.policies import default_policy, exact_dtype, serialize_policy
 from keras_paca.naming import default_name
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
 _numbers = itertools.count(1)
 COMBINED = "combined"  # the prediction, beside the outputs of several classifiers
 POOLS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-
-
-def normalise_rgb(images: np.ndarray, model: Any = None) -> np.ndarray:
-    """Normalise RGB in 0..255, in float32, for models without `include_preprocessing`.
-
-    Args:
-        images: np.ndarray. RGB in 0..255, of shape (..., 3).
-        model: keras.Model. The model, whose family has its own mean and deviation; a segmenter or
-            detector on it. Those of ImageNet are used for others.
-
-    Example:
-    >>> normalise_rgb(np.full((1, 1, 3), 127.5)).round(2).tolist()
-    [[[0.07, 0.2, 0.42]]]
-    """
-    mean, deviation = normalisation_of(model)
-    return (images / np.float32(255) - np.float32(mean)) / np.float32(deviation)
-
-
-def normalisation_of(model: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and the deviation of images in 0..1 with which a model's images are prepared.
-
-    Args:
-        model: keras.Model. A `Backbone`, or a segmenter or detector on one; those of ImageNet are
-            returned for others.
-
-    Example:
-    >>> normalisation_of(None)
-    ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    """
-    backbone = getattr(model, "backbone", model)
-    if not isinstance(backbone, Backbone):
-        return MEAN, STD
-    return backbone.normalisation(backbone.get_config())
-
-
-class GraphMaker(LayerMaker):
-    """Creates the layers of a family's graph.
-
-    Args:
-        policy: DTypePolicy. The policy that the model was given.
-        normalisation: tuple. Mean and deviation of images in 0..1, per channel, or `None` for a
-            model that takes normalised images.
-
-    Example:
-    >>> make = GraphMaker(keras.dtype_policies.get("float32"), normalisation=(MEAN, STD))
-    >>> images = keras.Input((64, 64, 3))
-    >>> stem = make.first(keras.layers.Conv2D, "stem", images, 8, 4, strides=4)
-    >>> [layer.name for layer in keras.Model(images, stem).layers[1:]]
-    ['preprocessing', 'stem']
-    """
-
-    def __init__(self, policy: Any, normalisation: tuple | None) -> None:
-        super().__init__(policy)
-        self.normalisation = None
-        if normalisation is not None:
-            self.normalisation = [[255 * value for value in values] for values in normalisation]
-        self.is_normalised = normalisation is None
-        self._normalised: list[tuple[Any, Any]] = []
-
-    def normalise(self, images: Any) -> Any:
-        """Normalise the input of the model, unless the model takes normalised images.
-
-        Args:
-            images: KerasTensor. The input (b, h, w, c).
-
-        Returns:
-            KerasTensor. For the same input, always the same tensor.
-        """
-        self.is_normalised = True
-        if self.normalisation is None:
-            return images
-        for given, result in self._normalised:
-            if given is images:
-                return result
-        mean, deviation = self.normalisation
-        layer = self(
-            keras.layers.Normalization,
-            "preprocessing",
-            axis=-1,
-            mean=mean,
-            variance=[value**2 for value in deviation],
-            dtype=exact_dtype(self.policy),
-        )
-        self._normalised.append((images, layer(images)))
-        return self._normalised[-1][1]
-
-    def first(self, cls: type, path: str, images: Any, *args: Any, **kwargs: Any) -> Any:
-        """Normalise the images, and apply a layer that reads them.
-
-        Args:
-            cls: type. The class of the layer.
-            path: str. Name of the layer.
-            images: KerasTensor. The input of the model (b, h, w, c).
-            *args: Arguments of the layer.
-            **kwargs: Arguments of the layer.
-        """
-        return self(cls, path, *args, **kwargs)(self.normalise(images))
 
 
 class Backbone(BaseModel):
@@ -198,6 +100,7 @@ class Backbone(BaseModel):
     number: ClassVar[int] = 0  # of the families, in the order of their definitions
     classifier_keys: ClassVar[dict[str, str]] = {"head": "predictions"}  # official key: layer
     maker: ClassVar[type] = GraphMaker
+    classifier_initializer: ClassVar[Callable] = staticmethod(linear_initializer)  # of kernels
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Complete the signature and the docstring, and start the table of variants."""
@@ -262,13 +165,7 @@ class Backbone(BaseModel):
                 check_boolean(key, config[key])
         check_choice("pooling", pooling, (None, *POOLS))
         if input_tensor is not None:
-            input_shape = shape_of_tensor(input_tensor, input_shape)
-            if not is_plain_input(input_tensor):
-                raise ValueError(
-                    f"`input_tensor` must be a `keras.Input` of {keras.config.floatx()}; call the "
-                    f"model on other tensors. Received: input_tensor={input_tensor!r}"
-                )
-            input_name = input_tensor._keras_history.operation.name
+            input_shape, input_name = describe_input(input_tensor, input_shape)
         config = {
             **config,
             "include_top": include_top,
@@ -284,9 +181,8 @@ class Backbone(BaseModel):
         given = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         normalisation = self.normalisation(config) if include_preprocessing else None
         make = self.maker(given, normalisation)
-        images = input_tensor
-        if images is None:
-            images = keras.Input(config["input_shape"], name=input_name)
+        is_new = input_tensor is None
+        images = keras.Input(config["input_shape"], name=input_name) if is_new else input_tensor
         features, levels, assignments = self.build_graph(images, config, make)
         if not make.is_normalised:
             raise RuntimeError(f"{type(self).__name__}.build_graph must normalise the images.")
@@ -331,8 +227,7 @@ class Backbone(BaseModel):
         names = list(self.classifiers(config).values())
         given = features if isinstance(features, Mapping) else {names[0]: features}
         if pooling is not None and any(len(x.shape) == 4 for x in given.values()):
-            exact = exact_dtype(make.policy)
-            options = {"data_format": "channels_last", "dtype": exact}
+            options = {"data_format": "channels_last", "dtype": exact_dtype(make.policy)}
             pool = make(POOLS[pooling], f"{pooling}_pool", **options)
             given = {name: pool(x) if len(x.shape) == 4 else x for name, x in given.items()}
         vectors = given if isinstance(features, Mapping) else dict.fromkeys(names, given[names[0]])
@@ -342,8 +237,8 @@ class Backbone(BaseModel):
         if len(names) == 1:
             return self.classify(names[0], vectors[names[0]], activation, config, make), None
         logits = {name: self.classify(name, vectors[name], None, config, make) for name in names}
-        exact = make.policy.variable_dtype
-        activate = make(keras.layers.Activation, "activation", activation, dtype=exact)
+        options = {"dtype": make.policy.variable_dtype}
+        activate = make(keras.layers.Activation, "activation", activation, **options)
         combined = activate(self.combine_heads(logits))
         heads = {name: activate(x) for name, x in logits.items()}
         return {**heads, COMBINED: combined}, combined
@@ -365,7 +260,7 @@ class Backbone(BaseModel):
             name,
             config["classes"],
             activation=activation,
-            kernel_initializer=linear_initializer(),
+            kernel_initializer=self.classifier_initializer(),
             dtype=make.policy.variable_dtype,
         )(features)
 

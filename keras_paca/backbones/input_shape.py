@@ -89,3 +89,26 @@ def is_plain_input(tensor: Any) -> bool:
     """
     sources = keras.utils.get_source_inputs(tensor)
     return len(sources) == 1 and sources[0] is tensor and tensor.dtype == keras.config.floatx()
+
+
+def describe_input(tensor: Any, input_shape: Any) -> tuple[tuple[int | None, ...], str]:
+    """Return the shape and the name of the `keras.Input` that a caller passed.
+
+    Args:
+        tensor: KerasTensor. The argument `input_tensor`.
+        input_shape: Sequence of int. The argument `input_shape`, or `None`.
+
+    Raises:
+        ValueError: If it isn't a `keras.Input` of Keras's float type, or has another shape.
+
+    Example:
+    >>> describe_input(keras.Input((64, 96, 3), name="images"), None)
+    ((64, 96, 3), 'images')
+    """
+    input_shape = shape_of_tensor(tensor, input_shape)
+    if not is_plain_input(tensor):
+        raise ValueError(
+            f"`input_tensor` must be a `keras.Input` of {keras.config.floatx()}; call the model on "
+            f"other tensors. Received: input_tensor={tensor!r}"
+        )
+    return input_shape, tensor._keras_history.operation.name

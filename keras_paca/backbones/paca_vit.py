@@ -13,7 +13,8 @@ import numpy as np
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_choice, check_positive, check_rate
-from keras_paca.backbones.base import Backbone, GraphMaker
+from keras_paca.backbones.base import Backbone
+from keras_paca.backbones.graph_maker import GraphMaker
 from keras_paca.backbones.per_stage import STAGES, image_size, integers_per_stage, per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant

@@ -15,7 +15,8 @@ import numpy as np
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_factor, check_positive, check_rate
-from keras_paca.backbones.base import POOLS, Backbone, GraphMaker
+from keras_paca.backbones.base import POOLS, Backbone
+from keras_paca.backbones.graph_maker import GraphMaker
 from keras_paca.backbones.per_stage import STAGES, integers_per_stage, per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
@@ -76,6 +77,7 @@ class RapidNet(Backbone):
     variant_options = ("distillation", "drop_path_rate", "official_drop_path", "dropout")
     classifier_keys = {"head": "predictions", "dist_head": "distilled_predictions"}  # noqa: RUF012
     has_ema = True
+    classifier_initializer = staticmethod(fan_in_initializer)
 
     def __init__(
         self,
@@ -125,19 +127,6 @@ class RapidNet(Backbone):
         if config["dropout"]:
             x = make(keras.layers.Dropout, "dropout", config["dropout"])(x)
         return dict.fromkeys(self.classifiers(config).values(), x), levels, {}
-
-    def classify(
-        self, name: str, features: Any, activation: Any, config: Mapping[str, Any], make: GraphMaker
-    ) -> Any:
-        """Apply a classifier; see `Backbone`."""
-        return make(
-            keras.layers.Dense,
-            name,
-            config["classes"],
-            activation=activation,
-            kernel_initializer=fan_in_initializer(),
-            dtype=make.policy.variable_dtype,
-        )(features)
 
     @classmethod
     def classifiers(cls, config: Mapping[str, Any]) -> dict[str, str]:

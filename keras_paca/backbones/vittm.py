@@ -14,7 +14,8 @@ import numpy as np
 from keras_paca import layers, weights
 from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate
 from keras_paca.backbones import vittm_keys
-from keras_paca.backbones.base import Backbone, GraphMaker
+from keras_paca.backbones.base import Backbone
+from keras_paca.backbones.graph_maker import GraphMaker
 from keras_paca.backbones.loading import Related
 from keras_paca.backbones.per_stage import image_size as check_image_size
 from keras_paca.backbones.plain_vit import is_beside_blocks, plain_vit_tensors
@@ -135,11 +136,12 @@ class ViTTM(Backbone):
     variant_prefix = "ViTTM"
     variant_options = (
         *("memory_patch_size", "process_patch_size", "image_size", "normalization"),
-        "read_write_head",
-        *("latent_size_scale", "fusion", "memory_block", "memory_mlp_ratio", "layer_scale", *RATES),
+        *("read_write_head", "latent_size_scale", "fusion", "memory_block", "memory_mlp_ratio"),
+        *("layer_scale", *RATES),
         *("remat", "recompute_activations"),
     )
     classifier_keys = {"head": "predictions", "process_head": "process_predictions"}  # noqa: RUF012
+    classifier_initializer = keras.initializers.Zeros
 
     def __init__(
         self,
@@ -210,19 +212,6 @@ class ViTTM(Backbone):
             for name, x in zip(STREAMS, (memory, process), strict=False)
         )
         return dict(zip(self.classifier_keys.values(), vectors, strict=True)), levels, {}
-
-    def classify(
-        self, name: str, features: Any, activation: Any, config: Mapping[str, Any], make: GraphMaker
-    ) -> Any:
-        """Apply a classifier, whose initial values are 0; see `Backbone`."""
-        return make(
-            keras.layers.Dense,
-            name,
-            config["classes"],
-            activation=activation,
-            kernel_initializer="zeros",
-            dtype=make.policy.variable_dtype,
-        )(features)
 
     def combine_heads(self, logits: Mapping[str, Any]) -> Any:
         """Return the logits of the memory, which are the prediction."""

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 import keras_paca
-from keras_paca.backbones.base import normalise_rgb
+from keras_paca.backbones.normalisation import normalise_rgb
 from keras_paca.backbones.registry import models
 from keras_paca.backbones.variants import NamedModel
 from keras_paca.labels import imagenet_classes

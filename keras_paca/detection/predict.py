@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.backbones.base import MEAN, normalisation_of, normalise_rgb
+from keras_paca.backbones.base import MEAN
+from keras_paca.backbones.normalisation import normalisation_of, normalise_rgb
 from keras_paca.detection.box_formats import to_xyxy
 from keras_paca.detection.metric_data import read_detections
 from keras_paca.preprocessing.whole import read_array, resize_bilinear, resized_size

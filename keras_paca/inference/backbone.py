@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_paca import weights
-from keras_paca.backbones.base import Backbone, GraphMaker
+from keras_paca.backbones.base import Backbone
+from keras_paca.backbones.graph_maker import GraphMaker
 from keras_paca.forms import KEY, register_maker, twin_of
 from keras_paca.inference.twin import TwinMaker
 from keras_paca.layers.policies import exact_dtype

@@ -1,6 +1,6 @@
 """The base class of the twins of layers: how they create their sub-layers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -69,6 +69,37 @@ class Twin:
     def get_config(self) -> dict:
         """Return the arguments of the constructor, and that this is the form for inference."""
         return {**super().get_config(), KEY: True}
+
+
+class NormalisingTwin(Twin):
+    """`Twin` of the first layer of a model, whose weights include a part of the normalisation.
+
+    Args:
+        *args: Arguments of the layer.
+        mean: Sequence of float. Mean of each channel of the images, or `None` for 0.
+        deviation: Sequence of float. Standard deviation of each channel, none of them 0, or `None`
+            for 1.
+        **kwargs: Arguments of the layer.
+
+    Example:
+    >>> from keras_paca import forms, layers
+    >>> twin = forms.twin_of(layers.ConvStem)
+    >>> issubclass(twin, NormalisingTwin), twin(8, mean=(0.5, 0.5, 0.5)).mean
+    (True, [0.5, 0.5, 0.5])
+    """
+
+    takes_normalisation = True  # the model passes `mean` and `deviation` instead of a layer
+
+    def __init__(
+        self,
+        *args: Any,
+        mean: Sequence[float] | None = None,
+        deviation: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.mean = None if mean is None else [float(value) for value in mean]
+        self.deviation = None if deviation is None else [float(value) for value in deviation]
 
 
 def without_affine(norm: keras.layers.Layer | None) -> None:

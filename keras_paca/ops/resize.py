@@ -108,9 +108,14 @@ def resize_like(inputs: Any, like: Any) -> Any:
     >>> tuple(resize_like(ops.ones((1, 2, 3, 4)), ops.ones((1, 5, 7, 1))).shape)
     (1, 5, 7, 4)
     """
-    old, new = tuple(inputs.shape[1:3]), tuple(like.shape[1:3])
-    if None in (*old, *new):
-        return resize_bilinear(inputs, ops.shape(like)[1:3])
+    return _resize_to(inputs, ops.shape(like)[1:3])
+
+
+def _resize_to(inputs: Any, size: tuple) -> Any:
+    """Resize a map bilinearly to sides that may be unknown when the graph is built."""
+    old, new = tuple(inputs.shape[1:3]), tuple(size)
+    if None in (*old, *new) or any(ops.is_tensor(side) for side in new):
+        return resize_bilinear(inputs, size)
     if old == new:
         return inputs
     return ops.image.resize(
@@ -131,12 +136,7 @@ def double(inputs: Any) -> Any:
     >>> double(ops.reshape(ops.array([0.0, 1.0]), (1, 1, 2, 1)))[0, 0, :, 0].tolist()
     [0.0, 0.25, 0.75, 1.0]
     """
-    size = tuple(2 * side for side in ops.shape(inputs)[1:3])
-    if None in tuple(inputs.shape[1:3]):
-        return resize_bilinear(inputs, size)
-    return ops.image.resize(
-        inputs, size, interpolation="bilinear", antialias=False, data_format="channels_last"
-    )
+    return _resize_to(inputs, tuple(2 * side for side in ops.shape(inputs)[1:3]))
 
 
 def double_like(inputs: Any, like: Any) -> Any:

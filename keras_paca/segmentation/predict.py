@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_paca.backbones.base import normalise_rgb
+from keras_paca.backbones.normalisation import normalise_rgb
 from keras_paca.preprocessing.whole import (
     interpolate,
     read_array,

@@ -1,6 +1,5 @@
 """Convolutions that include their batch norms, and the stem made of them."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from keras_paca.inference.folding import (
     fold_projection,
     to_float64,
 )
-from keras_paca.inference.twin import Twin
+from keras_paca.inference.twin import NormalisingTwin, Twin
 
 
 @register_twin(layers.ConvNorm)
@@ -67,7 +66,7 @@ class DepthwiseNorm(Twin, layers.DepthwiseNorm):
 
 
 @register_twin(layers.ConvStem)
-class ConvStem(Twin, layers.ConvStem):
+class ConvStem(NormalisingTwin, layers.ConvStem):
     """`keras_paca.layers.ConvStem` whose first kernel includes the deviation of the images.
 
     The mean is subtracted before the convolution, because the borders are padded after that.
@@ -85,19 +84,6 @@ class ConvStem(Twin, layers.ConvStem):
     >>> bool(keras.ops.max(keras.ops.abs(fused(x) - model(x))) < 1e-4)
     True
     """
-
-    takes_normalisation = True  # the model passes `mean` and `deviation` instead of a layer
-
-    def __init__(
-        self,
-        filters: int,
-        mean: Sequence[float] | None = None,
-        deviation: Sequence[float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(filters, **kwargs)
-        self.mean = None if mean is None else [float(value) for value in mean]
-        self.deviation = None if deviation is None else [float(value) for value in deviation]
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Embed the image `inputs` (b, h, w, c)."""

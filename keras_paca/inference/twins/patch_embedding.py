@@ -1,18 +1,15 @@
 """The embedding of patches whose projection includes the normalisation of the images."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from keras_paca import layers
 from keras_paca.forms import register_twin
 from keras_paca.inference.folding import to_float64
-from keras_paca.inference.twin import Twin
+from keras_paca.inference.twin import NormalisingTwin
 
 
 @register_twin(layers.PatchEmbedding)
-class PatchEmbedding(Twin, layers.PatchEmbedding):
+class PatchEmbedding(NormalisingTwin, layers.PatchEmbedding):
     """`keras_paca.layers.PatchEmbedding` for images that aren't normalised yet.
 
     Its kernel and its bias include the normalisation (x - mean) / deviation. This is exact, because
@@ -31,19 +28,6 @@ class PatchEmbedding(Twin, layers.PatchEmbedding):
     >>> bool(keras.ops.max(keras.ops.abs(fused(x) - model(x))) < 1e-4)
     True
     """
-
-    takes_normalisation = True  # the model passes `mean` and `deviation` instead of a layer
-
-    def __init__(
-        self,
-        *args: Any,
-        mean: Sequence[float] | None = None,
-        deviation: Sequence[float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.mean = None if mean is None else [float(value) for value in mean]
-        self.deviation = None if deviation is None else [float(value) for value in deviation]
 
     def fold(self, source: layers.PatchEmbedding) -> None:
         """Compute the weights from those of the layer and the normalisation before it."""
