@@ -1,6 +1,6 @@
-"""What segmenters and detectors need of a backbone."""
+"""What segmenters and detectors need of a backbone, and the feature pyramid on its levels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -118,3 +118,34 @@ def pyramid_levels(backbone: Any, needed: Sequence[str] = LEVELS) -> list[keras.
             f"as a PaCaViT has. Missing: {', '.join(missing)}. Received: {backbone!r} with {held}"
         )
     return [given[level] for level in wanted]
+
+
+def merge_top_down(
+    levels: Sequence[Any],
+    laterals: Sequence[Callable],
+    smooths: Sequence[Callable],
+    resize: Callable[[Any, Any], Any],
+) -> list[Any]:
+    """Compute a feature pyramid: F_i = smooth_i(M_i), M_i = lateral_i(P_i) + resize(M_{i+1}).
+
+    Args:
+        levels: Sequence of Tensor. Maps (b, h, w, any), the finest first.
+        laterals: Sequence of Callable. A projection to the channels of the pyramid for each level.
+        smooths: Sequence of Callable. A convolution for each level.
+        resize: Callable. It takes a map and another one, and resizes the first to the second.
+
+    Returns:
+        list of Tensor. The maps of the pyramid, the finest first.
+
+    Example:
+    >>> from keras_paca.ops import resize_nearest
+    >>> levels = [keras.ops.ones((1, side, side, 2)) for side in (4, 2, 1)]
+    >>> same = [lambda x: x] * 3
+    >>> [float(x[0, 0, 0, 0]) for x in merge_top_down(levels, same, same, resize_nearest)]
+    [3.0, 2.0, 1.0]
+    """
+    merged: list[Any] = []
+    for lateral, level in reversed(list(zip(laterals, levels, strict=True))):
+        x = lateral(level)
+        merged.insert(0, x + resize(merged[0], x) if merged else x)
+    return [smooth(x) for smooth, x in zip(smooths, merged, strict=True)]

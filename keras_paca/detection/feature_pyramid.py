@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_paca.backbones.pyramid import merge_top_down
 from keras_paca.layers.base import BaseLayer
 from keras_paca.ops import resize_nearest
 
@@ -73,13 +74,7 @@ class FeaturePyramid(BaseLayer):
         Returns:
             list of Tensor. Maps (batch, height, width, channels), one more than in `inputs`.
         """
-        merged: list[Any] = []
-        for lateral, level in reversed(list(zip(self.laterals, inputs, strict=True))):
-            x = lateral(level)
-            if merged:
-                x = x + resize_nearest(merged[0], x)
-            merged.insert(0, x)
-        outputs = [smooth(x) for smooth, x in zip(self.smooths, merged, strict=True)]
+        outputs = merge_top_down(inputs, self.laterals, self.smooths, resize_nearest)
         return [*outputs, outputs[-1][:, ::2, ::2]]
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> list[tuple]:

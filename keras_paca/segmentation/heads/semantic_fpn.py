@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_paca.arguments import check_choice
+from keras_paca.backbones.pyramid import merge_top_down
 from keras_paca.ops import double, double_like, resize_like, resize_nearest
 from keras_paca.segmentation.heads.base import ConvNormReLU, SegmentationHead
 
@@ -139,11 +140,7 @@ class SemanticFPNHead(SegmentationHead):
             list of Tensor. Maps (batch, height, width, pyramid_channels).
         """
         resize = resize_nearest if self.interpolation == "nearest" else resize_like
-        merged: list[Any] = []
-        for lateral, level in reversed(list(zip(self.laterals, inputs, strict=True))):
-            x = lateral(level)
-            merged.insert(0, x + resize(merged[0], x) if merged else x)
-        return [smooth(x) for smooth, x in zip(self.smooths, merged, strict=True)]
+        return merge_top_down(inputs, self.laterals, self.smooths, resize)
 
     def _upsample(self, x: Any, finer: Sequence[Any]) -> Any:
         """Upsample a map once, where `finer` are the levels that are finer than it."""
