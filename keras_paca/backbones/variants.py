@@ -231,9 +231,9 @@ def option_parameters(family: type, changed: Iterable[str]) -> list[inspect.Para
     >>> [str(each) for each in parameters if each.name.startswith("drop")]
     ['drop_path_rate: float | None = None', 'dropout: float = 0.0']
     """
-    changed, parameters = set(changed), []
+    changed, parameters, own = set(changed), [], family.own_parameters()
     for name in family.variant_options:
-        parameter = family.own_parameters()[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        parameter = own[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
         if name in changed:
             annotation = parameter.annotation | None
             parameter = parameter.replace(default=None, annotation=annotation)
