@@ -295,6 +295,7 @@ def RapidNetB(
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
     dropout: float = 0.0,
+    remat: bool = False,
     ema: bool = False,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -332,6 +333,8 @@ def RapidNetB(
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
             files hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
@@ -375,6 +378,7 @@ def RapidNetM(
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
     dropout: float = 0.0,
+    remat: bool = False,
     ema: bool = False,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -411,6 +415,8 @@ def RapidNetM(
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
             files hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
@@ -454,6 +460,7 @@ def RapidNetS(
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
     dropout: float = 0.0,
+    remat: bool = False,
     ema: bool = False,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -490,6 +497,8 @@ def RapidNetS(
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
             files hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
@@ -533,6 +542,7 @@ def RapidNetTi(
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
     dropout: float = 0.0,
+    remat: bool = False,
     ema: bool = False,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -569,6 +579,8 @@ def RapidNetTi(
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
             files hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,

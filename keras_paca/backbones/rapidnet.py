@@ -53,6 +53,8 @@ class RapidNet(Backbone):
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, classes), or without the top the map P5 or a vector.
@@ -74,7 +76,7 @@ class RapidNet(Backbone):
 
     family = "rapidnet"
     variant_prefix = "RapidNet"
-    variant_options = ("distillation", "drop_path_rate", "official_drop_path", "dropout")
+    variant_options = ("distillation", "drop_path_rate", "official_drop_path", "dropout", "remat")
     classifier_keys = {"head": "predictions", "dist_head": "distilled_predictions"}  # noqa: RUF012
     has_ema = True
     classifier_initializer = staticmethod(fan_in_initializer)
@@ -89,6 +91,7 @@ class RapidNet(Backbone):
         drop_path_rate: float = 0.1,
         official_drop_path: bool = False,
         dropout: float = 0.0,
+        remat: bool = False,
         **kwargs: Any,
     ) -> None:
         config = {
@@ -102,6 +105,7 @@ class RapidNet(Backbone):
             "drop_path_rate": check_rate("drop_path_rate", drop_path_rate),
             "official_drop_path": official_drop_path,
             "dropout": check_rate("dropout", dropout),
+            "remat": remat,
         }
         super().__init__(config, **kwargs)
 
@@ -110,14 +114,14 @@ class RapidNet(Backbone):
     ) -> tuple[Any, dict[str, Any], dict[str, list]]:
         """Build the stem, the stages and the projection; see `Backbone`."""
         x = make.first(layers.ConvStem, "stem", images, config["hidden_dims"][0])
+        options = {name: config[name] for name in ("layer_scale", "remat")}
         levels = {}
         for stage, level in enumerate(LEVELS):
             if stage > 0:
                 filters = config["hidden_dims"][stage]
                 x = make(layers.ConvNorm, f"downsample{stage}", filters, 3, strides=2)(x)
             for name, cls, rate in _blocks(config, stage):
-                scale = config["layer_scale"]
-                x = make(cls, name, layer_scale=scale, drop_path_rate=rate)(x)
+                x = make(cls, name, drop_path_rate=rate, **options)(x)
             levels[level] = x
         if not config["include_top"]:
             return x, levels, {}

@@ -318,6 +318,7 @@ def RapidNetBMaskRCNN(
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
     dropout: float = 0.0,
+    remat: bool = False,
     max_detections: int = 100,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.5,
@@ -355,6 +356,8 @@ def RapidNetBMaskRCNN(
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         max_detections: int. Number of boxes per image in the output.
         score_threshold: float. A detection's probability must be above this, in [0, 1].
         iou_threshold: float. Intersection over union above which non-maximum suppression removes
@@ -404,6 +407,7 @@ def RapidNetMMaskRCNN(
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
     dropout: float = 0.0,
+    remat: bool = False,
     max_detections: int = 100,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.5,
@@ -441,6 +445,8 @@ def RapidNetMMaskRCNN(
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         max_detections: int. Number of boxes per image in the output.
         score_threshold: float. A detection's probability must be above this, in [0, 1].
         iou_threshold: float. Intersection over union above which non-maximum suppression removes

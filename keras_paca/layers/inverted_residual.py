@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras.ops import cast
 
+from keras_paca import ops
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
 from keras_paca.layers.drop_path import DropPath
@@ -22,6 +23,9 @@ class InvertedResidual(BaseLayer):
         layer_scale: float. Initial value of the learned channel scale g, or `None` for a block
             without it.
         drop_path_rate: float. Rate at which the residual branch is dropped.
+        remat: bool. Whether training keeps only the inputs of the block in memory and computes the
+            block again in the backward pass. This takes less memory and more time; the gradients
+            are the same.
         **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels), float.
@@ -40,6 +44,7 @@ class InvertedResidual(BaseLayer):
         kernel_size: int = 3,
         layer_scale: float | None = 1e-5,
         drop_path_rate: float = 0.0,
+        remat: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -47,6 +52,7 @@ class InvertedResidual(BaseLayer):
         self.kernel_size = kernel_size
         self.layer_scale = layer_scale
         self.drop_path_rate = drop_path_rate
+        self.remat = remat
         self.depthwise = self.make(DepthwiseNorm, "depthwise", kernel_size, activate=True)
         self.drop_path = self.make(DropPath, "drop_path", drop_path_rate)
 
@@ -66,6 +72,11 @@ class InvertedResidual(BaseLayer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Apply the block to the map `inputs` (b, h, w, c)."""
+        if not (self.remat and training):
+            return self._transform(inputs, training)
+        return ops.recompute([self], lambda x: self._transform(x, training=True), inputs)
+
+    def _transform(self, inputs: Any, training: bool = False) -> Any:
         x = self.expand(inputs, training=training)
         x = self.depthwise(x, training=training)
         x = self.project(x, training=training)

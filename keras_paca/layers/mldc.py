@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras.ops import cast
 
+from keras_paca import ops
 from keras_paca.arguments import check_positive
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.conv_norm import ConvNorm
@@ -89,6 +90,9 @@ class MLDCBlock(BaseLayer):
         layer_scale: float. Initial value of the learned channel scales g1 and g2, or `None` for a
             block without them.
         drop_path_rate: float. Rate at which both residual branches are dropped.
+        remat: bool. Whether training keeps only the inputs of the block in memory and computes the
+            block again in the backward pass. This takes less memory and more time; the gradients
+            are the same.
         **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels), float.
@@ -108,6 +112,7 @@ class MLDCBlock(BaseLayer):
         kernel_size: int = 7,
         layer_scale: float | None = 1e-5,
         drop_path_rate: float = 0.0,
+        remat: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -116,6 +121,7 @@ class MLDCBlock(BaseLayer):
         self.kernel_size = kernel_size
         self.layer_scale = layer_scale
         self.drop_path_rate = drop_path_rate
+        self.remat = remat
         self.mixer = self.make(MultiLevelDilatedConv, "mixer", self.dilations, kernel_size)
         self.ffn = self.make(LargeKernelFFN, "ffn", expansion, kernel_size)
         self.drop_path1 = self.make(DropPath, "drop_path1", drop_path_rate)
@@ -133,6 +139,11 @@ class MLDCBlock(BaseLayer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Apply the block to the map `inputs` (b, h, w, c)."""
+        if not (self.remat and training):
+            return self._transform(inputs, training)
+        return ops.recompute([self], lambda x: self._transform(x, training=True), inputs)
+
+    def _transform(self, inputs: Any, training: bool = False) -> Any:
         y = self.mixer(inputs, training=training)
         y = y if self.scale1 is None else y * cast(self.scale1, y.dtype)
         x = inputs + (self.drop_path1(y, training=True) if training else y)

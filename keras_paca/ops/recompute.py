@@ -73,7 +73,8 @@ def recompute(
     """Return `function(*inputs)`, keeping only `inputs` in memory for the gradient.
 
     The backward pass calls the function again, with the same variables and the same random
-    numbers. Inside such a function, `recompute` only calls the function that it is given.
+    numbers. What the function assigns to variables, such as moving statistics, is assigned once.
+    Inside such a function, `recompute` only calls the function that it is given.
 
     Args:
         layers: Iterable of keras.layers.Layer. All layers that the function calls, built.
@@ -96,16 +97,27 @@ def recompute(
         return function(*inputs)
     variables = [variable for layer in layers for variable in layer.variables]
     draws: dict[int, int] = {}
+    assigned: list[Any] = []  # moving statistics; seeds, whose integers have no gradient, are drawn
 
-    def pure(values: list, *inputs: Any) -> Any:
+    def pure(values: list, *inputs: Any) -> tuple[Any, list]:
         with _recomputing(), _CountingScope(zip(variables, values, strict=True)) as scope:
             outputs = function(*inputs)
         draws.update(scope.draws)
-        return outputs
+        changed = (variable for variable in variables if id(variable) in scope.draws)
+        assigned[:] = [v for v in changed if keras.backend.is_float_dtype(v.dtype)]
+        return outputs, [scope.get_current_value(variable) for variable in assigned]
 
     values = [ops.convert_to_tensor(variable) for variable in variables]
+    # PyTorch assigns in place, but the backward pass needs the values from before
+    values = [
+        value if variable.trainable else ops.copy(value)
+        for value, variable in zip(values, variables, strict=True)
+    ]
     held = _hold_inputs_for_jax if keras.backend.backend() == "jax" else _hold_inputs
-    outputs = held(pure)(values, *inputs)
+    outputs, updates = held(pure)(values, *inputs)
+    for variable, update in zip(assigned, updates, strict=True):
+        variable.assign(update)
+        del draws[id(variable)]
     for variable in variables:
         if id(variable) in draws:  # the state of a `SeedGenerator`
             variable.assign(ops.add(variable, ops.array([0, draws[id(variable)]], variable.dtype)))
@@ -130,7 +142,7 @@ def _recomputing() -> Iterator[None]:
 
 
 class _CountingScope(keras.StatelessScope):
-    """Counts how often each random generator is drawn from."""
+    """Counts how often each variable is assigned to, as a random generator is by each draw."""
 
     def __init__(self, state_mapping: Iterable[tuple[Any, Any]]) -> None:
         super().__init__(state_mapping)

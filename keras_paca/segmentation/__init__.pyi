@@ -298,6 +298,7 @@ def RapidNetBSegmenter(
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
     dropout: float = 0.0,
+    remat: bool = False,
     auxiliary_weight: float = 0.4,
     ignore_class: int = 255,
     ema: bool = False,
@@ -330,6 +331,8 @@ def RapidNetBSegmenter(
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         auxiliary_weight: float. Weight of the auxiliary loss.
         ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
             `num_classes` or more are ignored too if the masks come from a data set, with a warning
@@ -376,6 +379,7 @@ def RapidNetMSegmenter(
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
     dropout: float = 0.0,
+    remat: bool = False,
     auxiliary_weight: float = 0.4,
     ignore_class: int = 255,
     ema: bool = False,
@@ -408,6 +412,8 @@ def RapidNetMSegmenter(
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
         dropout: float. Rate of dropout before the classifiers.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
         auxiliary_weight: float. Weight of the auxiliary loss.
         ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
             `num_classes` or more are ignored too if the masks come from a data set, with a warning

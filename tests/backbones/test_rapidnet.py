@@ -109,6 +109,19 @@ def test_two_steps_in_a_row_differ(images):
     assert len({float(model.train_on_batch(x, y)) for _ in range(3)}) > 1
 
 
+def test_remat_gives_the_same_steps(images):
+    """The moving statistics too, of which a block that is computed twice is counted once."""
+    found = []
+    for remat in (False, True):
+        keras.utils.set_random_seed(5)
+        model = small(remat=remat, drop_path_rate=0.5, layer_scale=1.0)
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        model.fit(images(8, 32, 32, 3), np.arange(8) % 5, batch_size=4, shuffle=False, verbose=0)
+        found.append(model.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
 @slow_but_on_torch
 def test_one_classifier(images):
     model = small(distillation=False)
@@ -397,6 +410,7 @@ def test_checked_exports(form, tmp_path):
         ({"depths": ((1, 0), (0, 0), (1, 1), (1, 0))}, "`depths` must have a block in each stage"),
         ({"embedding_dim": 0}, "`embedding_dim` must be a positive integer"),
         ({"distillation": "no"}, "`distillation` must be True or False"),
+        ({"remat": 1}, "`remat` must be True or False"),
         ({"official_drop_path": 1}, "`official_drop_path` must be True or False"),
         ({"layer_scale": -1.0}, "`layer_scale` must be a finite number of at least 0"),
         ({"drop_path_rate": 1.0}, r"`drop_path_rate` must lie in \[0, 1\)"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca.layers import ConvClustering, DropPath, PaCaBlock
+from keras_paca.layers import ConvClustering, DropPath, InvertedResidual, PaCaBlock
 from keras_paca.ops.recompute import is_recomputed, recompute
 
 BACKEND = keras.backend.backend()
@@ -159,6 +159,22 @@ def test_recompute_inside_recompute(images):
         ops.convert_to_numpy(layer.seed_generator.state.value),
         ops.convert_to_numpy(again.seed_generator.state.value),
     )
+
+
+def test_what_the_function_assigns(images):
+    """Moving statistics move once for each call, also where gradients make it run again."""
+    x = images(4, 6, 5, 3)
+    found = []
+    for wrap in (False, True):
+        keras.utils.set_random_seed(0)
+        block = InvertedResidual(remat=wrap, drop_path_rate=0.5)
+        model = keras.Sequential([keras.Input((6, 5, 3)), block, keras.layers.Flatten()])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.fit(x, np.zeros((4, 90)), epochs=2, batch_size=2, shuffle=False, verbose=0)
+        found.append([ops.convert_to_numpy(weight) for weight in block.weights])
+        assert not np.allclose(block.expand.norm.moving_mean, 0.0)
+    for plain, recomputed in zip(*found, strict=True):
+        np.testing.assert_allclose(recomputed, plain, rtol=1e-4, atol=1e-6)
 
 
 def test_remat_holds_less(images):
