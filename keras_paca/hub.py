@@ -136,6 +136,10 @@ class FamilyBackbone(keras_hub.models.Backbone):
             del config[key]
         self.network_config = config
 
+    def default_lora_layer_names(self) -> list[str]:
+        """Return the names of the layers that `enable_lora` trains."""
+        return list(self.family.lora_layers)
+
     def get_config(self) -> dict:
         """Return the arguments of the constructor."""
         # not from `super()`, which removes the names of a quantized model's policies
@@ -684,7 +688,8 @@ class ViTTMImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreproces
 class ViTTMImageClassifier(FamilyImageClassifierWithNeck):
     """A ViTTM as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
 
-    It has the classifier of the memory alone, which makes the model's prediction.
+    It has the classifier of the memory alone, which makes the model's prediction. `ViTTM` itself
+    also trains one of the process tokens.
 
     Example:
     >>> backbone = ViTTMBackbone(8, num_heads=2, depth=1, image_shape=(56, 84, 3))

@@ -62,6 +62,11 @@ class Backbone(BaseModel):
         dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
         trainable: bool. Whether the model trains at all.
 
+    A model with several classifiers returns their outputs by their names in training, and beside
+    them the prediction as "combined". In inference, and inside another model, it returns the
+    prediction alone. `fit` adds the losses of all. Their targets are the same, or, in a dict by the
+    names of the classifiers, each has its own.
+
     Attributes:
         pyramid_outputs: dict. {"P2": KerasTensor (batch, height / 4, width / 4, channels), ...},
             with the levels of the family.
@@ -95,6 +100,7 @@ class Backbone(BaseModel):
     variant_options: ClassVar[tuple[str, ...]] = ()  # options that the functions take
     file_options: ClassVar[tuple[str, ...]] = ()  # options that `options_of_file` returns
     has_ema: ClassVar[bool] = False  # whether official files hold averaged weights as well
+    lora_layers: ClassVar[tuple[str, ...]] = ("query", "value")  # what KerasHub's LoRA trains
     mean: ClassVar[tuple[float, ...]] = MEAN  # of images in 0..1
     deviation: ClassVar[tuple[float, ...]] = STD
     number: ClassVar[int] = 0  # of the families, in the order of their definitions
@@ -237,11 +243,16 @@ class Backbone(BaseModel):
         if len(names) == 1:
             return self.classify(names[0], vectors[names[0]], activation, config, make), None
         logits = {name: self.classify(name, vectors[name], None, config, make) for name in names}
-        options = {"dtype": make.policy.variable_dtype}
-        activate = make(keras.layers.Activation, "activation", activation, **options)
-        combined = activate(self.combine_heads(logits))
-        heads = {name: activate(x) for name, x in logits.items()}
-        return {**heads, COMBINED: combined}, combined
+        outputs = {
+            name: make(
+                keras.layers.Activation,
+                name if name == COMBINED else f"{name}_activation",
+                activation,
+                dtype=make.policy.variable_dtype,
+            )(x)
+            for name, x in {**logits, COMBINED: self.combine_heads(logits)}.items()
+        }
+        return outputs, outputs[COMBINED]
 
     def classify(
         self, name: str, features: Any, activation: Any, config: Mapping[str, Any], make: GraphMaker
@@ -270,7 +281,8 @@ class Backbone(BaseModel):
         Args:
             logits: dict. {name of the classifier: KerasTensor (batch, classes)}.
         """
-        return sum(logits.values()) / len(logits)
+        first, *others = logits.values()
+        return sum(others, first) / len(logits)
 
     # --- Training -------------------------------------------------------------------------------
 
@@ -282,30 +294,83 @@ class Backbone(BaseModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the loss, with several classifiers the sum of their losses."""
-        if not self._has_several_heads(y_pred):
+        """Return the loss, with several classifiers the sum of their losses.
+
+        Args:
+            x: Any. The images.
+            y: Tensor or dict. The targets. With several classifiers, {name of the classifier:
+                targets} gives each its own, such as a teacher's predictions to that for
+                distillation.
+            y_pred: Tensor or dict. What `call` returned.
+            sample_weight: Tensor or None. Weights of the images.
+            training: bool. Whether the model is trained.
+        """
+        if self._inference is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        first, *others = (y_pred[name] for name in self.classifiers(self._config).values())
-        loss = super().compute_loss(x, y, first, sample_weight, training)
+        first, *others = self._heads
+        own = y if isinstance(y, Mapping) else dict.fromkeys((first, *others), y)
+        if not isinstance(y_pred, Mapping):
+            return super().compute_loss(x, own[first], y_pred, sample_weight, training)
+        loss = super().compute_loss(x, own[first], y_pred[first], sample_weight, training)
+        if self._compile_loss is None:  # what `add_loss` collects is the loss
+            return loss
         # not `super().compute_loss`, which would add regularisation again
-        return loss + sum(self._compile_loss(y, each, sample_weight) for each in others)
+        return loss + sum(
+            self._compile_loss(own[name], y_pred[name], sample_weight) for name in others
+        )
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
-        """Update the metrics with the prediction."""
-        if self._has_several_heads(y_pred):
-            y_pred = y_pred[COMBINED]
+        """Update the metrics with the prediction, and with the first classifier's targets."""
+        if self._inference is not None:
+            y_pred = y_pred[COMBINED] if isinstance(y_pred, Mapping) else y_pred
+            y = y[self._heads[0]] if isinstance(y, Mapping) else y
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
-    def _has_several_heads(self, y_pred: Any) -> bool:
-        return self._inference is not None and isinstance(y_pred, Mapping)
-
     def _check_targets(self, x: Any, y: Any, sample_weight: Any, is_first: bool) -> None:
-        refuse_wrong_labels(y, self._num_classes, getattr(only(self.loss), "ignore_class", None))
+        targets = [y] if self._inference is None else self._targets_of_heads(y)
+        if is_sparse(getattr(self, "loss", None)):
+            ignored = getattr(only(self.loss), "ignore_class", None)
+            for each in targets:
+                refuse_wrong_labels(each, self._num_classes, ignored)
+
+    def _targets_of_heads(self, y: Any) -> list:
+        """Return the targets of the classifiers, and check their form and that of the loss."""
+        names = self._heads
+        if keras.tree.is_nested(getattr(self, "loss", None)):
+            raise ValueError(
+                "`compile` takes one loss, which each classifier of the model has: "
+                f"{', '.join(names)}. Received: loss={self.loss!r}"
+            )
+        expected = f"`y` must be an array, or a dict of arrays with the keys {names}. Received: "
+        if isinstance(y, list | tuple) and any(np.ndim(each) for each in y):
+            raise ValueError(f"{expected}a {type(y).__name__} of {len(y)}")
+        if not isinstance(y, Mapping):
+            return [y]
+        if y.keys() != set(names):
+            raise ValueError(f"{expected}the keys {list(y)}")
+        return list(y.values())
+
+    @property
+    def _heads(self) -> list[str]:
+        """The names of the classifiers."""
+        return list(self.classifiers(self._config).values())
 
     def _knows_targets(self) -> bool:
-        return self._num_classes is not None and is_sparse(getattr(self, "loss", None))
+        loss = getattr(self, "loss", None)
+        return self._num_classes is not None and (self._inference is not None or is_sparse(loss))
 
     # --- What other code reads ------------------------------------------------------------------
+
+    @property
+    def output(self) -> Any:
+        """The output in inference, to build on; `outputs` has those of training."""
+        return super().output if self._inference is None else self._inference.model.output
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of `output`."""
+        part = self._inference
+        return super().output_shape if part is None else part.model.output_shape
 
     @property
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:

@@ -37,7 +37,8 @@ class RapidNet(Backbone):
     block a `keras_paca.layers.MLDCBlock`.
 
     Training returns the outputs of both classifiers, of which the second is for distillation, and
-    the prediction, which is their mean. Inference returns the prediction.
+    the prediction, which is their mean. Inference returns the prediction. To distil from a teacher,
+    give `fit` the targets {"predictions": labels, "distilled_predictions": the teacher's labels}.
 
     Args:
         hidden_dims: Sequence of int. Channels per stage, even in the first.
@@ -79,6 +80,7 @@ class RapidNet(Backbone):
     variant_options = ("distillation", "drop_path_rate", "official_drop_path", "dropout", "remat")
     classifier_keys = {"head": "predictions", "dist_head": "distilled_predictions"}  # noqa: RUF012
     has_ema = True
+    lora_layers = ("conv",)
     classifier_initializer = staticmethod(fan_in_initializer)
 
     def __init__(

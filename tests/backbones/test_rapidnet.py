@@ -143,6 +143,59 @@ def test_training_returns_both_classifiers(images):
 
 
 @slow_but_on_torch
+def test_each_classifier_has_targets_of_its_own(images):
+    """As hard distillation needs them: labels for one, a teacher's for the other."""
+    x, labels, teacher = images(4, 32, 32, 3), np.array([0, 1, 2, 3]), np.array([1, 1, 4, 3])
+    model = small()
+    model.compile(
+        keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    targets = {"predictions": labels, "distilled_predictions": teacher}
+    outputs = model(x, training=True)
+    likelihood = {
+        name: ops.convert_to_numpy(outputs[name])[range(4), targets[name]] for name in targets
+    }
+    expected = -sum(np.log(each).mean() for each in likelihood.values())
+    history = model.fit(x, targets, verbose=0).history
+    assert history["loss"] == pytest.approx([expected], rel=1e-5)
+    assert model.evaluate(x, targets, verbose=0) == pytest.approx(
+        model.evaluate(x, labels, verbose=0)
+    )
+    keys = r"a dict of arrays with the keys \['predictions', 'distilled_predictions'\]"
+    for wrong in ({"predictions": labels}, [labels, teacher], (labels, teacher)):
+        with pytest.raises(ValueError, match=keys):
+            model.fit(x, wrong)
+    with pytest.raises(ValueError, match=r"Labels must be integers from 0 to 4.*with \[5, 7\]"):
+        model.fit(x, {**targets, "distilled_predictions": np.array([0, 5, 7, 1])})
+    model.compile("sgd", {"predictions": "mse"})
+    with pytest.raises(ValueError, match="takes one loss, which each classifier of the model has"):
+        model.fit(x, labels)
+
+
+@slow_but_on_torch
+def test_its_output_is_that_of_inference(images):
+    """Users build on `model.output`; `outputs` are those of training."""
+    model = small()
+    assert model.output_shape == (None, 5)
+    assert len(model.outputs) == 3
+    wrapped = keras.Model(model.input, keras.layers.Dense(3)(model.output))
+    assert wrapped.predict(images(2, 32, 32, 3), verbose=0).shape == (2, 3)
+
+
+@slow_but_on_torch
+def test_without_a_loss(images):
+    """Keras complains, but on JAX it trains what layers add to the loss, here nothing."""
+    model = small()
+    model.compile("sgd")
+    data = images(2, 32, 32, 3), np.array([0, 1])
+    if keras.backend.backend() == "jax":
+        assert model.fit(*data, verbose=0).history["loss"] == [0.0]
+        return
+    with pytest.raises(ValueError, match="No loss to compute"):
+        model.fit(*data, verbose=0)
+
+
+@slow_but_on_torch
 def test_frozen_layers_stay_frozen(images, tmp_path):
     """Also their moving statistics."""
     model = small()

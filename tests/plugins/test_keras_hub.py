@@ -422,6 +422,29 @@ def test_lora_of_vittm(ours, images):
     assert all("lora" in path or path.endswith(("query/bias", "value/bias")) for path in trained)
 
 
+def test_lora_of_rapidnet(ours, images, tmp_path):
+    def backbone():
+        depths = ((1, 0), (1, 0), (1, 1), (0, 1))
+        return ours.RapidNetBackbone((8, 8, 16, 16), depths, image_shape=(64, 64, 3))
+
+    trained = backbone()
+    trained.enable_lora(2)
+    factors = [v.path for v in trained.trainable_variables if "lora" in v.path]
+    # two factors for both convolutions of the stem, three between the stages, two of each local
+    # block and six of each MLDC block
+    assert len(factors) == 2 * (2 + 3 + 3 * 2 + 2 * 6)
+    model = ours.RapidNetImageClassifier(backbone=trained, num_classes=3)
+    model.fit(images(2, 64, 64, 3) / 255, np.array([0, 2]), verbose=0)
+    trained.save_lora_weights(tmp_path / "lora.lora.h5")
+    again = backbone()
+    again.load_lora_weights(tmp_path / "lora.lora.h5")
+    found, expected = (
+        {v.path.split("/", 1)[1]: keras.ops.convert_to_numpy(v) for v in each.variables}
+        for each in (again, trained)
+    )
+    assert all(np.array_equal(found[key], expected[key]) for key in found if "lora" in key)
+
+
 @slow_but_on_torch
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_quantized_family(family, images, tmp_path):
