@@ -132,6 +132,7 @@ def test_python(data, monkeypatch):
     assert keras.saving.load_model("own.keras").num_classes == 5
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 @pytest.mark.filterwarnings("ignore::UserWarning:tensorflow", "ignore::DeprecationWarning")
 @pytest.mark.usefixtures("stand_ins")

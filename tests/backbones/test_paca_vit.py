@@ -142,7 +142,10 @@ def test_config_is_flat_and_plain(small):
         assert all(isinstance(v, (int, float, str, bool, type(None), dict)) for v in flat)
 
 
-@pytest.mark.parametrize("clustering", CLUSTERINGS)
+@pytest.mark.parametrize(
+    "clustering",
+    ["teacher", *(pytest.param(x, marks=slow_but_on_torch) for x in ("conv", "mlp", "linear"))],
+)
 def test_two_steps_in_a_row_differ(clustering, small, images):
     """Drop path draws anew at each step, compiled or not."""
     model = small(drop_path_rate=0.9, clustering=clustering)
@@ -156,9 +159,9 @@ def test_two_steps_in_a_row_differ(clustering, small, images):
     ("clustering", "sizes"),
     [
         ("conv", [(33, 47), (64, 32)]),
-        ("teacher", [(96, 65)]),
-        ("mlp", [(33, 47)]),
-        ("linear", [(64, 35)]),
+        pytest.param("teacher", [(96, 65)], marks=slow_but_on_torch),
+        pytest.param("mlp", [(33, 47)], marks=slow_but_on_torch),
+        pytest.param("linear", [(64, 35)], marks=slow_but_on_torch),
     ],
 )
 def test_any_size_known_or_not(clustering, sizes, small, images):
@@ -373,6 +376,7 @@ def test_name_of_the_input_survives(small, images, tmp_path):
     np.testing.assert_array_equal(again.predict(x, verbose=0), scores)
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("dtype", ["uint8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_layers_before_the_backbone_in_another_process(dtype, images, tmp_path):
     """A model around ours, saved here and loaded by a process that knows only the file."""

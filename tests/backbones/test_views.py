@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from keras_paca.backbones.views import DictEncoder, SegFormerEncoder
+from tests.marks import slow_but_on_torch
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     ("cls", "method", "names"),
     [

@@ -64,11 +64,11 @@ def test_formats(format, classifier, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("format", "head"),
     [
-        ("litert", "paca"),
+        ("onnx", "paca"),
         *(
             pytest.param(*pair, marks=pytest.mark.slow)
             for pair in (
-                ("onnx", "paca"),
+                ("litert", "paca"),
                 *((format, "fpn") for format in ("litert", "onnx")),
                 *((format, "mask_transformer") for format in ("litert", "onnx", "tf_saved_model")),
             )
@@ -153,9 +153,9 @@ def test_a_user_s_model_and_fixed_batch(tmp_path):
     ("policy", "format"),
     [
         ("mixed_float16", "litert"),
-        ("mixed_bfloat16", "onnx"),
-        ("float16", "openvino"),
-        ("bfloat16", "tf_saved_model"),
+        pytest.param("mixed_bfloat16", "onnx", marks=pytest.mark.slow),
+        pytest.param("float16", "openvino", marks=pytest.mark.slow),
+        pytest.param("bfloat16", "tf_saved_model", marks=pytest.mark.slow),
     ],
 )
 def test_models_of_16_bit_policies_are_exported_in_float32(policy, format, tmp_path):
@@ -414,6 +414,7 @@ except (OSError, RuntimeError) as error:
 """
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
 @pytest.mark.parametrize(

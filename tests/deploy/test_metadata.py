@@ -76,6 +76,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_reading_needs_no_runtime(exported, tmp_path):
     folder, _ = exported
@@ -170,6 +171,7 @@ def test_saved_model(exported):
     assert (extra / "labels.txt").read_text("utf-8").count("\n") == len(NAMES)
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_a_file_of_nobody_s_classes(tmp_path):
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3)])

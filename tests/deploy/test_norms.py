@@ -14,6 +14,7 @@ SUFFIXES = formats.SUFFIXES
 pytestmark = [with_tensorflow, pytest.mark.usefixtures("their_warnings")]
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 def test_norms_without_a_mean(small, images, tmp_path):
     """Those before the branches look for no mean, in a fused model that trained on as well."""

@@ -73,6 +73,7 @@ def assert_loads(model, path, *inputs, times=1):
     return model
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     ("mode", "clustering"),
     [

@@ -46,6 +46,7 @@ def test_rapidnet_in_half_the_size(tmp_path):
 # --- 16-bit policies --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 def test_a_mixed_classifier_in_half_the_size(small, tmp_path):
     model = small(dtype="mixed_float16")

@@ -109,6 +109,7 @@ def test_the_input_is_of_integers(takes_rgb, network, images, tmp_path, monkeypa
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 def test_outputs_without_a_softmax(network, tmp_path):
     """No operator in float then; and outputs that are features."""
@@ -122,6 +123,7 @@ def test_outputs_without_a_softmax(network, tmp_path):
     assert all(measures["cosine"] > 0.999 for measures in exported.measures.values())
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 def test_integers_in_part_where_asked(network, images, tmp_path):
     given = {"quantize": "int8", "representative_data": images(8, 32, 32, 3)}
@@ -132,6 +134,7 @@ def test_integers_in_part_where_asked(network, images, tmp_path):
     assert Interpreter(str(path)).get_input_details()[0]["dtype"] == np.float32
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 def test_a_softmax_in_the_middle_is_no_matter_for_integers(images, tmp_path):
     inputs = keras.Input((32, 32, 3))
@@ -149,6 +152,7 @@ def test_a_softmax_in_the_middle_is_no_matter_for_integers(images, tmp_path):
 # --- In integers in part ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 def test_int8_of_a_model_of_two_images_at_a_time(images, tmp_path):
     inputs = keras.Input((32, 32, 3), batch_size=2)
@@ -161,6 +165,7 @@ def test_int8_of_a_model_of_two_images_at_a_time(images, tmp_path):
     assert exported.measures["output_0"]["cosine"] > 0.99
 
 
+@pytest.mark.slow
 @slow_but_on_tensorflow
 def test_segmenter_in_int8(small, images, tmp_path):
     """A softmax over patches, whose shares are smaller than an integer's step."""

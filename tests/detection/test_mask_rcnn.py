@@ -16,7 +16,7 @@ from tests.marks import slow_but_on_torch
 NAMES = {"rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss", "loss"}
 
 
-def test_fit_predict_save_and_load(detector, tmp_path):
+def test_fit_and_predict(detector):
     model = detector()
     images, objects = scene(2, 64, 80)
     model.compile(keras.optimizers.AdamW(1e-3))
@@ -36,6 +36,15 @@ def test_fit_predict_save_and_load(detector, tmp_path):
     assert found["count"].tolist() == (found["labels"] >= 0).sum(axis=1).tolist()
     assert (np.diff(found["scores"]) <= 0).all()
     assert (found["boxes"] <= [80, 64, 80, 64]).all()
+
+
+@slow_but_on_torch
+def test_save_load_and_evaluate(detector, tmp_path):
+    model = detector()
+    images, objects = scene(2, 64, 80)
+    model.compile(keras.optimizers.AdamW(1e-3))
+    model.fit(images, objects, batch_size=2, verbose=0)
+    found = model.predict(images, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert isinstance(again, MaskRCNN)
@@ -160,6 +169,7 @@ def test_mixed_precision(policy, detector):
     assert np.isfinite(model.predict(images, verbose=0)["boxes"]).all()
 
 
+@slow_but_on_torch
 def test_own_losses_only(detector):
     with pytest.raises(ValueError, match="own losses"):
         detector().compile(loss="mse")
@@ -209,6 +219,7 @@ def test_numbers_that_do_not_fit(options, detector):
 COUNTS = {"num_classes": 3, "channels": 8, "proposals": 20, "max_detections": 4, "candidates": 20}
 
 
+@slow_but_on_torch
 def test_numpy_numbers(small, tmp_path):
     counts = {name: np.int64(value) for name, value in COUNTS.items()}
     thresholds = {"score_threshold": np.float32(0.5), "iou_threshold": 1}
@@ -227,6 +238,7 @@ def test_its_name(small):
     assert detector.get_config()["name"] == "cats"
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_that_are_refused(name, small):
     for value in ("3", True, 0, -1, 3.0, None):
@@ -234,6 +246,7 @@ def test_counts_that_are_refused(name, small):
             MaskRCNN(small(include_top=False), **{**COUNTS, name: value})
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("name", ["score_threshold", "iou_threshold"])
 def test_thresholds_that_are_refused(name, small):
     for value in ("0.5", 2, 50, -1, np.nan, True, None):

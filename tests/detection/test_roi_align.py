@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_paca.detection.roi_align import box_levels, roi_align
+from tests.marks import slow_but_on_torch
 
 
 def align_one(features, box, bins, stride):
@@ -89,6 +90,7 @@ def test_roi_align_of_every_aspect():
         np.testing.assert_allclose(region, expected, atol=1e-4)
 
 
+@slow_but_on_torch
 def test_roi_align_has_a_gradient():
     """Of the maps: the sum over a region is linear in them."""
     levels, boxes = pyramid(64, 64), np.array([[[5, 9, 31, 40.5], [0, 0, 64, 64]]], "float32")

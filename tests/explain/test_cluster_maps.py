@@ -21,7 +21,10 @@ def _assert_maps(maps, batch, height, width, clusters):
         np.testing.assert_allclose(found.sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("clustering", ["conv", "mlp", "linear", "teacher"])
+@pytest.mark.parametrize(
+    "clustering",
+    ["conv", *(pytest.param(x, marks=slow_but_on_torch) for x in ("mlp", "linear", "teacher"))],
+)
 def test_maps_of_a_backbone(clustering, small, images):
     model = small(clustering=clustering)
     maps = cluster_maps(model, images(3, 50, 70, 3), batch_size=2)
@@ -29,6 +32,7 @@ def test_maps_of_a_backbone(clustering, small, images):
     _assert_maps(maps, 3, 50, 70, (7, 6, 5))
 
 
+@slow_but_on_torch
 def test_maps_are_the_assignment_laid_out_row_by_row(small, images):
     model = small()
     x = images(1, 48, 64, 3)
@@ -37,6 +41,7 @@ def test_maps_are_the_assignment_laid_out_row_by_row(small, images):
     np.testing.assert_allclose(found[0, 2, 5], last[0, 2 * 8 + 5], rtol=1e-5)
 
 
+@slow_but_on_torch
 def test_last_block_by_default_and_any_other(small, images):
     model = small(cluster_every=1)
     x = images(1, 64, 64, 3)
@@ -51,6 +56,7 @@ def test_last_block_by_default_and_any_other(small, images):
         cluster_maps(model, x, block={"P5": 0})
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("around", ["functional", "sequential", "both"])
 def test_nested_in_other_models(around, small, images):
     backbone = small(include_top=False, include_preprocessing=False)
@@ -83,6 +89,7 @@ def test_nested_in_other_models(around, small, images):
     assert model.predict(x, verbose=0).shape[0] == 2
 
 
+@slow_but_on_torch
 def test_follows_what_replaces_variables(small, images):
     model, x = small(), images(1, 48, 64, 3)
     before = cluster_maps(model, x)
@@ -96,6 +103,7 @@ def test_follows_what_replaces_variables(small, images):
     np.testing.assert_allclose(found["P4"].reshape(expected.shape), expected, rtol=1e-5)
 
 
+@slow_but_on_torch
 def test_sequential_that_was_never_called(small, images):
     backbone = small(include_top=False)
     model = keras.Sequential([keras.layers.Rescaling(1.0), backbone, keras.layers.Flatten()])
@@ -111,6 +119,7 @@ def test_tensors_of_the_backend(small, images):
     np.testing.assert_array_equal(cluster_maps(model, tensor)["P2"], cluster_maps(model, x)["P2"])
 
 
+@slow_but_on_torch
 def test_follows_training(small, images):
     model = small()
     x = images(2, 64, 64, 3)
@@ -120,6 +129,7 @@ def test_follows_training(small, images):
     assert (cluster_maps(model, x)["P2"] != before).any()
 
 
+@slow_but_on_torch
 def test_mixed_precision_maps_are_float32(small, images):
     maps = cluster_maps(small(dtype="mixed_float16"), images(1, 64, 64, 3))
     _assert_maps(maps, 1, 64, 64, (7, 6, 5))
@@ -140,6 +150,7 @@ def around(model, *before):
     return keras.Model(inputs, x)
 
 
+@slow_but_on_torch
 def test_detector(small, images):
     backbone, x = small(include_top=False, input_shape=(64, 64, 3)), images(2, 64, 64, 3)
     model = detector(backbone)
@@ -222,6 +233,7 @@ def test_other_arguments(small, images):
             cluster_maps(path, x)
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     "kind", ["plain", "subclass", "around", "flattened", "no clusters", "two inputs"]
 )
@@ -274,6 +286,7 @@ def make(kind, small):
 KINDS = ["plain", "functional", "sequential", "nested", "detector", "head"]
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     "kind",
     [k if k in ("functional", "head") else pytest.param(k, marks=slow_but_on_torch) for k in KINDS],
@@ -334,6 +347,7 @@ def test_follows_a_sequential_model(small, images):
     np.testing.assert_allclose(found, cluster_maps(backbone, 1.5 * x)["P2"], rtol=1e-4)
 
 
+@slow_but_on_torch
 def test_families_without_clusters(images):
     depths = ((1, 0), (1, 0), (1, 1), (0, 1))
     rapidnet = keras_paca.RapidNet((8, 8, 8, 8), depths, include_top=False)

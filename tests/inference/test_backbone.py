@@ -36,8 +36,10 @@ MODELS = {
     [
         "conv",
         "fixed",
-        "teacher",
-        *(pytest.param(x, marks=slow_but_on_torch) for x in ("mlp", "linear", "positions")),
+        *(
+            pytest.param(x, marks=slow_but_on_torch)
+            for x in ("teacher", "mlp", "linear", "positions")
+        ),
     ],
 )
 def test_classifier_and_its_levels(options, small, images):
@@ -70,6 +72,7 @@ def test_classes_without_a_form_for_inference():
     assert make_twin(keras.Model) is None
 
 
+@slow_but_on_torch
 def test_a_fused_model_can_be_pickled_and_copied(small, images):
     model = keras_paca.fuse(small())
     x = images(1, 32, 32, 3)

@@ -11,10 +11,21 @@ from tests.parity import official
 from tests.reference import paca_tiny
 from tests.reference.transform import PILLOW_WEIGHT_BITS, evaluation_transform_float64
 
+# The others have the same operations; `make parity` runs all everywhere.
+ON_EACH_BACKEND = ("tiny_options_a", "pacavit_tiny_p2cconv_100_0", "RapidNet_Ti")
+
 
 @pytest.mark.parametrize(
     "name",
-    [*official.SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in official.LARGE)],
+    [
+        *ON_EACH_BACKEND,
+        *(
+            pytest.param(name, marks=slow_but_on_torch)
+            for name in official.SMALL
+            if name not in ON_EACH_BACKEND
+        ),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in official.LARGE),
+    ],
 )
 def test_case(name):
     errors = list(official.errors(name))

@@ -169,6 +169,7 @@ def test_masks_that_are_wrong(change, message, segmenter):
             call()
 
 
+@slow_but_on_torch
 @slow_but_on_tensorflow
 def test_masks_and_weights_of_several_forms_on_one_model(segmenter):
     """TensorFlow gives up the number of axes of what a compiled step has seen several of."""
@@ -326,6 +327,7 @@ def test_a_frozen_part_stays_frozen(part, segmenter, tmp_path):
     assert [weight.path for weight in loaded.trainable_weights] == paths
 
 
+@slow_but_on_torch
 def test_weights_of_images_and_of_classes(segmenter):
     """Both weigh the pixels; without them, the mean over all."""
     model = segmenter("fpn")
@@ -349,6 +351,7 @@ def vittm(memory=16, process=32, **options):
     return keras_paca.ViTTM(8, 2, depth=2, include_top=False, **sizes, **options)
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     ("memory", "process", "maps"),
     [(16, 32, 1), pytest.param(16, 16, 2, marks=slow_but_on_torch)],

@@ -92,6 +92,7 @@ def test_fine_tune_freezes_unfreezes_and_keeps_the_best(folder, small, tmp_path)
     assert not list((tmp_path / "run").glob("partial*"))
 
 
+@slow_but_on_torch
 def test_recipe(folder, small, tmp_path):
     """AdamW that spares norms and biases, a cosine from a warm-up, soft labels, a faster head."""
     model = small(classes=2, depths=1)
@@ -209,6 +210,7 @@ class Breaking(Stream):
         return (values * np.nan if self.broken() else values), labels
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("where", ["training", "validation"])
 def test_training_that_diverges_stops_and_keeps_what_was_before(where, tmp_path):
     """In validation alone shows what the last step of an epoch did."""
@@ -229,6 +231,7 @@ def test_training_that_diverges_stops_and_keeps_what_was_before(where, tmp_path)
     assert all(np.isfinite(float(row["val_loss"])) for row in rows)
 
 
+@slow_but_on_torch
 def test_a_learning_rate_that_is_too_high(tmp_path):
     model, data = dense(), Stream(*[(VALUES, LABELS)] * 4)
     with pytest.raises(ValueError, match=r"Training the head alone diverged: .*learning rate"):
@@ -239,6 +242,7 @@ def test_a_learning_rate_that_is_too_high(tmp_path):
         assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("name", ["training", "validation"])
 @pytest.mark.parametrize(
     ("data", "words"),
@@ -260,6 +264,7 @@ def test_data_that_can_not_be_learned_from(name, data, words, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@slow_but_on_torch
 def test_models_that_can_not_be_tuned(small, tmp_path):
     class Subclassed(keras.Model):
         def __init__(self, units):
@@ -281,6 +286,7 @@ def test_models_that_can_not_be_tuned(small, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@slow_but_on_torch
 def test_half_a_line_of_the_log_is_dropped(tmp_path):
     """What a process that was killed while it wrote may leave."""
     data = Stream((VALUES, LABELS))
@@ -300,6 +306,7 @@ def test_half_a_line_of_the_log_is_dropped(tmp_path):
         assert log.read_bytes().startswith(kept)
 
 
+@slow_but_on_torch
 def test_a_log_of_something_else_is_named(tmp_path):
     data = Stream((VALUES, LABELS))
     (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n")
@@ -307,6 +314,7 @@ def test_a_log_of_something_else_is_named(tmp_path):
         fine_tune(dense(), data, data, tmp_path)
 
 
+@slow_but_on_torch
 def test_a_log_of_an_earlier_version_goes_on(tmp_path):
     """It didn't tell which models were kept."""
     data = Stream((VALUES, LABELS))
@@ -316,6 +324,7 @@ def test_a_log_of_an_earlier_version_goes_on(tmp_path):
     assert [list(row) for row in _log(tmp_path)] == [["epoch", "phase", "val_accuracy"]] * 2
 
 
+@slow_but_on_torch
 def test_a_damaged_state_is_named(tmp_path):
     data = Stream((VALUES, LABELS))
     fine_tune(dense(), data, data, tmp_path, epochs=1, **ONE_PHASE)
@@ -328,6 +337,7 @@ def test_a_damaged_state_is_named(tmp_path):
     assert [row["epoch"] for row in _log(tmp_path)] == ["1", "1", "2"]
 
 
+@slow_but_on_torch
 def test_a_best_model_that_was_moved_away_is_kept_anew(tmp_path):
     """And what is said of it is its own accuracy, not the one of the model that was moved."""
     half = Stream((VALUES, LABELS))  # of the class that the model always gives
@@ -344,6 +354,7 @@ def test_a_best_model_that_was_moved_away_is_kept_anew(tmp_path):
     assert [row["kept"] for row in _log(tmp_path)] == ["True", "True", "True"]
 
 
+@slow_but_on_torch
 def test_the_head_learns_alone_beside_layers_that_train_in_frozen_ones(small, tmp_path):
     """Also where a frozen layer around them is frozen once more, which TensorFlow passes over."""
     frozen = {"frozen": ["stage1_block1"], "thawed": ["stage1_block1/attention"]}
