@@ -103,7 +103,10 @@ def data():
     labels = np.array([[0, 3]])
     objects = {"boxes": boxes, "labels": labels, "masks": masks}
     images = np.random.default_rng(0).uniform(0, 255, (1, 224, 224, 3)).astype("float32")
-    return {"boxes": boxes, "labels": labels, "new_images": images, "new_objects": objects}
+    return {
+        **{"boxes": boxes, "labels": labels, "new_images": images, "new_objects": objects},
+        **{"targets": np.array([1]), "teacher_targets": np.array([2])},
+    }
 
 
 @slow_but_on_torch
