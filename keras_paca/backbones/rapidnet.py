@@ -94,8 +94,14 @@ class RapidNet(Backbone):
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
+        widths = integers_per_stage("hidden_dims", hidden_dims)
+        if widths[0] % 2:
+            raise ValueError(
+                "`hidden_dims` must be even in the first stage. "
+                f"Received: hidden_dims={hidden_dims!r}"
+            )
         config = {
-            "hidden_dims": integers_per_stage("hidden_dims", hidden_dims),
+            "hidden_dims": widths,
             "depths": _pairs(depths),
             "embedding_dim": check_positive("embedding_dim", embedding_dim),
             "distillation": distillation,
@@ -202,13 +208,19 @@ def _blocks(config: Mapping[str, Any], stage: int) -> Iterator[tuple[str, type, 
 
 def _pairs(depths: Any) -> tuple[tuple[int, int], ...]:
     """Return the argument `depths` as a pair of integers per stage."""
-    stages = per_stage("depths", depths)
-    if not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in stages):
-        raise ValueError(
-            "`depths` must have two integers per stage, the numbers of local blocks and of MLDC "
-            f"blocks. Received: depths={depths!r}"
+    try:
+        pairs = tuple(
+            integers_per_stage("depths", pair, least=0, stages=2)
+            for pair in per_stage("depths", depths)
+            if np.ndim(pair) == 1  # one number would stand for two
         )
-    pairs = tuple(integers_per_stage("depths", pair, least=0, stages=2) for pair in stages)
+    except ValueError:
+        pairs = ()
+    if len(pairs) != STAGES:
+        raise ValueError(
+            f"`depths` must have two integers from 0 for each of the {STAGES} stages, the numbers "
+            f"of local blocks and of MLDC blocks. Received: depths={depths!r}"
+        )
     if not all(map(any, pairs)):
         raise ValueError(f"`depths` must have a block in each stage. Received: depths={pairs}")
     return pairs
