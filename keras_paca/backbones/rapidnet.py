@@ -77,6 +77,7 @@ class RapidNet(Backbone):
     family = "rapidnet"
     variant_prefix = "RapidNet"
     variant_options = ("distillation", "drop_path_rate", "official_drop_path", "dropout", "remat")
+    top_options = ("distillation", "dropout")
     classifier_keys = {"head": "predictions", "dist_head": "distilled_predictions"}  # noqa: RUF012
     has_ema = True
     classifier_initializer = staticmethod(fan_in_initializer)
@@ -169,7 +170,7 @@ class RapidNet(Backbone):
     # --- Released files -------------------------------------------------------------------------
 
     @classmethod
-    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any]:
+    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file imply; see `Backbone`."""
         tensors, first = checkpoint.tensors, 0
         if checkpoint.official:
@@ -183,9 +184,12 @@ class RapidNet(Backbone):
             block = re.compile(r"stage(\d)_block(\d+)/(expand|mixer)/")
             second = f"{cls.classifier_keys['dist_head']}/0"
         matches = {match.groups() for key in tensors if (match := block.match(key))}
+        widths = tuple(tensors[norm].size for norm in norms if norm in tensors)
+        if not widths:
+            return None
         counts = Counter((int(stage) - first, kind == "mixer") for stage, _, kind in matches)
         return {
-            "hidden_dims": tuple(tensors[norm].size for norm in norms if norm in tensors),
+            "hidden_dims": widths,
             "depths": tuple((counts[i, False], counts[i, True]) for i in range(STAGES)),
             "distillation": second in tensors,
         }

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_paca
-from keras_paca import RapidNet, RapidNetB, RapidNetM, RapidNetS, RapidNetTi, detection
+from keras_paca import RapidNet, RapidNetB, RapidNetM, RapidNetS, RapidNetTi, detection, segmentation
 from keras_paca.backbones.convert import convert, official_tensors
 from tests.backbones.test_paca_vit import _exported, with_what_exports_need
 from tests.inference.compare import error, randomise
@@ -289,6 +289,8 @@ def test_loading_is_strict(released):
         RapidNetTi(weights=folder / "plain.pth", ema=True)
     with pytest.raises(ValueError, match="`ema` must be True or False"):
         RapidNetTi(weights=None, ema="True")
+    with pytest.raises(ValueError, match="`ema=True` needs a file"):
+        RapidNetTi(weights=None, ema=True)
 
 
 @slow_but_on_torch
@@ -300,6 +302,34 @@ def test_convert(suffix, released):
     found = official_tensors(RapidNetTi(weights=target))
     assert found.keys() == plain.keys()
     assert all(np.array_equal(array, plain[key]) for key, array in found.items())
+
+
+@slow_but_on_torch
+def test_convert_the_average(released):
+    _, averaged, _, folder = released
+    for name in ("average.keras", "average.safetensors"):
+        convert(folder / "RapidNet_Ti.pth", folder / name, ema=True)
+        found = official_tensors(RapidNetTi(weights=folder / name))
+        assert all(np.array_equal(array, averaged[key]) for key, array in found.items())
+    with pytest.raises(ValueError, match="moving average"):
+        convert(folder / "average.keras", folder / "again.safetensors", ema=True)
+    with pytest.raises(ValueError, match="`ema` must be True or False"):
+        convert(folder / "RapidNet_Ti.pth", folder / "again.keras", ema=1)
+
+
+@slow_but_on_torch
+def test_a_fused_file_is_no_file_of_weights(released):
+    _, _, _, folder = released
+    keras_paca.fuse(RapidNetTi(weights=None)).save(folder / "fused.keras")
+    words = r"fused\.keras holds a fused model.* `keras\.saving\.load_model`"
+    with pytest.raises(ValueError, match=words):
+        RapidNetTi(weights=folder / "fused.keras")
+    model = segmentation.RapidNetMSegmenter(weights=None, num_classes=3)
+    keras_paca.fuse(model).save(folder / "fused.keras")
+    with pytest.raises(ValueError, match=words):
+        segmentation.RapidNetMSegmenter(weights=folder / "fused.keras", num_classes=3)
+    with pytest.raises(ValueError, match=words):
+        convert(folder / "fused.keras", folder / "again.safetensors")
 
 
 @slow_but_on_torch
