@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_paca
-from keras_paca import RapidNet, RapidNetB, RapidNetM, RapidNetS, RapidNetTi, detection, segmentation
+from keras_paca import RapidNet, RapidNetB, RapidNetM, RapidNetS, RapidNetTi, detection
 from keras_paca.backbones.convert import convert, official_tensors
 from tests.backbones.test_paca_vit import _exported, with_what_exports_need
 from tests.inference.compare import error, randomise
@@ -324,10 +324,10 @@ def test_a_fused_file_is_no_file_of_weights(released):
     words = r"fused\.keras holds a fused model.* `keras\.saving\.load_model`"
     with pytest.raises(ValueError, match=words):
         RapidNetTi(weights=folder / "fused.keras")
-    model = segmentation.RapidNetMSegmenter(weights=None, num_classes=3)
+    model = keras_paca.segmentation.RapidNetMSegmenter(weights=None, num_classes=3)
     keras_paca.fuse(model).save(folder / "fused.keras")
     with pytest.raises(ValueError, match=words):
-        segmentation.RapidNetMSegmenter(weights=folder / "fused.keras", num_classes=3)
+        keras_paca.segmentation.RapidNetMSegmenter(weights=folder / "fused.keras", num_classes=3)
     with pytest.raises(ValueError, match=words):
         convert(folder / "fused.keras", folder / "again.safetensors")
 
