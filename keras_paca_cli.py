@@ -396,6 +396,9 @@ def _add_weights(commands: Any) -> None:
     convert = commands.add_parser("convert", help="convert a file of weights")
     convert.add_argument("source", metavar="IN", help=".pth, .safetensors, .weights.h5 or .keras")
     convert.add_argument("target", metavar="OUT", help=".safetensors, .weights.h5 or .keras")
+    convert.add_argument(
+        "--ema", action="store_true", help="the averaged weights, of a file that has both"
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from keras_paca.backbones.loading import choose_file
-from keras_paca.backbones.registry import models
+from keras_paca.backbones.registry import models, variants
 from keras_paca.backbones.variants import NamedModel
 from keras_paca.weights import ReleasedFile, released_files
 
@@ -189,13 +189,17 @@ def similar_names(name: str) -> list[str]:
         name: str. The word.
 
     Returns:
-        list of str. Three names at most.
+        list of str. The variants whose names begin with the word, or else three names at most.
 
     Example:
     >>> similar_names("paca_tony")
     ['paca_tiny']
+    >>> similar_names("rapidnet")
+    ['rapidnet_ti', 'rapidnet_s', 'rapidnet_m', 'rapidnet_b']
     """
-    return get_close_matches(str(name).lower(), models(), cutoff=0.7)
+    word = str(name).lower()
+    begun = [each for each in variants() if word and each.startswith(word)]
+    return begun or get_close_matches(word, models(), cutoff=0.7)
 
 
 def _describe(model: NamedModel) -> ListedModel:

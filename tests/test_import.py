@@ -56,7 +56,7 @@ ARROWS = {
     "ops": "",
     "warn": "",
     "layers": "arguments forms frozen naming ops",
-    "weights": "warn",
+    "weights": "forms warn",
     "preprocessing": "arguments extras labels warn",
     "backbones": "arguments forms frozen labels layers naming weights",
     "explain": "arguments extras",

@@ -52,6 +52,7 @@ ELSEWHERE = {
     "layers/latent_attention.py": "layers/test_read_write_head.py",
     "layers/linear_attention.py": "layers/test_read_write_head.py",
     "layers/token_learner.py": "layers/test_read_write_head.py",
+    "ops/replicas.py": "layers/test_batch_norm.py",
     "preprocessing/headers.py": "preprocessing/test_colours.py",
     "segmentation/checkpoints.py": "backbones/test_task_variants.py",
     "segmentation/evaluation.py": "commands/test_evaluate.py",

@@ -336,7 +336,7 @@ def RapidNetB(
         remat: bool. Whether training keeps only the inputs of each block in memory and computes the
             block again in the backward pass: less memory, more time, the same gradients.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
@@ -418,7 +418,7 @@ def RapidNetM(
         remat: bool. Whether training keeps only the inputs of each block in memory and computes the
             block again in the backward pass: less memory, more time, the same gradients.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
@@ -500,7 +500,7 @@ def RapidNetS(
         remat: bool. Whether training keeps only the inputs of each block in memory and computes the
             block again in the backward pass: less memory, more time, the same gradients.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
@@ -582,7 +582,7 @@ def RapidNetTi(
         remat: bool. Whether training keeps only the inputs of each block in memory and computes the
             block again in the backward pass: less memory, more time, the same gradients.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of

@@ -98,6 +98,7 @@ class Backbone(BaseModel):
     variants: ClassVar[dict[str, Any]] = {}  # by name
     variant_prefix: ClassVar[str] = ""  # of the functions, where not as in the variants' names
     variant_options: ClassVar[tuple[str, ...]] = ()  # options that the functions take
+    top_options: ClassVar[tuple[str, ...]] = ()  # those of them that only a top uses
     file_options: ClassVar[tuple[str, ...]] = ()  # options that `options_of_file` returns
     has_ema: ClassVar[bool] = False  # whether official files hold averaged weights as well
     lora_layers: ClassVar[tuple[str, ...]] = ("query", "value")  # what KerasHub's LoRA trains

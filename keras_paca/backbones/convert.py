@@ -10,14 +10,15 @@ import keras
 import numpy as np
 
 from keras_paca import weights
-from keras_paca.arguments import complete
+from keras_paca.arguments import check_boolean, complete, join_first
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.loading import CLASSIFICATION, Source, load_weights
+from keras_paca.backbones.plain_vit import plain_vit_tensors
 from keras_paca.backbones.registry import families, variants
 from keras_paca.backbones.variants import Variant
 
 
-def convert(source: str | Path, target: str | Path) -> None:
+def convert(source: str | Path, target: str | Path, ema: bool = False) -> None:
     """Convert a file of weights.
 
     Args:
@@ -26,10 +27,13 @@ def convert(source: str | Path, target: str | Path) -> None:
             converted, unless the target is a `.safetensors` file, which keeps all official tensors.
         target: str or Path. A `.safetensors` file (with official keys and layouts), or a
             `.weights.h5` or `.keras` file. An existing file is replaced.
+        ema: bool. Whether to convert the exponential moving average of the weights, which some
+            official `.pth` files hold beside the weights.
 
     Raises:
         FileNotFoundError: If there is no such source, or no directory for the target.
-        ValueError: If the source isn't such a file, or if it fits no variant.
+        ValueError: If the source isn't such a file, if it fits no variant, or if there is no moving
+            average with `ema=True`.
 
     Example:
     >>> import keras_paca
@@ -46,6 +50,7 @@ def convert(source: str | Path, target: str | Path) -> None:
     >>> weights.open_checkpoint(directory / "pico.safetensors").tensors["head.weight"].shape
     (3, 8)
     """
+    check_boolean("ema", ema)
     source, target = Path(source), Path(target)
     if not source.exists():
         raise FileNotFoundError(f"No such file: {source}")
@@ -57,9 +62,10 @@ def convert(source: str | Path, target: str | Path) -> None:
         raise FileNotFoundError(
             f"The target must be a file in a directory that exists. Received: {str(target)!r}"
         )
-    checkpoint = weights.open_checkpoint(source)
+    checkpoint = weights.open_checkpoint(source, ema)
     if target.suffix == ".safetensors" and checkpoint.official:
-        _write_safetensors(target, checkpoint.tensors, source.name, checkpoint.information)
+        origin = f"moving average in {source.name}" if ema else source.name
+        _write_safetensors(target, checkpoint.tensors, origin, checkpoint.information)
         return
     model = _load_variant(checkpoint)
     if target.suffix == ".safetensors":
@@ -100,11 +106,26 @@ def _load_variant(checkpoint: weights.Checkpoint) -> Backbone:
             failures.append(error)
     if failures:
         raise failures[0]
-    shown = {family.__name__: family.identify(checkpoint) for family in families()}
     raise ValueError(
-        f"{checkpoint.name} holds no model of {', '.join(variants())}; only "
-        f"those are converted. Received: {shown}"
+        f"{checkpoint.name} holds no model of {', '.join(variants())}; only those are converted. "
+        f"{_looks_like(checkpoint)}"
     )
+
+
+def _looks_like(checkpoint: weights.Checkpoint) -> str:
+    """Return what a file holds that fits no variant, in full sentences."""
+    for family in families():
+        if shown := family.identify(checkpoint):
+            options = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+            return f"It looks like a {family.__name__} with {options}."
+    *others, last = (family.__name__ for family in families())
+    first = join_first([repr(key) for key in checkpoint.tensors], 5)
+    text = f"Its keys aren't those of {', '.join(others)} or {last}; the first are {first}."
+    if plain_vit_tensors(checkpoint) is not None:
+        text += (
+            " It looks like a plain vision transformer, from which a ViTTM can start by `weights=`."
+        )
+    return text
 
 
 def official_tensors(model: Backbone) -> dict[str, np.ndarray]:

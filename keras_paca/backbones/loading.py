@@ -149,6 +149,12 @@ def choose_file(
     >>> choose_file(PaCaViT, "tiny", CLASSIFICATION, options).accuracy
     {'top1': 80.9}
     """
+    names = {
+        variant.size: name
+        for variant in family.variants.values()
+        for name, model in variant.models.items()
+        if model.task.name == task.name
+    }
     files = [
         file
         for file in weights.released_files()
@@ -161,19 +167,19 @@ def choose_file(
     fitting = [(rank, i) for i, rank in enumerate(ranks) if rank is not None]
     if fitting:
         return files[min(fitting)[1]]
-    names = {name for file in files for name in file.options}
-    wanted = {name: options[name] for name in options if name in names}
+    keys = {name for file in files for name in file.options}
+    wanted = {name: options[name] for name in options if name in keys}
     wanted = {name: value for name, value in wanted.items() if value is not None}
     wanted = {"head": head, **wanted} if head is not None else wanted
     wanted = "".join(f", {name}={value!r}" for name, value in wanted.items())
-    heads = {file.head for file in files}
     listed = "".join(
-        f"\n  {file.variant}" + (f", head={file.head!r}" if len(heads) > 1 else "")
+        f"\n  {names.get(file.size, file.size)}{file.variant.removeprefix(file.size)}"
+        + (f", head={file.head!r}" if head is not None else "")
         for file in files
     )
     raise ValueError(
-        f"Nobody released {task.data_set} weights for {size}{wanted}. Pass `weights=None`"
-        + (f" or one of:{listed}" if listed else ".")
+        f"Nobody released {task.data_set} weights for {names.get(size, size)}{wanted}. Pass "
+        "`weights=None`" + (f" or use one of:{listed}" if listed else ".")
     )
 
 
@@ -464,7 +470,8 @@ def find_source(
         ema: bool. Whether to load the exponential moving average of the weights.
 
     Raises:
-        ValueError: If no such weights were released, or the file is one of another task.
+        ValueError: If no such weights were released, if the file is one of another task, or if
+            `ema` is True and the file isn't known to hold an average.
         FileNotFoundError: If there is no such file.
 
     Example:
@@ -477,11 +484,22 @@ def find_source(
     True
     """
     if given is None:
+        if ema:
+            raise ValueError(
+                "`ema=True` needs a file that holds the moving average of the weights. Received: "
+                "weights=None, ema=True"
+            )
         return Source(family, task)
-    if given == task.weights:
+    if isinstance(given, str) and given == task.weights:
         file = choose_file(family, size, task, options, head)
+        if ema and not file.has_ema:
+            raise ValueError(
+                f"{file.file} isn't known to hold the moving average of the weights beside them. "
+                f"Received: ema=True, weights={given!r}"
+            )
         return Source(family, task, file=replace(file, ema=ema))
-    checkpoint = weights.open_checkpoint(given, ema)
+    named = tuple(dict.fromkeys((task.weights, CLASSIFICATION.weights)))
+    checkpoint = weights.open_checkpoint(given, ema, named)
     has_marker = any(key.startswith(task.marker) for key in checkpoint.tensors)
     if checkpoint.official and not has_marker:
         raise ValueError(

@@ -239,7 +239,7 @@ class PaCaViT(Backbone):
         return 1 if clusters is not None and same_stages else None
 
     @classmethod
-    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any]:
+    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file imply; see `Backbone`."""
         tensors = {k.removeprefix("backbone."): v for k, v in checkpoint.tensors.items()}
         if checkpoint.official:
@@ -258,6 +258,8 @@ class PaCaViT(Backbone):
             for each in (block, block + own)
         )
         norms = [tensors[norm.format(i)].size for i in stages if norm.format(i) in tensors]
+        if not norms:
+            return None
         made_by = (name for name, mark in marks.items() if any(mark in key for key in tensors))
         return {
             "hidden_dims": tuple(norms),

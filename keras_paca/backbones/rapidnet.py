@@ -78,6 +78,7 @@ class RapidNet(Backbone):
     family = "rapidnet"
     variant_prefix = "RapidNet"
     variant_options = ("distillation", "drop_path_rate", "official_drop_path", "dropout", "remat")
+    top_options = ("distillation", "dropout")
     classifier_keys = {"head": "predictions", "dist_head": "distilled_predictions"}  # noqa: RUF012
     has_ema = True
     lora_layers = ("conv",)
@@ -96,8 +97,14 @@ class RapidNet(Backbone):
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
+        widths = integers_per_stage("hidden_dims", hidden_dims)
+        if widths[0] % 2:
+            raise ValueError(
+                "`hidden_dims` must be even in the first stage. "
+                f"Received: hidden_dims={hidden_dims!r}"
+            )
         config = {
-            "hidden_dims": integers_per_stage("hidden_dims", hidden_dims),
+            "hidden_dims": widths,
             "depths": _pairs(depths),
             "embedding_dim": check_positive("embedding_dim", embedding_dim),
             "distillation": distillation,
@@ -165,7 +172,7 @@ class RapidNet(Backbone):
     # --- Released files -------------------------------------------------------------------------
 
     @classmethod
-    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any]:
+    def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file imply; see `Backbone`."""
         tensors, first = checkpoint.tensors, 0
         if checkpoint.official:
@@ -179,9 +186,12 @@ class RapidNet(Backbone):
             block = re.compile(r"stage(\d)_block(\d+)/(expand|mixer)/")
             second = f"{cls.classifier_keys['dist_head']}/0"
         matches = {match.groups() for key in tensors if (match := block.match(key))}
+        widths = tuple(tensors[norm].size for norm in norms if norm in tensors)
+        if not widths:
+            return None
         counts = Counter((int(stage) - first, kind == "mixer") for stage, _, kind in matches)
         return {
-            "hidden_dims": tuple(tensors[norm].size for norm in norms if norm in tensors),
+            "hidden_dims": widths,
             "depths": tuple((counts[i, False], counts[i, True]) for i in range(STAGES)),
             "distillation": second in tensors,
         }
@@ -204,13 +214,19 @@ def _blocks(config: Mapping[str, Any], stage: int) -> Iterator[tuple[str, type, 
 
 def _pairs(depths: Any) -> tuple[tuple[int, int], ...]:
     """Return the argument `depths` as a pair of integers per stage."""
-    stages = per_stage("depths", depths)
-    if not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in stages):
-        raise ValueError(
-            "`depths` must have two integers per stage, the numbers of local blocks and of MLDC "
-            f"blocks. Received: depths={depths!r}"
+    try:
+        pairs = tuple(
+            integers_per_stage("depths", pair, least=0, stages=2)
+            for pair in per_stage("depths", depths)
+            if np.ndim(pair) == 1  # one number would stand for two
         )
-    pairs = tuple(integers_per_stage("depths", pair, least=0, stages=2) for pair in stages)
+    except ValueError:
+        pairs = ()
+    if len(pairs) != STAGES:
+        raise ValueError(
+            f"`depths` must have two integers from 0 for each of the {STAGES} stages, the numbers "
+            f"of local blocks and of MLDC blocks. Received: depths={depths!r}"
+        )
     if not all(map(any, pairs)):
         raise ValueError(f"`depths` must have a block in each stage. Received: depths={pairs}")
     return pairs

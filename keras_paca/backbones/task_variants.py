@@ -45,6 +45,8 @@ class TaskModel:
         docstring: str. The docstring of the functions, with {name}, {backbone} and {source} to fill
             in. Its `Args` describe what differs from the class.
         module: str. Name of the module that holds the functions.
+        check: Callable. It takes the arguments of the functions and raises a ValueError where one
+            is wrong whatever the weights. By default, it does nothing.
 
     Example:
     >>> from keras_paca.segmentation.variants import SEGMENTER
@@ -60,6 +62,7 @@ class TaskModel:
     keyword: tuple[str, ...]
     docstring: str
     module: str
+    check: Callable[[Mapping[str, Any]], Any] = lambda arguments: None
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Return the parameters of the functions that come from the class, and "weights"."""
@@ -113,10 +116,12 @@ def task_variant(
     own = model.parameters()
     own |= {key: own[key].replace(default=value) for key, value in own_defaults.items()}
     shared = parameters_of(shared_parameters, name=name)
+    of_family = option_parameters(family, {*variant.changed, *changed}, has_top=False)
+    options_of_family = [each.name for each in of_family]
     parameters = join_parameters(
         [own[each] for each in model.positional],
         [each for each in shared if each.name in OF_INPUT],
-        option_parameters(family, {*variant.changed, *changed}),
+        of_family,
         own.values(),
         parameters_of(ema_parameter) if family.has_ema else (),
         parameters_of(last_parameters),
@@ -132,10 +137,11 @@ def task_variant(
         **arguments: Any,
     ) -> keras.Model:
         check_boolean("ema", ema)
+        model.check(arguments)
         changed = defaults({**arguments, "weights": weights})
         transform = changed.pop("evaluation_transform", lambda backbone: None)
         options: dict[str, Any] = {"include_top": False, "dtype": dtype}
-        for key in (*family.variant_options, "include_preprocessing", "input_shape"):
+        for key in (*options_of_family, "include_preprocessing", "input_shape"):
             value = arguments.pop(key)
             options[key] = changed.get(key) if value is None else value
 

@@ -214,13 +214,17 @@ def build_variant(
     return keras.Model(inputs, model(tensor), name=name)
 
 
-def option_parameters(family: type, changed: Iterable[str]) -> list[inspect.Parameter]:
+def option_parameters(
+    family: type, changed: Iterable[str], has_top: bool = True
+) -> list[inspect.Parameter]:
     """Return a function's parameters for the options of a family.
 
     Args:
         family: type. A subclass of `Backbone`.
         changed: Iterable of str. Options for which the variant has its own default. Their default
             in the signature is `None`.
+        has_top: bool. Whether the function builds models with a top. Otherwise the options that
+            only a top uses are left out.
 
     Returns:
         list of inspect.Parameter.
@@ -233,6 +237,8 @@ def option_parameters(family: type, changed: Iterable[str]) -> list[inspect.Para
     """
     changed, parameters, own = set(changed), [], family.own_parameters()
     for name in family.variant_options:
+        if name in family.top_options and not has_top:
+            continue
         parameter = own[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
         if name in changed:
             annotation = parameter.annotation | None
@@ -341,7 +347,7 @@ def ema_parameter(*, ema: bool = False) -> None:
 
     Args:
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
 
     Example:
     >>> [each.name for each in parameters_of(ema_parameter)]

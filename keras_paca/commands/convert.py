@@ -25,6 +25,6 @@ def run(options: argparse.Namespace) -> int:
         ...
     FileNotFoundError: No such file: none.pth
     """
-    convert(options.source, options.target)
+    convert(options.source, options.target, options.ema)
     print(f"{options.source} -> {options.target}")
     return 0

@@ -64,14 +64,15 @@ def open_model(
     """
     if is_file(options):
         return load_model(options)
-    if trained and options.weights == "none":
-        raise ValueError("With --weights none, the predictions would come from random weights.")
     with warnings.catch_warnings():
         warnings.simplefilter("error", FreshWeightsWarning)
         try:
-            return build_model(options, task)
+            model = build_model(options, task)
         except FreshWeightsWarning as warning:
             raise ValueError(f"The predictions would come from random weights. {warning}") from None
+    if trained and options.weights == "none":  # after what else is wrong with the options
+        raise ValueError("With --weights none, the predictions would come from random weights.")
+    return model
 
 
 def is_file(options: argparse.Namespace) -> bool:

@@ -314,10 +314,8 @@ def RapidNetBMaskRCNN(
     input_shape: collections.abc.Sequence[int | None] | None = None,
     name: str = 'rapidnet_b_mask_rcnn',
     *,
-    distillation: bool = True,
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
-    dropout: float = 0.0,
     remat: bool = False,
     max_detections: int = 100,
     score_threshold: float = 0.05,
@@ -348,14 +346,11 @@ def RapidNetBMaskRCNN(
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
             and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
-            loaded.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0.
         official_drop_path: bool. Whether the rates are those of the official code. There, only an
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
-        dropout: float. Rate of dropout before the classifiers.
         remat: bool. Whether training keeps only the inputs of each block in memory and computes the
             block again in the backward pass: less memory, more time, the same gradients.
         max_detections: int. Number of boxes per image in the output.
@@ -367,7 +362,7 @@ def RapidNetBMaskRCNN(
             twice as many.
         seed: int. Seed of the random samples of boxes in training.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How large images are made for the model. By default, that of the
@@ -403,10 +398,8 @@ def RapidNetMMaskRCNN(
     input_shape: collections.abc.Sequence[int | None] | None = None,
     name: str = 'rapidnet_m_mask_rcnn',
     *,
-    distillation: bool = True,
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
-    dropout: float = 0.0,
     remat: bool = False,
     max_detections: int = 100,
     score_threshold: float = 0.05,
@@ -437,14 +430,11 @@ def RapidNetMMaskRCNN(
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
             and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
-            loaded.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0.
         official_drop_path: bool. Whether the rates are those of the official code. There, only an
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
-        dropout: float. Rate of dropout before the classifiers.
         remat: bool. Whether training keeps only the inputs of each block in memory and computes the
             block again in the backward pass: less memory, more time, the same gradients.
         max_detections: int. Number of boxes per image in the output.
@@ -456,7 +446,7 @@ def RapidNetMMaskRCNN(
             twice as many.
         seed: int. Seed of the random samples of boxes in training.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How large images are made for the model. By default, that of the

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_paca.ops import sum_over_replicas
+
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -16,7 +18,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         moving_variance = momentum moving_variance + (1 - momentum) variance n / (n - 1).
 
     `keras.layers.BatchNormalization` leaves out the factor n / (n - 1). It matters where n is
-    small: small maps, small batches, vectors.
+    small: small maps, small batches, vectors. With `synchronized=True`, which TensorFlow alone has,
+    the mean, the variance and n are those of the batches of all replicas together.
 
     Args:
         axis: int. The axis of the channels.
@@ -60,6 +63,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]
         mean, variance = ops.moments(x, axes=axes, synchronized=self.synchronized)
         count = ops.cast(ops.size(x), x.dtype) / x.shape[self.axis]
+        if self.synchronized:
+            count = sum_over_replicas(count)
         unbiased = variance * count / ops.maximum(count - 1, 1)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
             old = ops.cast(moving, x.dtype)

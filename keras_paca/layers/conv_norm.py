@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_paca import ops
-from keras_paca.arguments import check_positive
+from keras_paca.arguments import check_boolean, check_choice, check_positive
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.dense import Dense
@@ -26,7 +26,7 @@ class ConvNorm(BaseLayer):
         filters: int. Number of channels of the output.
         kernel_size: int. Side of the square kernel, 1 or 3.
         strides: int. 1, or 2 for a 3 x 3 kernel that isn't dilated.
-        dilation_rate: int. Distance between the taps of the kernel.
+        dilation_rate: int. Distance between the taps of the kernel, 1 for a 1 x 1 kernel.
         activate: bool. Whether the GELU is applied.
         **kwargs: As for `keras.layers.Layer`.
 
@@ -57,18 +57,22 @@ class ConvNorm(BaseLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if kernel_size not in (1, 3):
-            raise ValueError(f"`kernel_size` must be 1 or 3. Received: kernel_size={kernel_size!r}")
-        if strides not in ((1,) if kernel_size == 1 or dilation_rate > 1 else (1, 2)):
+        self.filters = check_positive("filters", filters)
+        self.kernel_size = check_choice("kernel_size", kernel_size, (1, 3))
+        self.dilation_rate = check_positive("dilation_rate", dilation_rate)
+        self.activate = check_boolean("activate", activate)
+        if kernel_size == 1 and dilation_rate != 1:
+            raise ValueError(
+                "`dilation_rate` must be 1 for a 1 x 1 kernel. Received: "
+                f"dilation_rate={dilation_rate}"
+            )
+        allowed = (1, 2) if kernel_size == 3 and dilation_rate == 1 else (1,)
+        if strides not in allowed:
             raise ValueError(
                 "`strides` must be 1, or 2 for a 3 x 3 kernel that isn't dilated. Received: "
                 f"strides={strides!r}, kernel_size={kernel_size}, dilation_rate={dilation_rate}"
             )
-        self.filters = filters
-        self.kernel_size = kernel_size
         self.strides = strides
-        self.dilation_rate = check_positive("dilation_rate", dilation_rate)
-        self.activate = activate
         initial = {"kernel_initializer": fan_in_initializer()}
         if kernel_size == 1:
             self.conv = self.make(Dense, "conv", filters, **initial)
@@ -120,7 +124,8 @@ class DepthwiseNorm(BaseLayer):
     Output shape: The same.
 
     Raises:
-        ValueError: If `kernel_size` is not a positive odd integer.
+        ValueError: If `kernel_size` is not a positive odd integer, or if `use_bias` or `activate`
+            is neither True nor False.
 
     Source: RapidNet (Munir et al., WACV 2025).
 
@@ -134,8 +139,8 @@ class DepthwiseNorm(BaseLayer):
     ) -> None:
         super().__init__(**kwargs)
         self.kernel_size = kernel_size
-        self.use_bias = use_bias
-        self.activate = activate
+        self.use_bias = check_boolean("use_bias", use_bias)
+        self.activate = check_boolean("activate", activate)
         self.conv = self.make(DepthwiseConv2D, "conv", kernel_size, use_bias=use_bias)
         self.norm = self.make(BatchNormalization, "norm")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_paca.arguments import check_positive
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.conv_norm import ConvNorm
 
@@ -22,7 +23,7 @@ class ConvStem(BaseLayer):
     Output shape: (batch, ceil(ceil(height / 2) / 2), ceil(ceil(width / 2) / 2), filters).
 
     Raises:
-        ValueError: If `filters` is odd.
+        ValueError: If `filters` is not a positive even integer.
 
     Source: RapidNet (Munir et al., WACV 2025).
 
@@ -33,9 +34,9 @@ class ConvStem(BaseLayer):
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.filters = filters = check_positive("filters", filters)
         if filters % 2:
             raise ValueError(f"`filters` must be even. Received: filters={filters}")
-        self.filters = filters
         self.conv1 = self.make(ConvNorm, "conv1", filters // 2, 3, strides=2, activate=True)
         self.conv2 = self.make(ConvNorm, "conv2", filters, 3, strides=2, activate=True)
 

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_paca.arguments import check_rate
+
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class DropPath(keras.layers.Layer):
@@ -32,9 +34,7 @@ class DropPath(keras.layers.Layer):
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"`rate` must lie in [0, 1). Received: rate={rate}")
-        self.rate = rate
+        self.rate = check_rate("rate", rate)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True

@@ -6,6 +6,7 @@ import keras
 from keras.ops import cast
 
 from keras_paca import ops
+from keras_paca.arguments import check_boolean, check_factor, check_positive, check_rate
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
 from keras_paca.layers.drop_path import DropPath
@@ -31,6 +32,9 @@ class InvertedResidual(BaseLayer):
     Input shape: (batch, height, width, channels), float.
     Output shape: The same.
 
+    Raises:
+        ValueError: If an argument lies outside its range.
+
     Source: RapidNet (Munir et al., WACV 2025), after MobileNetV2 (Sandler et al., CVPR 2018).
 
     Example:
@@ -48,11 +52,11 @@ class InvertedResidual(BaseLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.expansion = expansion
+        self.expansion = check_positive("expansion", expansion)
         self.kernel_size = kernel_size
-        self.layer_scale = layer_scale
-        self.drop_path_rate = drop_path_rate
-        self.remat = remat
+        self.layer_scale = None if layer_scale is None else check_factor("layer_scale", layer_scale)
+        self.drop_path_rate = check_rate("drop_path_rate", drop_path_rate)
+        self.remat = check_boolean("remat", remat)
         self.depthwise = self.make(DepthwiseNorm, "depthwise", kernel_size, activate=True)
         self.drop_path = self.make(DropPath, "drop_path", drop_path_rate)
 

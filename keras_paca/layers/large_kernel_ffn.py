@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_paca.arguments import check_positive
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
 
@@ -22,6 +23,10 @@ class LargeKernelFFN(BaseLayer):
     Input shape: (batch, height, width, channels), float.
     Output shape: The same.
 
+    Raises:
+        ValueError: If `expansion` is not a positive integer, or if `kernel_size` is not a positive
+            odd integer.
+
     Source: RapidNet (Munir et al., WACV 2025), after FastViT (Vasu et al., ICCV 2023).
 
     Example:
@@ -31,7 +36,7 @@ class LargeKernelFFN(BaseLayer):
 
     def __init__(self, expansion: int = 4, kernel_size: int = 7, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.expansion = expansion
+        self.expansion = check_positive("expansion", expansion)
         self.kernel_size = kernel_size
         self.depthwise = self.make(DepthwiseNorm, "depthwise", kernel_size, use_bias=False)
 

@@ -7,7 +7,7 @@ import keras
 from keras.ops import cast
 
 from keras_paca import ops
-from keras_paca.arguments import check_positive
+from keras_paca.arguments import check_boolean, check_factor, check_positive, check_rate
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.conv_norm import ConvNorm
 from keras_paca.layers.depthwise import DepthwiseConv2D
@@ -33,7 +33,8 @@ class MultiLevelDilatedConv(BaseLayer):
     Output shape: The same.
 
     Raises:
-        ValueError: If there is no dilation, or if one isn't a positive integer.
+        ValueError: If there is no dilation, if one isn't a positive integer, or if `kernel_size`
+            is not a positive odd integer.
 
     Source: RapidNet (Munir et al., WACV 2025).
 
@@ -46,9 +47,7 @@ class MultiLevelDilatedConv(BaseLayer):
         self, dilations: Sequence[int] = (2, 3), kernel_size: int = 7, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not dilations:
-            raise ValueError("`dilations` must have an entry. Received: dilations=()")
-        self.dilations = tuple(check_positive("dilations", each) for each in dilations)
+        self.dilations = _check_dilations(dilations)
         self.kernel_size = kernel_size
         self.position = self.make(DepthwiseConv2D, "position", kernel_size, shortcut=True)
 
@@ -98,6 +97,9 @@ class MLDCBlock(BaseLayer):
     Input shape: (batch, height, width, channels), float.
     Output shape: The same.
 
+    Raises:
+        ValueError: If an argument lies outside its range.
+
     Source: RapidNet (Munir et al., WACV 2025).
 
     Example:
@@ -116,12 +118,12 @@ class MLDCBlock(BaseLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.dilations = tuple(dilations)
-        self.expansion = expansion
+        self.dilations = _check_dilations(dilations)
+        self.expansion = check_positive("expansion", expansion)
         self.kernel_size = kernel_size
-        self.layer_scale = layer_scale
-        self.drop_path_rate = drop_path_rate
-        self.remat = remat
+        self.layer_scale = None if layer_scale is None else check_factor("layer_scale", layer_scale)
+        self.drop_path_rate = check_rate("drop_path_rate", drop_path_rate)
+        self.remat = check_boolean("remat", remat)
         self.mixer = self.make(MultiLevelDilatedConv, "mixer", self.dilations, kernel_size)
         self.ffn = self.make(LargeKernelFFN, "ffn", expansion, kernel_size)
         self.drop_path1 = self.make(DropPath, "drop_path1", drop_path_rate)
@@ -154,3 +156,17 @@ class MLDCBlock(BaseLayer):
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return `input_shape`."""
         return input_shape
+
+
+def _check_dilations(dilations: Any) -> tuple[int, ...]:
+    """Return the argument `dilations` as a tuple."""
+    try:
+        checked = tuple(check_positive("dilations", each) for each in dilations)
+    except (TypeError, ValueError):  # no sequence, or an entry that isn't a positive integer
+        checked = ()
+    if not checked:
+        raise ValueError(
+            "`dilations` must be a sequence of one or more positive integers. "
+            f"Received: dilations={dilations!r}"
+        )
+    return checked

@@ -16,6 +16,7 @@ from keras_paca.ops.patches import (
     unflatten_patches,
 )
 from keras_paca.ops.recompute import is_recomputed, recompute
+from keras_paca.ops.replicas import sum_over_replicas
 from keras_paca.ops.resize import (
     average_pool_to,
     double,
@@ -49,6 +50,7 @@ __all__ = [
     "resize_nearest",
     "split_heads",
     "stable_softmax",
+    "sum_over_replicas",
     "to_float32",
     "unflatten_patches",
 ]

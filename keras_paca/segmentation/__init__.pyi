@@ -294,10 +294,8 @@ def RapidNetBSegmenter(
     input_shape: collections.abc.Sequence[int | None] | None = None,
     name: str = 'rapidnet_b_segmenter',
     *,
-    distillation: bool = True,
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
-    dropout: float = 0.0,
     remat: bool = False,
     auxiliary_weight: float = 0.4,
     ignore_class: int = 255,
@@ -323,14 +321,11 @@ def RapidNetBSegmenter(
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
             and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
-            loaded.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0.
         official_drop_path: bool. Whether the rates are those of the official code. There, only an
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
-        dropout: float. Rate of dropout before the classifiers.
         remat: bool. Whether training keeps only the inputs of each block in memory and computes the
             block again in the backward pass: less memory, more time, the same gradients.
         auxiliary_weight: float. Weight of the auxiliary loss.
@@ -339,7 +334,7 @@ def RapidNetBSegmenter(
             if its first batch contains any. In arrays they raise an error, and so do ids that seem
             to count from 1.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How large images are made for the model. By default, that of the
@@ -375,10 +370,8 @@ def RapidNetMSegmenter(
     input_shape: collections.abc.Sequence[int | None] | None = None,
     name: str = 'rapidnet_m_segmenter',
     *,
-    distillation: bool = True,
     drop_path_rate: float = 0.1,
     official_drop_path: bool = False,
-    dropout: float = 0.0,
     remat: bool = False,
     auxiliary_weight: float = 0.4,
     ignore_class: int = 255,
@@ -404,14 +397,11 @@ def RapidNetMSegmenter(
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
             and width are at least 32 and may be odd; `None` means any.
         name: str. Name of the model.
-        distillation: bool. Whether there is a second classifier. With `False`, that of a file isn't
-            loaded.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0.
         official_drop_path: bool. Whether the rates are those of the official code. There, only an
             MLDC block goes one step further, so that the last rate is about a fifth of
             `drop_path_rate`.
-        dropout: float. Rate of dropout before the classifiers.
         remat: bool. Whether training keeps only the inputs of each block in memory and computes the
             block again in the backward pass: less memory, more time, the same gradients.
         auxiliary_weight: float. Weight of the auxiliary loss.
@@ -420,7 +410,7 @@ def RapidNetMSegmenter(
             if its first batch contains any. In arrays they raise an error, and so do ids that seem
             to count from 1.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
-            files hold beside the weights.
+            files of classifiers hold beside the weights.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How large images are made for the model. By default, that of the

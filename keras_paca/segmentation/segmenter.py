@@ -176,7 +176,7 @@ class Segmenter(BaseModel):
         check_boolean("trainable", trainable)
         num_classes = _check_class_count(num_classes)
         auxiliary_weight = check_factor("auxiliary_weight", auxiliary_weight)
-        kind = _head_class(head)
+        kind = head_class(head)
         backbone = as_pyramid(backbone, kind.needed_levels)
         make = LayerMaker(keras.dtype_policies.get(dtype or backbone.dtype_policy))
         policy = make.policy
@@ -536,7 +536,19 @@ def _pair(name: str, size: Any) -> tuple[int, int]:
     return check_positive(name, pair[0]), check_positive(name, pair[1])
 
 
-def _head_class(head: Any) -> type[SegmentationHead]:
+def head_class(head: Any) -> type[SegmentationHead]:
+    """Return the class of a segmenter's head.
+
+    Args:
+        head: str or SegmentationHead. The argument `head`.
+
+    Raises:
+        ValueError: If it is neither the name of a head nor one.
+
+    Example:
+    >>> head_class("fpn").__name__
+    'SemanticFPNHead'
+    """
     if isinstance(head, str) and head in HEADS:
         return HEADS[head]
     if not isinstance(head, SegmentationHead):

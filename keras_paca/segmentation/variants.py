@@ -9,7 +9,7 @@ from keras_paca.backbones import PaCaViT, RapidNet, ViTTM
 from keras_paca.backbones.paca_vit import clusters_per_stage
 from keras_paca.backbones.task_variants import TaskModel, task_variant
 from keras_paca.segmentation.checkpoints import SEGMENTATION
-from keras_paca.segmentation.segmenter import Segmenter
+from keras_paca.segmentation.segmenter import Segmenter, head_class
 
 DOCSTRING = """Build a segmenter on {backbone}, HELD.
 
@@ -56,6 +56,7 @@ SEGMENTER = TaskModel(
     Segmenter,
     positional=("head", "weights", "num_classes"),
     keyword=("auxiliary_weight", "ignore_class"),
+    check=lambda arguments: head_class(arguments["head"]),
     module=__name__,
     docstring=_describe(
         HELD="with the weights released for ADE20K by default",

@@ -52,8 +52,9 @@ class ReleasedFile:
         options: dict. The options of the family that the model in the file has.
         folder: str. URL of the folder in which the authors publish the file.
         address: str. URL of the file itself, where it isn't the folder and the name.
-        ema: bool. Whether the exponential moving average of the weights is meant, which some files
-            hold beside the weights.
+        has_ema: bool. Whether the file is known to hold, beside the weights, the exponential moving
+            average of them.
+        ema: bool. Whether that average is meant rather than the weights.
 
     Example:
     >>> from keras_paca.weights import released_files
@@ -84,6 +85,7 @@ class ReleasedFile:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     folder: str = URL
     address: str = ""
+    has_ema: bool = False
     ema: bool = False
 
     def __post_init__(self) -> None:
@@ -181,6 +183,6 @@ PARSERS: dict[str, Any] = {
     **dict.fromkeys(("interpolation", "note", "licence", "folder", "address"), str),
     **dict.fromkeys(("imagenet_clusters", "clusters"), _integers),
     **dict.fromkeys(("params_m", "gmacs", "crop"), float),
-    **dict.fromkeys(("blockwise", "verified"), lambda text: text == "yes"),
+    **dict.fromkeys(("blockwise", "verified", "has_ema"), lambda text: text == "yes"),
     "options": json.loads,
 }

@@ -67,6 +67,8 @@ class GridNet(Backbone):
 
     @classmethod
     def identify(cls, checkpoint):
+        if "embed.proj.weight" not in checkpoint.tensors:
+            return None
         keys = [key.split(".") for key in checkpoint.tensors]
         return {"depth": len({key[1] for key in keys if key[0] == "blocks"})}
 
@@ -236,11 +238,13 @@ def test_released_weights(released, images):
         other = GridTiny(weights_url=url, classes=3)
     assert other.compute_output_shape((1, 32, 32, 3)) == (1, 3)
     assert GridTiny(weights_url=url, include_top=False, pooling="avg").output_shape == (None, 16)
-    with pytest.raises(ValueError, match=r"Nobody released ImageNet weights for small"):
+    with pytest.raises(ValueError, match=r"Nobody released ImageNet weights for grid_small"):
         GridSmall(weights_url=url)
-    with pytest.raises(ValueError, match="Nobody released ImageNet weights for tiny, mlp_ratio=2"):
+    with pytest.raises(
+        ValueError, match="Nobody released ImageNet weights for grid_tiny, mlp_ratio=2"
+    ):
         GridTiny(weights_url=url, mlp_ratio=2.0)
-    with pytest.raises(ValueError, match=r"Nobody released .* Pass `weights=None` or one of"):
+    with pytest.raises(ValueError, match=r"Nobody released .* Pass `weights=None` or use one of"):
         keras_paca.PaCaTiny(clusters=3)
 
 

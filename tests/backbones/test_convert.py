@@ -59,9 +59,21 @@ def test_convert_refuses(tmp_path, tiny_file):
     with pytest.raises(FileNotFoundError):
         convert.convert(tmp_path / "none.pth", tmp_path / "out.keras")
     save_zip(tmp_path / "resnet.pth", {"conv1.weight": np.ones((64, 3, 7, 7), "float32")})
-    with pytest.raises(ValueError, match=r"holds no model of .*paca_tiny, paca_small, paca_base"):
+    with pytest.raises(ValueError, match=r"holds no model of .*paca_tiny, paca_small") as error:
         convert.convert(tmp_path / "resnet.pth", tmp_path / "out.keras")
+    assert "Its keys aren't those of PaCaViT, RapidNet" in str(error.value)  # and perhaps others
+    assert str(error.value).endswith("; the first are 'conv1.weight'.")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_convert_a_plain_vision_transformer(tmp_path):
+    keys = ("cls_token", "patch_embed.proj.bias", "blocks.0.attn.qkv.bias", "norm.bias")
+    save_zip(tmp_path / "vit.pth", {key: np.ones(8, "float32") for key in keys})
+    with pytest.raises(ValueError, match="the first are 'cls_token'") as error:
+        convert.convert(tmp_path / "vit.pth", tmp_path / "out.keras")
+    assert str(error.value).endswith(
+        "It looks like a plain vision transformer, from which a ViTTM can start by `weights=`."
+    )
 
 
 def test_convert_a_variant_of_one_value_for_all_stages(tmp_path, monkeypatch):

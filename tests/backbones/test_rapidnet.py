@@ -342,6 +342,8 @@ def test_loading_is_strict(released):
         RapidNetTi(weights=folder / "plain.pth", ema=True)
     with pytest.raises(ValueError, match="`ema` must be True or False"):
         RapidNetTi(weights=None, ema="True")
+    with pytest.raises(ValueError, match="`ema=True` needs a file"):
+        RapidNetTi(weights=None, ema=True)
 
 
 @slow_but_on_torch
@@ -353,6 +355,34 @@ def test_convert(suffix, released):
     found = official_tensors(RapidNetTi(weights=target))
     assert found.keys() == plain.keys()
     assert all(np.array_equal(array, plain[key]) for key, array in found.items())
+
+
+@slow_but_on_torch
+def test_convert_the_average(released):
+    _, averaged, _, folder = released
+    for name in ("average.keras", "average.safetensors"):
+        convert(folder / "RapidNet_Ti.pth", folder / name, ema=True)
+        found = official_tensors(RapidNetTi(weights=folder / name))
+        assert all(np.array_equal(array, averaged[key]) for key, array in found.items())
+    with pytest.raises(ValueError, match="moving average"):
+        convert(folder / "average.keras", folder / "again.safetensors", ema=True)
+    with pytest.raises(ValueError, match="`ema` must be True or False"):
+        convert(folder / "RapidNet_Ti.pth", folder / "again.keras", ema=1)
+
+
+@slow_but_on_torch
+def test_a_fused_file_is_no_file_of_weights(released):
+    _, _, _, folder = released
+    keras_paca.fuse(RapidNetTi(weights=None)).save(folder / "fused.keras")
+    words = r"fused\.keras holds a fused model.* `keras\.saving\.load_model`"
+    with pytest.raises(ValueError, match=words):
+        RapidNetTi(weights=folder / "fused.keras")
+    model = keras_paca.segmentation.RapidNetMSegmenter(weights=None, num_classes=3)
+    keras_paca.fuse(model).save(folder / "fused.keras")
+    with pytest.raises(ValueError, match=words):
+        keras_paca.segmentation.RapidNetMSegmenter(weights=folder / "fused.keras", num_classes=3)
+    with pytest.raises(ValueError, match=words):
+        convert(folder / "fused.keras", folder / "again.safetensors")
 
 
 @slow_but_on_torch
@@ -456,10 +486,12 @@ def test_checked_exports(form, tmp_path):
     ("options", "message"),
     [
         ({"hidden_dims": (8, 16, 24)}, r"`hidden_dims` must have one entry per stage \(4\)"),
-        ({"hidden_dims": (7, 8, 8, 8)}, "`filters` must be even"),
-        ({"depths": 3}, "`depths` must have two integers per stage"),
-        ({"depths": ((1, 0),) * 3}, r"`depths` must have one entry per stage \(4\)"),
-        ({"depths": ((1, 0), (1, 0), (1, -1), (1, 0))}, "`depths` must hold integers from 0"),
+        ({"hidden_dims": (7, 8, 8, 8)}, "`hidden_dims` must be even in the first stage"),
+        ({"depths": 3}, "`depths` must have two integers from 0 for each of the 4 stages, .*=3"),
+        ({"depths": ((1, 0),) * 3}, "for each of the 4 stages"),
+        ({"depths": ["12"] * 4}, r"two integers from 0 .*depths=\['12', '12', '12', '12'\]"),
+        ({"depths": ((1, -1),) * 4}, r"two integers from 0 .*depths=\(\(1, -1\), \(1, -1\)"),
+        ({"depths": ((True, 1),) * 4}, r"two integers from 0 .*depths=\(\(True, 1\)"),
         ({"depths": ((1, 0), (0, 0), (1, 1), (1, 0))}, "`depths` must have a block in each stage"),
         ({"embedding_dim": 0}, "`embedding_dim` must be a positive integer"),
         ({"distillation": "no"}, "`distillation` must be True or False"),

@@ -1,11 +1,12 @@
 """Released segmentation and detection checkpoints into models: what loads and what is refused."""
 
 import functools
+import inspect
 
 import numpy as np
 import pytest
 
-from keras_paca import detection, segmentation
+from keras_paca import RapidNetM, detection, segmentation
 from keras_paca.backbones.convert import official_tensors
 from keras_paca.weights import released_files
 from tests.dense_stand_ins import build, official_checkpoint
@@ -169,6 +170,70 @@ def test_another_head_is_a_mismatch(held, wanted, suffix, tmp_path):
         model.save(path)
     with pytest.raises(ValueError, match="does not fit this model"):
         segmentation.PaCaTinySegmenter(wanted, weights=path)
+
+
+# --- Arguments --------------------------------------------------------------------------------
+
+
+def test_options_of_the_top_are_left_out():
+    """A segmenter has no classifiers, so that `dropout` would look like that of its head."""
+    for function in (segmentation.RapidNetMSegmenter, detection.RapidNetMMaskRCNN):
+        parameters = inspect.signature(function).parameters
+        assert {"drop_path_rate", "remat"} <= parameters.keys()
+        assert not {"dropout", "distillation"} & parameters.keys()
+        with pytest.raises(TypeError, match="unexpected keyword argument 'dropout'"):
+            function(weights=None, dropout=0.9)
+    assert "dropout" in inspect.signature(segmentation.PaCaTinySegmenter).parameters  # of blocks
+    assert "dropout" in inspect.signature(RapidNetM).parameters
+
+
+@pytest.mark.parametrize(
+    ("function", "file"),
+    [
+        (segmentation.RapidNetMSegmenter, "RapidNet_M_Sem_Seg.pth"),
+        (detection.RapidNetBMaskRCNN, "RapidNet_B_Detection.pth"),
+    ],
+)
+def test_averaged_weights_that_no_file_has(function, file):
+    """Before a download, of which the address here has none."""
+    with pytest.raises(ValueError, match=f"{file} isn't known to hold .* Received: ema=True"):
+        function(ema=True, weights_url="http://127.0.0.1:9/")
+    with pytest.raises(ValueError, match=r"`ema=True` needs a file .* weights=None, ema=True"):
+        function(weights=None, ema=True)
+
+
+@pytest.mark.parametrize("head", ["uperformer", 3, None])
+def test_unknown_head(head):
+    words = r"`head` must be one of \['paca', 'upernet', 'fpn', 'mask_transformer'\] or a head"
+    with pytest.raises(ValueError, match=words):
+        segmentation.RapidNetMSegmenter(head)
+
+
+def test_names_of_what_was_released():
+    with pytest.raises(ValueError, match="Nobody released ADE20K weights for") as error:
+        segmentation.RapidNetMSegmenter("upernet")
+    assert str(error.value) == (
+        "Nobody released ADE20K weights for rapidnet_m_segmenter, head='upernet'. Pass "
+        "`weights=None` or use one of:\n"
+        "  rapidnet_m_segmenter, head='fpn'\n"
+        "  rapidnet_b_segmenter, head='fpn'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (segmentation.RapidNetMSegmenter, '"ade20k", "imagenet", None or the path of a file'),
+        (detection.RapidNetMMaskRCNN, '"coco", "imagenet", None or the path of a file'),
+        (RapidNetM, '"imagenet", None or the path of a file'),
+    ],
+)
+def test_weights_that_are_no_file(function, named):
+    start = f"`weights` must be {named}. "
+    with pytest.raises(FileNotFoundError, match=f"{start}There is no file at 'imagent'"):
+        function(weights="imagent")
+    with pytest.raises(ValueError, match=f"{start}Received: weights=3"):
+        function(weights=3)
 
 
 # --- ViTTM ------------------------------------------------------------------------------------

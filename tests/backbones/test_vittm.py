@@ -329,10 +329,10 @@ def test_convert(suffix, tmp_path):
 def test_nobody_released():
     for options in ({"memory_patch_size": 16}, {"read_write_head": "cross_attention"}):
         with pytest.raises(
-            ValueError, match=r"Nobody released ImageNet weights for base, .*\n  base"
+            ValueError, match=r"Nobody released ImageNet weights for vittm_base, .*\n  vittm_base"
         ):
             ViTTMBase(**options)
-    with pytest.raises(ValueError, match="Nobody released ImageNet weights for tiny"):
+    with pytest.raises(ValueError, match="Nobody released ImageNet weights for vittm_tiny"):
         ViTTMTiny()
     (file,) = (file for file in weights.released_files() if file.family == "vittm")
     chosen = dict.fromkeys(ViTTM.variant_options)

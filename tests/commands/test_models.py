@@ -12,7 +12,7 @@ import pytest
 import keras_paca
 from keras_paca import list_models
 from keras_paca.backbones import registry
-from keras_paca.commands.opening import _read_value, named_model, own_options
+from keras_paca.commands.opening import _read_value, named_model, open_model, own_options
 from keras_paca_cli import parse
 from tests.marks import slow_but_on_torch
 
@@ -54,7 +54,12 @@ def test_names(model, task, name):
 
 def test_names_that_no_model_has():
     for arguments, words in (
-        (["predict", "a.jpg", "--model", "rapidnet"], "Similar names: rapidnet_"),
+        (
+            ["predict", "a.jpg", "--model", "rapidnet"],
+            r"Similar names: rapidnet_ti, rapidnet_s, rapidnet_m, rapidnet_b\. Received: rapidnet",
+        ),
+        (["predict", "a.jpg", "--model", "vittm"], "Similar names: vittm_tiny, vittm_small"),
+        (["predict", "a.jpg", "--model", "paca_tony"], "Similar names: paca_tiny"),
         (["export", "huge", "out.onnx"], r"MODEL must be a name .* Received: huge"),
         (["predict", "a.jpg", "--model", "rapidnet_ti.pth"], "given by --weights"),
     ):
@@ -95,6 +100,7 @@ def test_options_of_families():
         ("vittm_tiny", "--clustering mlp", "doesn't take --clustering. Its own options, for"),
         ("tiny", "--ema", "paca_tiny doesn't take --ema"),
         ("tiny", "--option memory_patch_size=16", "doesn't take --option memory_patch_size=..."),
+        ("rapidnet_m_segmenter", "--option dropout=0.5", "doesn't take --option dropout=..."),
         ("tiny", "--option classes=5", "doesn't take --option classes"),
         ("tiny", "--option drop_path_rate=high", "must be none or a number. Received: drop_path_r"),
         ("tiny", "--option remat=1", "--option remat must be true or false. Received: remat=1"),
@@ -105,6 +111,22 @@ def test_options_of_families():
 def test_options_that_a_family_does_not_have(model, arguments, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         own(model, *arguments.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--model RapidNetTi", "--model must be a name that `keras-paca models` lists"),
+        ("--option foo=1", "paca_tiny doesn't take --option foo=..."),
+        ("--option dropout=2", "`dropout` must lie in [0, 1). Received: dropout=2"),
+        ("", "With --weights none, the predictions would come from random weights."),
+    ],
+)
+def test_what_is_wrong_beside_the_weights(arguments, words):
+    """Random weights are refused last: without them, the command would fail for the other."""
+    options = parse(["predict", "a.jpg", "--weights", "none", *arguments.split()])
+    with pytest.raises(ValueError, match=re.escape(words)):
+        open_model(options, trained=True)
 
 
 def test_every_option_has_a_type_that_can_be_read():

@@ -1,5 +1,8 @@
 """Batch normalization: Keras's own checks, and PyTorch's statistics."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -80,3 +83,41 @@ def test_unknown_sizes():
     model.fit(x, x, verbose=0)
     wanted = 0.9 + 0.1 * x.var((0, 1, 2), ddof=1)
     np.testing.assert_allclose(model.get_weights()[3], wanted, rtol=1e-5)
+
+
+REPLICAS = """
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from keras_paca import layers
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    norm = layers.BatchNormalization(momentum=0.0, synchronized=True)
+    norm.build((None, 2))
+x = np.random.default_rng(0).normal(size=(6, 2)).astype("float32")
+
+
+@tf.function
+def step():
+    def replica():
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return norm(tf.cond(first, lambda: x[:4], lambda: x[4:]), training=True)
+
+    strategy.run(replica)
+
+
+step()
+np.testing.assert_allclose(norm.get_weights()[2], x.mean(0), rtol=1e-5)
+np.testing.assert_allclose(norm.get_weights()[3], x.var(0, ddof=1), rtol=1e-5)
+"""
+
+
+@pytest.mark.slow  # another process imports TensorFlow: 6 s
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others have no replicas")
+def test_synchronized():
+    """Two replicas with 4 and 2 values per channel have the statistics of a batch of 6 values."""
+    answer = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr

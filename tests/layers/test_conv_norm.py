@@ -53,16 +53,27 @@ def test_padding_is_that_of_pytorch(options, taps, side):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kernel_size": 5}, "`kernel_size` must be 1 or 3. Received: kernel_size=5"),
+        ({"kernel_size": 5}, r"`kernel_size` must be one of \(1, 3\). Received: kernel_size=5"),
+        ({"filters": -1}, "`filters` must be a positive integer. Received: filters=-1"),
         ({"kernel_size": 3, "strides": 3}, "`strides` must be 1, or 2 for a 3 x 3 kernel"),
         ({"strides": 2}, "strides=2, kernel_size=1"),
         ({"kernel_size": 3, "strides": 2, "dilation_rate": 2}, "dilation_rate=2"),
         ({"kernel_size": 3, "dilation_rate": 0}, "`dilation_rate` must be a positive integer"),
+        ({"kernel_size": 3, "dilation_rate": "a"}, "`dilation_rate` must be a positive integer"),
+        ({"dilation_rate": 2}, "`dilation_rate` must be 1 for a 1 x 1 kernel"),
+        ({"activate": "gelu"}, "`activate` must be True or False"),
     ],
 )
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
-        layers.ConvNorm(4, **options)
+        layers.ConvNorm(**{"filters": 4, **options})
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("name", ["use_bias", "activate"])
+def test_bad_arguments_depthwise(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be True or False"):
+        layers.DepthwiseNorm(3, **{name: "no"})
 
 
 @slow_but_on_torch

@@ -10,6 +10,10 @@ def test_run_layer_test():
     run_layer_test(layers.ConvStem, {"filters": 8}, (2, 33, 38, 3), (2, 9, 10, 8), 8)
 
 
-def test_odd_filters():
-    with pytest.raises(ValueError, match=r"`filters` must be even. Received: filters=7"):
-        layers.ConvStem(7)
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [(7, "`filters` must be even. Received: filters=7"), (-2, "filters=-2"), ("a", "filters='a'")],
+)
+def test_bad_filters(filters, message):
+    with pytest.raises(ValueError, match=message):
+        layers.ConvStem(filters)

@@ -6,6 +6,18 @@ from keras import ops
 
 from keras_paca import layers
 from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
+
+BAD_IN_A_BLOCK = [  # of this kind of block and of `MLDCBlock`
+    ("layer_scale", -1.0),
+    ("layer_scale", "a"),
+    ("expansion", 1.5),
+    ("expansion", 0),
+    ("drop_path_rate", "a"),
+    ("drop_path_rate", 1.0),
+    ("kernel_size", 4),
+    ("remat", "no"),
+]
 
 
 @pytest.mark.parametrize(
@@ -36,3 +48,10 @@ def test_scale_and_drop_path(images):
     np.testing.assert_allclose(scaled, 0.1 * branch, rtol=1e-4, atol=1e-6)
     kept = (ops.convert_to_numpy(large(x, training=True)) != x).any(axis=(1, 2, 3))
     assert 0 < kept.sum() < 32
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize(("name", "value"), BAD_IN_A_BLOCK)
+def test_bad_arguments(name, value):
+    with pytest.raises(ValueError, match=f"Received: {name}={value!r}"):
+        layers.InvertedResidual(**{name: value})

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_paca import layers
 from tests.layers.run import run_layer_test
+from tests.layers.test_inverted_residual import BAD_IN_A_BLOCK
 from tests.marks import slow_but_on_torch
 
 
@@ -44,7 +45,21 @@ def test_what_an_output_sees():
 
 
 @slow_but_on_torch
-def test_bad_arguments():
-    for dilations, message in (((), "must have an entry"), ((2, 0), "positive integer")):
-        with pytest.raises(ValueError, match=message):
-            layers.MultiLevelDilatedConv(dilations)
+@pytest.mark.parametrize("layer", [layers.MultiLevelDilatedConv, layers.MLDCBlock])
+@pytest.mark.parametrize("dilations", [2, (), (2, 0), "ab", None])
+def test_bad_dilations(layer, dilations):
+    message = "`dilations` must be a sequence of one or more positive integers"
+    with pytest.raises(ValueError, match=message):
+        layer(dilations)
+
+
+@slow_but_on_torch
+def test_dilations_in_an_array():
+    assert layers.MultiLevelDilatedConv(np.array([2, 3])).dilations == (2, 3)
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize(("name", "value"), BAD_IN_A_BLOCK)
+def test_bad_arguments_of_a_block(name, value):
+    with pytest.raises(ValueError, match=f"Received: {name}={value!r}"):
+        layers.MLDCBlock(**{name: value})
