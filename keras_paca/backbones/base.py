@@ -543,7 +543,8 @@ class Backbone(BaseModel):
             checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
 
         Returns:
-            dict. The options, or `None` where files of the family can't be converted.
+            dict. The options, or `None` for a file of another family, or where files of the family
+                can't be converted.
         """
         return None
 
