@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_paca import layers, weights
-from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate
+from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate, check_ratio
 from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import GraphMaker
@@ -404,8 +404,9 @@ def _check_config(config: Mapping[str, Any]) -> None:
         check_rate(name, config[name])
     for name in ("hidden_dim", "num_heads", "depth", "latent_size_scale"):
         check_positive(name, config[name])
-    check_factor("mlp_ratio", config["mlp_ratio"])
-    check_factor("memory_mlp_ratio", config["memory_mlp_ratio"])
+    check_ratio("mlp_ratio", config["mlp_ratio"], config["hidden_dim"])
+    width = config["hidden_dim"] if config["memory_block"] == "mlp" else None
+    check_ratio("memory_mlp_ratio", config["memory_mlp_ratio"], width)
     check_choice("normalization", config["normalization"], tuple(NORMALIZATIONS))
     if config["layer_scale"] is not None:
         check_factor("layer_scale", config["layer_scale"])
