@@ -58,7 +58,7 @@ ARROWS = {
     "layers": "arguments forms frozen naming ops",
     "weights": "warn",
     "preprocessing": "arguments extras labels warn",
-    "backbones": "arguments forms frozen labels layers naming weights",
+    "backbones": "arguments forms frozen labels layers naming ops weights",
     "explain": "arguments extras",
     "train": "arguments confusion frozen preprocessing",
     "segmentation": "arguments backbones confusion explain labels layers ops preprocessing "

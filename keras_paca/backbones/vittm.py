@@ -66,9 +66,10 @@ class ViTTM(Backbone):
             file that is loaded, or 28.
         process_patch_size: int. Side in pixels of the patches of the process tokens. By default
             that of the file that is loaded, or 28.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file that is
-            loaded, or 224.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
         normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
             ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
@@ -208,8 +209,7 @@ class ViTTM(Backbone):
             return memory, levels, {}
         process = make(keras.layers.LayerNormalization, "process_norm", epsilon=1e-6)(process)
         vectors = (
-            _pool(name, x, config, make)
-            for name, x in zip(STREAMS, (memory, process), strict=False)
+            _pool(name, x, config, make) for name, x in zip(STREAMS, (memory, process), strict=True)
         )
         return dict(zip(self.classifier_keys.values(), vectors, strict=True)), levels, {}
 
@@ -270,20 +270,31 @@ class ViTTM(Backbone):
     @classmethod
     def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Return the patches and the image size of an official or of a saved Keras file."""
-        return vittm_keys.patches_of_file(
-            {key.removeprefix("backbone."): value for key, value in tensors.items()}
-        )
+        return vittm_keys.patches_of_file(vittm_keys.of_backbone(tensors))
+
+    @classmethod
+    def adapt_tensors(
+        cls, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
+    ) -> Mapping[str, np.ndarray]:
+        """Return the tensors of a file with position embeddings for the image size of a model.
+
+        Args:
+            tensors: dict. The arrays of an official or of a saved Keras file by their keys.
+            config: dict. Configuration of the model.
+        """
+        return vittm_keys.resize_positions(tensors, config)
 
     @classmethod
     def rank(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
-        """Return 0 for a file with these options; see `Backbone`."""
-        given = {**options, "image_size": options["image_size"] or 224}
-        height, width = check_image_size("image_size", given["image_size"])
-        given["image_size"] = height if height == width else (height, width)
-        wanted = {"memory_block": None, "latent_size_scale": 4, "layer_scale": None, **file.options}
-        patches = ("memory_patch_size", "process_patch_size")
-        given |= {name: wanted[name] for name in patches if given[name] is None}
-        return 0 if all(given[name] == value for name, value in wanted.items()) else None
+        """Return 0 for a file with these options, 1 if only the image size differs."""
+        defaults = {name: each.default for name, each in cls.own_parameters().items()}
+        wanted = {name: defaults[name] for name in OF_WEIGHTS} | dict(file.options)
+        sizes = {name: wanted.pop(name) for name in cls.file_options}
+        chosen = {name: sizes[name] if options[name] is None else options[name] for name in sizes}
+        size, held = (check_image_size("image_size", x.pop("image_size")) for x in (chosen, sizes))
+        if chosen != sizes or any(options[name] != value for name, value in wanted.items()):
+            return None
+        return 0 if size == held else 1
 
     @classmethod
     def related_checkpoint(
@@ -310,7 +321,7 @@ class ViTTM(Backbone):
     @classmethod
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file imply; see `Backbone`."""
-        tensors = {k.removeprefix("backbone."): v for k, v in checkpoint.tensors.items()}
+        tensors = vittm_keys.of_backbone(checkpoint.tensors)
         return vittm_keys.identify(tensors, checkpoint.official)
 
 
@@ -318,6 +329,7 @@ OF_BLOCKS = (  # options of the transformer blocks
     *("num_heads", "mlp_ratio", "layer_scale", "attention_dropout", "dropout"),
     *("remat", "recompute_activations"),
 )
+OF_WEIGHTS = ("memory_block", "latent_size_scale", "layer_scale")  # beside those of each row
 PATCH_LEVELS = {4: "P2", 8: "P3", 16: "P4", 32: "P5"}  # by the patch's side
 
 

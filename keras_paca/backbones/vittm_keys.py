@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
-from keras_paca import weights
+from keras_paca import ops, weights
 from keras_paca.weights import Entry
 
 STREAMS = ("memory", "process")
@@ -112,6 +113,56 @@ def unused_keys(tensors: Mapping[str, np.ndarray]) -> set[str]:
         if f"{head}.q.weight" in tensors and f"{head}.q_norm.weight" not in tensors:
             unused.add(key)
     return unused
+
+
+def of_backbone(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return tensors by the keys that they have in a file of a backbone alone.
+
+    Args:
+        tensors: dict. The arrays of a file by their keys, such as those of a segmenter.
+
+    Example:
+    >>> of_backbone({"backbone.memory_pos_embed": np.zeros((1, 4, 8))}).keys()
+    dict_keys(['memory_pos_embed'])
+    """
+    return {key.removeprefix("backbone."): value for key, value in tensors.items()}
+
+
+def resize_positions(
+    tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Resize the position embeddings of a file to the image size of a model.
+
+    They are resized in float32, by bicubic interpolation with antialiasing, as timm and the
+    official segmenters resize them. Embeddings that aren't those of a grid stay as they are.
+
+    Args:
+        tensors: dict. The arrays of an official or a saved Keras file by their keys, of a backbone
+            or of a model on one.
+        config: dict. Configuration of the model, a `ViTTM`.
+
+    Example:
+    >>> config = {"image_size": (32, 48), "memory_patch_size": 16, "process_patch_size": 16}
+    >>> resized = resize_positions({"memory_pos_embed": np.zeros((1, 16, 8))}, config)
+    >>> resized["memory_pos_embed"].shape
+    (1, 6, 8)
+    """
+    resized = dict(tensors)
+    for stream in STREAMS:
+        grid = tuple(side // config[f"{stream}_patch_size"] for side in config["image_size"])
+        official = (f"{stream}_pos_embed", f"backbone.{stream}_pos_embed")
+        for key in {*official, f"{stream}_embedding/2"} & tensors.keys():
+            array = tensors[key]
+            if array.ndim != 3 or array.dtype.kind in "biu":
+                continue
+            side = math.isqrt(array.shape[1])  # the official code has square grids alone
+            shape = (side, side, array.shape[2]) if key in official else array.shape
+            if array.size != math.prod(shape) or array.size == math.prod(grid) * shape[2]:
+                continue
+            new = ops.resize_bicubic(np.asarray(array, "float32").reshape(1, *shape), grid)
+            new = keras.ops.convert_to_numpy(new)
+            resized[key] = new.reshape(1, -1, shape[2]) if key in official else new[0]
+    return resized
 
 
 def patches_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:

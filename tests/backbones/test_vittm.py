@@ -237,24 +237,62 @@ def official_file(model, unused=True):
     return {**tensors, **{key: np.ones(shape, "float32") for key, shape in plain.items()}}
 
 
+def build_small(path, **options):
+    """Return what the function of a variant of the size of `small` builds from a file."""
+    size = {"hidden_dim": 16, "num_heads": 2, "depth": 2}
+    variant = keras_paca.backbones.variants.Variant(ViTTM, "small", size, when={}, size="small")
+    given = {"include_top": True, "input_shape": None, "classes": 4, "class_names": None}
+    given |= dict.fromkeys(ViTTM.file_options) | {"evaluation_transform": None, **options}
+    return keras_paca.backbones.variants.build_variant(variant, path, None, None, "small", **given)
+
+
 def test_an_averaged_and_compiled_file(tmp_path):
     """The prefixes and the counter of torch's averaged, compiled models; dead weights."""
     tensors = official_file(randomise(small(image_size=48)))
     stored = {f"module._orig_mod.{key}": value for key, value in tensors.items()}
     stored["n_averaged"] = np.array(3)
     save_zip(tmp_path / "file.pth", stored)
-    small_variant = keras_paca.backbones.variants.Variant(
-        ViTTM, "small", {"hidden_dim": 16, "num_heads": 2, "depth": 2}, when={}, size="small"
-    )
-    options = {"include_top": True, "input_shape": None, "classes": 4, "class_names": None}
-    options |= dict.fromkeys(ViTTM.file_options) | {"evaluation_transform": None}
-    model = keras_paca.backbones.variants.build_variant(
-        small_variant, tmp_path / "file.pth", None, None, "small", **options
-    )
+    model = build_small(tmp_path / "file.pth")
     assert model.get_config()["image_size"] == (48, 48)
     assert model.get_config()["memory_patch_size"] == 8
     for key, array in official_tensors(model).items():
         np.testing.assert_array_equal(array, tensors[key])
+
+
+@pytest.mark.parametrize("suffix", [".pth", pytest.param(".keras", marks=slow_but_on_torch)])
+def test_another_image_size_than_that_of_the_file(suffix, tmp_path, images):
+    """The position embeddings are resized once, as the layer would at each call."""
+    path, trained = tmp_path / f"file{suffix}", randomise(small(image_size=48))
+    save_zip(path, official_file(trained)) if suffix == ".pth" else trained.save(path)
+    model, x = build_small(path, image_size=(80, 64)), images(1, 80, 64, 3)
+    assert model.get_layer("memory_embedding").position_embedding.shape == (10, 8, 16)
+    assert model.get_layer("process_embedding").position_embedding.shape == (5, 4, 16)
+    assert error(model(x), trained(x)) <= 1e-5
+    with pytest.raises(
+        ValueError, match=r"of another shape: memory_embedd(er\.proj\.weight|ing/0)"
+    ):
+        build_small(path, image_size=(80, 64), memory_patch_size=16)
+
+
+@slow_but_on_torch
+def test_position_embeddings_are_resized_only_where_they_can_be():
+    config = small(image_size=(80, 64)).get_config()
+    good = {"memory_pos_embed": np.ones((1, 36, 16), "float16")}
+    (found,) = vittm_keys.resize_positions(good, config).values()
+    assert found.shape == (1, 80, 16)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, 1, rtol=1e-6)
+    for shape, dtype in (
+        ((1, 35, 16), "float32"),  # the grid isn't known
+        ((1, 80, 16), "float32"),  # as many tokens as the model has
+        ((36, 16), "float32"),
+        ((1, 36, 16), "int32"),
+    ):
+        given = {"backbone.memory_pos_embed": np.ones(shape, dtype)}
+        assert vittm_keys.resize_positions(given, config) == given
+    model, tensors = small(image_size=(80, 64)), official_file(small(image_size=48))
+    with pytest.raises(ValueError, match="of another shape: memory_pos_embed"):
+        load_weights(model, weights.Checkpoint("file.pth", True, tensors))
 
 
 @pytest.mark.parametrize(
@@ -349,6 +387,7 @@ def test_nobody_released():
     chosen |= {"read_write_head": "linear", "fusion": "residual", "latent_size_scale": 4}
     assert ViTTM.rank(file, chosen) == 0
     assert ViTTM.rank(file, {**chosen, "image_size": (224, 224), "process_patch_size": 28}) == 0
+    assert ViTTM.rank(file, {**chosen, "image_size": 504}) == 1  # the embeddings are resized
     assert ViTTM.rank(file, {**chosen, "latent_size_scale": 2}) is None
 
 
