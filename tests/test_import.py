@@ -59,7 +59,7 @@ ARROWS = {
     "weights": "warn",
     "preprocessing": "arguments extras labels warn",
     "backbones": "arguments forms frozen labels layers naming ops weights",
-    "explain": "arguments extras",
+    "explain": "arguments extras warn",
     "train": "arguments confusion frozen preprocessing",
     "segmentation": "arguments backbones confusion explain labels layers ops preprocessing "
     "warn weights",
