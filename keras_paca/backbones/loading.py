@@ -200,7 +200,8 @@ def _obtain(
             "The released weights take 3 channels; pass `weights=None` for others. "
             f"Received: input_shape={backbone.image_shape}"
         )
-    implied = {name: file.options[name] for name in type(backbone).file_options}
+    given = type(backbone).file_options
+    implied = {name: file.options[name] for name in given if name in file.options}
     config = {**backbone.get_config(), **implied, "include_top": True}
     key_map = backbone.checkpoint_map(config) if model is backbone else task.checkpoint_map(model)
     variables = weights.model_variables(model)

@@ -391,9 +391,12 @@ def describe_arguments(family: type) -> dict[str, str]:
     >>> describe_arguments(PaCaViT)["depths"]
     'int or Sequence of int. Blocks per stage.'
     """
+    shared = read_args(shared_parameters.__doc__)
+    other_files = getattr(family, "other_files", "")  # from which the family may start
     return {
         **family.describe_parameters(),
-        **read_args(shared_parameters.__doc__),
+        **shared,
+        **({"weights": f"{shared['weights']}\n    {other_files}"} if other_files else {}),
         **read_args(ema_parameter.__doc__),
         **read_args(last_parameters.__doc__),
     }

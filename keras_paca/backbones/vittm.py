@@ -86,7 +86,7 @@ class ViTTM(Backbone):
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
-            branches, or `None`.
+            branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Small and Base have the paper's by
             default.
@@ -133,8 +133,13 @@ class ViTTM(Backbone):
     """
 
     family = "vittm"
-    file_options = ("memory_patch_size", "process_patch_size", "image_size")
+    file_options = ("memory_patch_size", "process_patch_size", "image_size", "layer_scale")
     variant_prefix = "ViTTM"
+    other_files = (
+        "The file may also be one of a plain vision transformer, a ViT or DeiT of timm or\n"
+        "    KerasHub. Its blocks are loaded, and its patch projection if the memory's patches have\n"
+        "    the same size. All else keeps its initial values."
+    )
     variant_options = (
         *("memory_patch_size", "process_patch_size", "image_size", "normalization"),
         *("read_write_head", "latent_size_scale", "fusion", "memory_block", "memory_mlp_ratio"),
@@ -269,8 +274,11 @@ class ViTTM(Backbone):
 
     @classmethod
     def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Return the patches and the image size of an official or of a saved Keras file."""
-        return vittm_keys.patches_of_file(vittm_keys.of_backbone(tensors))
+        """Return the patches, the image size and whether there are layer scales of a file."""
+        tensors = vittm_keys.of_backbone(tensors)
+        scaled = {"blocks.0.ls1.gamma", "block1/0"} & tensors.keys()  # also of a plain ViT
+        held = {"layer_scale": LAYER_SCALE} if scaled else {}
+        return {**vittm_keys.patches_of_file(tensors), **held}
 
     @classmethod
     def adapt_tensors(
@@ -300,7 +308,11 @@ class ViTTM(Backbone):
     def related_checkpoint(
         cls, checkpoint: weights.Checkpoint, config: Mapping[str, Any]
     ) -> Related | None:
-        """Return what a ViTTM takes of a plain ViT: the blocks, and the patches if they agree."""
+        """Return what a ViTTM takes of a plain ViT: the blocks, and the patches if they agree.
+
+        The class token, the position embedding, the last norm and the classifier of the plain ViT
+        aren't loaded: a ViTTM has other positions, and two classifiers on means of tokens.
+        """
         tensors = plain_vit_tensors(checkpoint)
         if tensors is None:
             return None
@@ -330,6 +342,7 @@ OF_BLOCKS = (  # options of the transformer blocks
     *("remat", "recompute_activations"),
 )
 OF_WEIGHTS = ("memory_block", "latent_size_scale", "layer_scale")  # beside those of each row
+LAYER_SCALE = 1e-6  # the initial value of DeiT-3's, of files that have any
 PATCH_LEVELS = {4: "P2", 8: "P3", 16: "P4", 32: "P5"}  # by the patch's side
 
 

@@ -9,6 +9,7 @@ import keras_paca
 from keras_paca import ViTTM, ViTTMBase, ViTTMTiny, weights
 from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.convert import convert, official_tensors
+from keras_paca.backbones.documentation import read_args
 from keras_paca.backbones.loading import load_weights
 from keras_paca.warn import FreshWeightsWarning
 from tests.inference.compare import error, randomise
@@ -372,6 +373,15 @@ def test_convert(suffix, tmp_path):
     assert model.get_config()["memory_patch_size"] == 16
     for key, array in official_tensors(model).items():
         np.testing.assert_array_equal(array, tensors[key])
+
+
+@slow_but_on_torch
+def test_help_names_the_files_of_plain_transformers():
+    """What `weights` may be besides the files of the family itself."""
+    for text in (ViTTMTiny.__doc__, keras_paca.segmentation.ViTTMSmallSegmenter.__doc__):
+        held = read_args(text)["weights"]
+        assert ("timm" in held and "KerasHub" in held) == (text is ViTTMTiny.__doc__)
+    assert "timm" not in keras_paca.PaCaTiny.__doc__
 
 
 def test_nobody_released():
