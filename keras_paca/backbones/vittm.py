@@ -137,8 +137,8 @@ class ViTTM(Backbone):
     variant_prefix = "ViTTM"
     other_files = (
         "The file may also be one of a plain vision transformer, a ViT or DeiT of timm or\n"
-        "    KerasHub. Its blocks are loaded, and its patch projection if the memory's patches have\n"
-        "    the same size. All else keeps its initial values."
+        "    KerasHub. Its blocks are loaded, and its patch projection if the memory's patches\n"
+        "    have the same size. All else keeps its initial values."
     )
     variant_options = (
         *("memory_patch_size", "process_patch_size", "image_size", "normalization"),

@@ -11,6 +11,7 @@ from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.convert import convert, official_tensors
 from keras_paca.backbones.documentation import read_args
 from keras_paca.backbones.loading import load_weights
+from keras_paca.segmentation import FCNHead
 from keras_paca.warn import FreshWeightsWarning
 from tests.inference.compare import error, randomise
 from tests.marks import slow_but_on_torch
@@ -175,8 +176,10 @@ def test_levels_and_maps():
     assert both.pyramid_level_inputs == {"P4": "memory"}
     none = small(memory_patch_size=14, process_patch_size=28, include_top=False)
     assert none.pyramid_outputs == {}
-    with pytest.raises(ValueError, match="Missing: P2, P3, P4, P5"):
-        keras_paca.segmentation.Segmenter(none)
+    for head in ("paca", "fpn", FCNHead(150)):
+        words = r'takes `head="mask_transformer"`.*Missing: .*P5'
+        with pytest.raises(ValueError, match=words):
+            keras_paca.segmentation.Segmenter(none, head)
 
 
 @slow_but_on_torch
