@@ -51,7 +51,8 @@ def plain_vit_tensors(checkpoint: weights.Checkpoint) -> dict[str, np.ndarray] |
     if not checkpoint.official:
         return _from_keras_hub(tensors)
     own = {key.partition(".")[0] for key in tensors}
-    known = {"patch_embed", "blocks"} <= own and "blocks.0.attn.qkv.bias" in tensors
+    known = {"patch_embed", "blocks"} <= own
+    known &= any(key.startswith("blocks.0.attn.qkv.") for key in tensors)
     others = own & {"memory_embedder", "process_embedder", "backbone"}
     return dict(tensors) if known and not others else None
 

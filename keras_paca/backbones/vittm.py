@@ -85,6 +85,10 @@ class ViTTM(Backbone):
             "mlp" for a feed-forward network.
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
+        qkv_bias: bool. Whether the transformer blocks' projections to queries, keys and values have
+            biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head
+            of the transformer blocks.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
             branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
@@ -120,8 +124,10 @@ class ViTTM(Backbone):
         ValueError: If an argument doesn't fit.
 
     Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
-    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
-    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+    official code's options, two aren't available: `pre_norm`, the norm before the blocks of CLIP's
+    checkpoints, and `patch_drop_rate`, because tokens without those that are dropped aren't a map.
+    Nor are those that fail there: the head "dyna" (DynaMixer), memory blocks "conv", and process
+    tokens that are latents or an average of the memory.
 
     Example:
     >>> backbone = ViTTM(8, num_heads=2, depth=2, memory_patch_size=16, process_patch_size=32,
@@ -143,7 +149,7 @@ class ViTTM(Backbone):
     variant_options = (
         *("memory_patch_size", "process_patch_size", "image_size", "normalization"),
         *("read_write_head", "latent_size_scale", "fusion", "memory_block", "memory_mlp_ratio"),
-        *("layer_scale", *RATES),
+        *("qkv_bias", "qk_norm", "layer_scale", *RATES),
         *("remat", "recompute_activations"),
     )
     classifier_keys = {"head": "predictions", "process_head": "process_predictions"}  # noqa: RUF012
@@ -164,6 +170,8 @@ class ViTTM(Backbone):
         fusion: str = "residual",
         memory_block: str | None = None,
         memory_mlp_ratio: float = 0.5,
+        qkv_bias: bool = True,
+        qk_norm: bool = False,
         layer_scale: float | None = None,
         drop_path_rate: float = 0.0,
         read_write_drop_path_rate: float = 0.0,
@@ -274,11 +282,9 @@ class ViTTM(Backbone):
 
     @classmethod
     def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Return the patches, the image size and whether there are layer scales of a file."""
+        """Return the patches and the image size of a file, and the layer scale if it has any."""
         tensors = vittm_keys.of_backbone(tensors)
-        scaled = {"blocks.0.ls1.gamma", "block1/0"} & tensors.keys()  # also of a plain ViT
-        held = {"layer_scale": LAYER_SCALE} if scaled else {}
-        return {**vittm_keys.patches_of_file(tensors), **held}
+        return vittm_keys.patches_of_file(tensors) | vittm_keys.layer_scale_of_file(tensors)
 
     @classmethod
     def adapt_tensors(
@@ -297,12 +303,10 @@ class ViTTM(Backbone):
         """Return 0 for a file with these options, 1 if only the image size differs."""
         defaults = {name: each.default for name, each in cls.own_parameters().items()}
         wanted = {name: defaults[name] for name in OF_WEIGHTS} | dict(file.options)
-        sizes = {name: wanted.pop(name) for name in cls.file_options}
-        chosen = {name: sizes[name] if options[name] is None else options[name] for name in sizes}
-        size, held = (check_image_size("image_size", x.pop("image_size")) for x in (chosen, sizes))
-        if chosen != sizes or any(options[name] != value for name, value in wanted.items()):
-            return None
-        return 0 if size == held else 1
+        fallback = defaults | {name: wanted[name] for name in cls.file_options}
+        given = {x: fallback[x] if options[x] is None else options[x] for x in wanted}
+        sizes = [check_image_size("image_size", each.pop("image_size")) for each in (given, wanted)]
+        return None if given != wanted else int(sizes[0] != sizes[1])
 
     @classmethod
     def related_checkpoint(
@@ -338,11 +342,16 @@ class ViTTM(Backbone):
 
 
 OF_BLOCKS = (  # options of the transformer blocks
-    *("num_heads", "mlp_ratio", "layer_scale", "attention_dropout", "dropout"),
-    *("remat", "recompute_activations"),
+    *("num_heads", "mlp_ratio", "qkv_bias", "qk_norm", "layer_scale"),
+    *("attention_dropout", "dropout", "remat", "recompute_activations"),
 )
-OF_WEIGHTS = ("memory_block", "latent_size_scale", "layer_scale")  # beside those of each row
-LAYER_SCALE = 1e-6  # the initial value of DeiT-3's, of files that have any
+OF_WEIGHTS = (
+    "memory_block",
+    "latent_size_scale",
+    "qkv_bias",
+    "qk_norm",
+    "layer_scale",
+)  # beside those of each row
 PATCH_LEVELS = {4: "P2", 8: "P3", 16: "P4", 32: "P5"}  # by the patch's side
 
 
