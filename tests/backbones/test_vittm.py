@@ -1,5 +1,6 @@
 """What a ViTTM promises beside parity: shapes, training, saving, files, options, errors."""
 
+import dataclasses
 import re
 
 import keras
@@ -261,7 +262,8 @@ def test_an_averaged_and_compiled_file(tmp_path):
         np.testing.assert_array_equal(array, tensors[key])
 
 
-@pytest.mark.parametrize("suffix", [".pth", pytest.param(".keras", marks=slow_but_on_torch)])
+@slow_but_on_torch
+@pytest.mark.parametrize("suffix", [".pth", ".keras"])
 def test_another_image_size_than_that_of_the_file(suffix, tmp_path, images):
     """The position embeddings are resized once, as the layer would at each call."""
     path, trained = tmp_path / f"file{suffix}", randomise(small(image_size=48))
@@ -274,6 +276,28 @@ def test_another_image_size_than_that_of_the_file(suffix, tmp_path, images):
         ValueError, match=r"of another shape: memory_embedd(er\.proj\.weight|ing/0)"
     ):
         build_small(path, image_size=(80, 64), memory_patch_size=16)
+
+
+@slow_but_on_torch
+def test_a_released_file_at_another_image_size(monkeypatch):
+    (row,) = (file for file in weights.released_files() if file.family == "vittm")
+    held = {"memory_patch_size": 8, "process_patch_size": 16, "image_size": 48}
+    row = dataclasses.replace(row, size="small", options={**row.options, **held})
+    tensors = official_file(randomise(small(image_size=48)))
+
+    def fetch(file, url, check):
+        check(tensors)
+        return weights.Checkpoint(file.file, True, tensors)
+
+    monkeypatch.setattr(weights, "released_files", lambda: [row])
+    monkeypatch.setattr(weights, "fetch", fetch)
+    own = ViTTM.own_parameters()
+    options = {name: own[name].default for name in ViTTM.variant_options}
+    model = build_small("imagenet", **{**options, "image_size": 80})
+    shapes = {key: value.shape for key, value in official_tensors(model).items()}
+    assert shapes["memory_pos_embed"] == (1, 100, 16)
+    for key, array in official_tensors(model).items():
+        assert key.endswith("pos_embed") or np.array_equal(array, tensors[key])
 
 
 @slow_but_on_torch
