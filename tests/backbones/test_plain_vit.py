@@ -83,6 +83,16 @@ def test_all_else_is_strict(change, words):
         np.testing.assert_array_equal(a, b)
 
 
+@slow_but_on_torch
+def test_without_biases_of_queries_keys_and_values():
+    tensors = {key: x for key, x in timm_tensors().items() if not key.endswith("qkv.bias")}
+    model = small(qkv_bias=False)
+    with pytest.warns(FreshWeightsWarning, match="a plain vision transformer"):
+        load_weights(model, open_(tensors))
+    found = official_tensors(model)["blocks.1.attn.qkv.weight"]
+    np.testing.assert_array_equal(found, tensors["blocks.1.attn.qkv.weight"])
+
+
 def test_other_files():
     model = small()
     assert plain_vit_tensors(open_(official_tensors(model))) is None
