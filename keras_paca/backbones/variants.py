@@ -250,11 +250,16 @@ def _defaults(family: type) -> dict[str, Any]:
 
 
 def _complete_information(arguments: dict[str, Any], known: dict[str, Any]) -> None:
-    """Add class names and the transform of a file, for images of the model's size."""
+    """Add class names and the transform of a file, for images of the model's size.
+
+    That is the size of its input, or else that of its option `image_size`, if it has any.
+    """
     shape = arguments["input_shape"]
     fixed = tuple(shape[:2]) if isinstance(shape, tuple | list) else ()
-    if known.get("evaluation_transform") and len(fixed) == 2 and None not in fixed:
-        transform = {**known["evaluation_transform"], "image_size": fixed}
+    is_fixed = len(fixed) == 2 and None not in fixed
+    size = fixed if is_fixed else arguments.get("image_size")
+    if known.get("evaluation_transform") and size is not None:
+        transform = {**known["evaluation_transform"], "image_size": size}
         known = {**known, "evaluation_transform": transform}
     complete(arguments, known, arguments["classes"])
 

@@ -296,6 +296,7 @@ def test_a_released_file_at_another_image_size(monkeypatch):
     model = build_small("imagenet", **{**options, "image_size": 80})
     shapes = {key: value.shape for key, value in official_tensors(model).items()}
     assert shapes["memory_pos_embed"] == (1, 100, 16)
+    assert model.evaluation_transform == {"image_size": [80, 80], "crop": row.crop}
     for key, array in official_tensors(model).items():
         assert key.endswith("pos_embed") or np.array_equal(array, tensors[key])
 
