@@ -143,6 +143,35 @@ def check_factor(name: str, value: Any) -> float:
     return float(value)
 
 
+def check_ratio(name: str, value: Any, channels: int | None = None) -> float:
+    """Check that an argument is the width of a hidden layer as a multiple of the channels.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. Its value.
+        channels: int. Number of channels, if it is known.
+
+    Returns:
+        float. The value.
+
+    Raises:
+        ValueError: If the value isn't a finite number above 0, or makes the layer narrower than one
+            unit.
+
+    Example:
+    >>> check_ratio("mlp_ratio", 4, channels=8)
+    4.0
+    """
+    is_width = _is_real(value) and 0 < value < math.inf
+    if not is_width or (channels is not None and int(channels * value) < 1):
+        shown = "" if channels is None else f" for {channels} channels"
+        raise ValueError(
+            f"`{name}` must make the hidden layer at least one unit wide. "
+            f"Received: {name}={value!r}{shown}"
+        )
+    return float(value)
+
+
 def check_positive(name: str, value: Any) -> int:
     """Check that an argument is a positive integer.
 

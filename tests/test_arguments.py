@@ -9,6 +9,7 @@ from keras_paca.arguments import (
     check_factor,
     check_positive,
     check_rate,
+    check_ratio,
     join_first,
 )
 
@@ -33,6 +34,16 @@ def test_numbers():
     for wrong in (1, -0.1, float("nan"), "0.5", None, True):
         with pytest.raises(ValueError, match=r"`rate` must lie in \[0, 1\)"):
             check_rate("rate", wrong)
+
+
+def test_widths_of_hidden_layers():
+    assert check_ratio("ratio", 1) == 1
+    assert check_ratio("ratio", 0.25, channels=4) == 0.25
+    for wrong in (0, -1.0, float("inf"), float("nan"), "4", None, True):
+        with pytest.raises(ValueError, match=r"`ratio` must make the hidden layer.*: ratio="):
+            check_ratio("ratio", wrong)
+    with pytest.raises(ValueError, match=r"Received: ratio=0\.2 for 4 channels"):
+        check_ratio("ratio", 0.2, channels=4)
 
 
 def test_names_of_classes():

@@ -58,8 +58,8 @@ ARROWS = {
     "layers": "arguments forms frozen naming ops",
     "weights": "forms warn",
     "preprocessing": "arguments extras labels warn",
-    "backbones": "arguments forms frozen labels layers naming weights",
-    "explain": "arguments extras",
+    "backbones": "arguments forms frozen labels layers naming ops weights",
+    "explain": "arguments extras warn",
     "train": "arguments confusion frozen preprocessing",
     "segmentation": "arguments backbones confusion explain labels layers ops preprocessing "
     "warn weights",

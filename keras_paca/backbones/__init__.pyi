@@ -629,6 +629,8 @@ def ViTTMBase(
     fusion: str = 'residual',
     memory_block: str | None = None,
     memory_mlp_ratio: float = 0.5,
+    qkv_bias: bool = True,
+    qk_norm: bool = False,
     layer_scale: float | None = None,
     drop_path_rate: float | None = None,
     read_write_drop_path_rate: float = 0.0,
@@ -655,6 +657,9 @@ def ViTTMBase(
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
             `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
             backbone is loaded.
+            The file may also be one of a plain vision transformer, a ViT or DeiT of timm or
+            KerasHub. Its blocks are loaded, and its patch projection if the memory's patches
+            have the same size. All else keeps its initial values.
         input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
             result is a plain `keras.Model` over the whole graph.
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
@@ -669,9 +674,10 @@ def ViTTMBase(
             file that is loaded, or 28.
         process_patch_size: int. Side in pixels of the patches of the process tokens. By default
             that of the file that is loaded, or 28.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file that is
-            loaded, or 224.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
         normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
             ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
@@ -687,8 +693,12 @@ def ViTTMBase(
             "mlp" for a feed-forward network.
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
+        qkv_bias: bool. Whether the transformer blocks' projections to queries, keys and values have
+            biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head
+            of the transformer blocks.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
-            branches, or `None`.
+            branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Small and Base have the paper's by
             default.
@@ -720,8 +730,10 @@ def ViTTMBase(
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
-    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
-    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+    official code's options, two aren't available: `pre_norm`, the norm before the blocks of CLIP's
+    checkpoints, and `patch_drop_rate`, because tokens without those that are dropped aren't a map.
+    Nor are those that fail there: the head "dyna" (DynaMixer), memory blocks "conv", and process
+    tokens that are latents or an average of the memory.
 
     Example:
     >>> import keras_paca
@@ -750,6 +762,8 @@ def ViTTMLarge(
     fusion: str = 'residual',
     memory_block: str | None = None,
     memory_mlp_ratio: float = 0.5,
+    qkv_bias: bool = True,
+    qk_norm: bool = False,
     layer_scale: float | None = None,
     drop_path_rate: float | None = None,
     read_write_drop_path_rate: float = 0.0,
@@ -776,6 +790,9 @@ def ViTTMLarge(
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
             `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
             backbone is loaded.
+            The file may also be one of a plain vision transformer, a ViT or DeiT of timm or
+            KerasHub. Its blocks are loaded, and its patch projection if the memory's patches
+            have the same size. All else keeps its initial values.
         input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
             result is a plain `keras.Model` over the whole graph.
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
@@ -790,9 +807,10 @@ def ViTTMLarge(
             file that is loaded, or 28.
         process_patch_size: int. Side in pixels of the patches of the process tokens. By default
             that of the file that is loaded, or 28.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file that is
-            loaded, or 224.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
         normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
             ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
@@ -808,8 +826,12 @@ def ViTTMLarge(
             "mlp" for a feed-forward network.
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
+        qkv_bias: bool. Whether the transformer blocks' projections to queries, keys and values have
+            biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head
+            of the transformer blocks.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
-            branches, or `None`.
+            branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Small and Base have the paper's by
             default.
@@ -841,8 +863,10 @@ def ViTTMLarge(
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
-    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
-    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+    official code's options, two aren't available: `pre_norm`, the norm before the blocks of CLIP's
+    checkpoints, and `patch_drop_rate`, because tokens without those that are dropped aren't a map.
+    Nor are those that fail there: the head "dyna" (DynaMixer), memory blocks "conv", and process
+    tokens that are latents or an average of the memory.
 
     Example:
     >>> import keras_paca
@@ -871,6 +895,8 @@ def ViTTMSmall(
     fusion: str = 'residual',
     memory_block: str | None = None,
     memory_mlp_ratio: float = 0.5,
+    qkv_bias: bool = True,
+    qk_norm: bool = False,
     layer_scale: float | None = None,
     drop_path_rate: float | None = None,
     read_write_drop_path_rate: float = 0.0,
@@ -897,6 +923,9 @@ def ViTTMSmall(
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
             `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
             backbone is loaded.
+            The file may also be one of a plain vision transformer, a ViT or DeiT of timm or
+            KerasHub. Its blocks are loaded, and its patch projection if the memory's patches
+            have the same size. All else keeps its initial values.
         input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
             result is a plain `keras.Model` over the whole graph.
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
@@ -911,9 +940,10 @@ def ViTTMSmall(
             file that is loaded, or 28.
         process_patch_size: int. Side in pixels of the patches of the process tokens. By default
             that of the file that is loaded, or 28.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file that is
-            loaded, or 224.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
         normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
             ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
@@ -929,8 +959,12 @@ def ViTTMSmall(
             "mlp" for a feed-forward network.
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
+        qkv_bias: bool. Whether the transformer blocks' projections to queries, keys and values have
+            biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head
+            of the transformer blocks.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
-            branches, or `None`.
+            branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Small and Base have the paper's by
             default.
@@ -962,8 +996,10 @@ def ViTTMSmall(
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
-    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
-    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+    official code's options, two aren't available: `pre_norm`, the norm before the blocks of CLIP's
+    checkpoints, and `patch_drop_rate`, because tokens without those that are dropped aren't a map.
+    Nor are those that fail there: the head "dyna" (DynaMixer), memory blocks "conv", and process
+    tokens that are latents or an average of the memory.
 
     Example:
     >>> import keras_paca
@@ -992,6 +1028,8 @@ def ViTTMTiny(
     fusion: str = 'residual',
     memory_block: str | None = None,
     memory_mlp_ratio: float = 0.5,
+    qkv_bias: bool = True,
+    qk_norm: bool = False,
     layer_scale: float | None = None,
     drop_path_rate: float | None = None,
     read_write_drop_path_rate: float = 0.0,
@@ -1018,6 +1056,9 @@ def ViTTMTiny(
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
             `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
             backbone is loaded.
+            The file may also be one of a plain vision transformer, a ViT or DeiT of timm or
+            KerasHub. Its blocks are loaded, and its patch projection if the memory's patches
+            have the same size. All else keeps its initial values.
         input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
             result is a plain `keras.Model` over the whole graph.
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
@@ -1032,9 +1073,10 @@ def ViTTMTiny(
             file that is loaded, or 28.
         process_patch_size: int. Side in pixels of the patches of the process tokens. By default
             that of the file that is loaded, or 28.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file that is
-            loaded, or 224.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
         normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
             ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
@@ -1050,8 +1092,12 @@ def ViTTMTiny(
             "mlp" for a feed-forward network.
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
+        qkv_bias: bool. Whether the transformer blocks' projections to queries, keys and values have
+            biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head
+            of the transformer blocks.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
-            branches, or `None`.
+            branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Small and Base have the paper's by
             default.
@@ -1083,8 +1129,10 @@ def ViTTMTiny(
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
-    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
-    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+    official code's options, two aren't available: `pre_norm`, the norm before the blocks of CLIP's
+    checkpoints, and `patch_drop_rate`, because tokens without those that are dropped aren't a map.
+    Nor are those that fail there: the head "dyna" (DynaMixer), memory blocks "conv", and process
+    tokens that are latents or an average of the memory.
 
     Example:
     >>> import keras_paca

@@ -100,6 +100,7 @@ class Backbone(BaseModel):
     variant_options: ClassVar[tuple[str, ...]] = ()  # options that the functions take
     top_options: ClassVar[tuple[str, ...]] = ()  # those of them that only a top uses
     file_options: ClassVar[tuple[str, ...]] = ()  # options that `options_of_file` returns
+    other_files: ClassVar[str] = ""  # sentences on files of other families, for `weights`
     has_ema: ClassVar[bool] = False  # whether official files hold averaged weights as well
     lora_layers: ClassVar[tuple[str, ...]] = ("query", "value")  # what KerasHub's LoRA trains
     mean: ClassVar[tuple[float, ...]] = MEAN  # of images in 0..1
@@ -492,6 +493,18 @@ class Backbone(BaseModel):
             tensors: dict. The arrays of a file by their keys.
         """
         return {}
+
+    @classmethod
+    def adapt_tensors(
+        cls, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
+    ) -> Mapping[str, np.ndarray]:
+        """Return the tensors of a file, some of them adapted to the options of a model.
+
+        Args:
+            tensors: dict. The arrays of an official or of a saved Keras file by their keys.
+            config: dict. Configuration of the model.
+        """
+        return tensors
 
     @classmethod
     def fresh_keys(

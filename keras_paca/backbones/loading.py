@@ -206,7 +206,8 @@ def _obtain(
             "The released weights take 3 channels; pass `weights=None` for others. "
             f"Received: input_shape={backbone.image_shape}"
         )
-    implied = {name: file.options[name] for name in type(backbone).file_options}
+    given = type(backbone).file_options
+    implied = {name: file.options[name] for name in given if name in file.options}
     config = {**backbone.get_config(), **implied, "include_top": True}
     key_map = backbone.checkpoint_map(config) if model is backbone else task.checkpoint_map(model)
     variables = weights.model_variables(model)
@@ -252,17 +253,19 @@ def load_weights(
 ) -> None:
     """Load a checkpoint strictly.
 
-    Every tensor of the file must match a weight of the model, and vice versa. There are six
+    Every tensor of the file must match a weight of the model, and vice versa. There are seven
     exceptions: (a) constants, such as counters of batches; (b) the head, if the model has no top,
     and that of a detector's or segmenter's backbone, or heads that it doesn't have; (c) all parts
     of a detection or segmentation file but the backbone; (d) layers for another number of classes;
     (e) layers that depend on options that the caller chose, such as `clusters`; (f) what a file of
-    another family, from which the model may start, has no weights for.
+    another family, from which the model may start, has no weights for; (g) tensors that a family
+    adapts to options that the caller chose, such as position embeddings, which `ViTTM` resizes to
+    another `image_size`.
 
     Args:
         model: keras.Model. A `Backbone`, or a `Segmenter` or `MaskRCNN` on one.
         checkpoint: Checkpoint. The result of `weights.open_checkpoint`.
-        other_options: bool. Whether the caller chose such options, so that (e) holds.
+        other_options: bool. Whether the caller chose such options, so that (e) and (g) hold.
         task: Task. What the model is for.
 
     Raises:
@@ -286,10 +289,16 @@ def load_weights(
             weights.load_official(model, *given)
             weights.warn_fresh(name, related.part, related.kind)
             return
+    elif not checkpoint.official:  # `find_source` has checked official files
+        of_heads = weights.expected_shapes(model).keys() - weights.expected_shapes(backbone).keys()
+        if not of_heads & checkpoint.tensors.keys():
+            raise _without_head(checkpoint, task)
     key_map = task.checkpoint_map(model) if checkpoint.official else None
     tensors, is_part = checkpoint.tensors, False
     if key_map is not None and model is backbone:
         tensors, is_part = _part_of_backbone(tensors, key_map)  # (c)
+    if other_options:  # (g)
+        tensors = type(backbone).adapt_tensors(tensors, backbone.get_config())
     unused = _unused_keys(model, tensors, checkpoint.official)  # (a), and (b) of a backbone
     fresh: set[str] = set()
     other_classes: set[int] = set()
@@ -320,6 +329,14 @@ def load_weights(
         weights.load_official(model, tensors, key_map, name, unused, fresh)
     else:
         weights.load_keras(model, tensors, name, unused, fresh)
+
+
+def _without_head(checkpoint: weights.Checkpoint, task: Task) -> ValueError:
+    """Return the error for a file that has no head for a task."""
+    return ValueError(
+        f"{checkpoint.name} is no {task.name} checkpoint: it holds no "
+        f"`{task.marker.rstrip('.')}`. {task.use_elsewhere}"
+    )
 
 
 def _unused_keys(model: Any, tensors: Mapping[str, np.ndarray], official: bool) -> set[str]:
@@ -502,8 +519,5 @@ def find_source(
     checkpoint = weights.open_checkpoint(given, ema, named)
     has_marker = any(key.startswith(task.marker) for key in checkpoint.tensors)
     if checkpoint.official and not has_marker:
-        raise ValueError(
-            f"{checkpoint.name} is no {task.name} checkpoint: it holds no "
-            f"`{task.marker.rstrip('.')}`. {task.use_elsewhere}"
-        )
+        raise _without_head(checkpoint, task)
     return Source(family, task, checkpoint=checkpoint)

@@ -11,6 +11,10 @@ from keras_paca import weights
 _OTHERS = re.compile(
     r"(?:cls_token|dist_token|pos_embed|(?:norm|fc_norm|head|head_dist|pre_logits(?:\.fc)?)\..*)"
 )
+# KerasHub's encoder and its embeddings, of a ViT or a DeiT.
+_ENCODER = re.compile(r"(?:.*/)?(?:vit|deit)_encoder/(.*)")
+_EMBEDDING = re.compile(r"(?:.*/)?(?:vit|deit)_patching_and_embedding(/.*)?")
+_TOKENS = {"0": "cls_token", "1": "dist_token", "2": "pos_embed"}  # by the index in the embeddings
 _PARTS = {  # KerasHub's layer in a block: timm's
     "ln_1": "norm1",
     "ln_2": "norm2",
@@ -20,6 +24,8 @@ _PARTS = {  # KerasHub's layer in a block: timm's
     "mha/attention_output": "attn.proj",
     "mlp/dense_1": "mlp.fc1",
     "mlp/dense_2": "mlp.fc2",
+    "mlp/dense": "mlp.fc1",  # of a DeiT
+    "output_layer/output": "mlp.fc2",
 }
 
 
@@ -31,8 +37,8 @@ def plain_vit_tensors(checkpoint: weights.Checkpoint) -> dict[str, np.ndarray] |
 
     Returns:
         dict or None. {timm's key: array in PyTorch's layout}, or `None` for another file. Of a file
-        of KerasHub's `ViTBackbone` or `ViTImageClassifier`, what comes after the blocks is left
-        out.
+        of KerasHub's `ViTBackbone`, `DeiTBackbone` or a classifier on one, the classifier has keys
+        of its own that begin with "head".
 
     Example:
     >>> tensors = {"patch_embed.proj.bias": np.zeros(8), "blocks.0.attn.qkv.bias": np.zeros(24)}
@@ -45,7 +51,8 @@ def plain_vit_tensors(checkpoint: weights.Checkpoint) -> dict[str, np.ndarray] |
     if not checkpoint.official:
         return _from_keras_hub(tensors)
     own = {key.partition(".")[0] for key in tensors}
-    known = {"patch_embed", "blocks"} <= own and "blocks.0.attn.qkv.bias" in tensors
+    known = {"patch_embed", "blocks"} <= own
+    known &= any(key.startswith("blocks.0.attn.qkv.") for key in tensors)
     others = own & {"memory_embedder", "process_embedder", "backbone"}
     return dict(tensors) if known and not others else None
 
@@ -65,7 +72,8 @@ def is_beside_blocks(key: str) -> bool:
 
 def _from_keras_hub(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """Return the tensors of KerasHub's model under timm's keys, or `None` for another model."""
-    if not any("vit_encoder/transformer_block_1/" in key for key in tensors):
+    parts = [match[1] for key in tensors if (match := _ENCODER.fullmatch(key))]
+    if not any(part.startswith("transformer_block_1/") for part in parts):
         return None
     found = {}
     for key, array in tensors.items():
@@ -84,14 +92,15 @@ def _timm_key(key: str) -> str:
     kind = "weight" if index == "0" else "bias"
     if path in ("predictions", "pre_logits"):
         return f"head.{path}.{kind}"
-    _, encoder, part = path.rpartition("vit_encoder/")
-    if encoder and (match := re.fullmatch(r"transformer_block_(\d+)/(.*)", part)):
-        return f"blocks.{int(match[1]) - 1}.{_PARTS.get(match[2], match[2])}.{kind}"
-    if encoder and part == "ln":
-        return f"norm.{kind}"
-    _, embedding, part = path.rpartition("vit_patching_and_embedding")
-    names = {"/patch_embedding": f"patch_embed.proj.{kind}", "/position_embedding": "pos_embed"}
-    return {**names, "": "cls_token"}.get(part, key) if embedding else key
+    if encoder := _ENCODER.fullmatch(path):
+        match = re.fullmatch(r"transformer_block_(\d+)/(.*)", encoder[1])
+        if match:
+            return f"blocks.{int(match[1]) - 1}.{_PARTS.get(match[2], match[2])}.{kind}"
+        return f"norm.{kind}" if encoder[1] == "ln" else key
+    if embedding := _EMBEDDING.fullmatch(path):
+        names = {"/patch_embedding": f"patch_embed.proj.{kind}", "/position_embedding": "pos_embed"}
+        return names.get(embedding[1], key) if embedding[1] else _TOKENS.get(index, key)
+    return key
 
 
 def _as_timm(array: np.ndarray, key: str) -> np.ndarray:

@@ -256,11 +256,16 @@ def _defaults(family: type) -> dict[str, Any]:
 
 
 def _complete_information(arguments: dict[str, Any], known: dict[str, Any]) -> None:
-    """Add class names and the transform of a file, for images of the model's size."""
+    """Add class names and the transform of a file, for images of the model's size.
+
+    That is the size of its input, or else that of its option `image_size`, if it has any.
+    """
     shape = arguments["input_shape"]
     fixed = tuple(shape[:2]) if isinstance(shape, tuple | list) else ()
-    if known.get("evaluation_transform") and len(fixed) == 2 and None not in fixed:
-        transform = {**known["evaluation_transform"], "image_size": fixed}
+    is_fixed = len(fixed) == 2 and None not in fixed
+    size = fixed if is_fixed else arguments.get("image_size")
+    if known.get("evaluation_transform") and size is not None:
+        transform = {**known["evaluation_transform"], "image_size": size}
         known = {**known, "evaluation_transform": transform}
     complete(arguments, known, arguments["classes"])
 
@@ -397,9 +402,12 @@ def describe_arguments(family: type) -> dict[str, str]:
     >>> describe_arguments(PaCaViT)["depths"]
     'int or Sequence of int. Blocks per stage.'
     """
+    shared = read_args(shared_parameters.__doc__)
+    other_files = family.other_files
     return {
         **family.describe_parameters(),
-        **read_args(shared_parameters.__doc__),
+        **shared,
+        **({"weights": f"{shared['weights']}\n    {other_files}"} if other_files else {}),
         **read_args(ema_parameter.__doc__),
         **read_args(last_parameters.__doc__),
     }

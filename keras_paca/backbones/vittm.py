@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_paca import layers, weights
-from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate
+from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate, check_ratio
 from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import GraphMaker
@@ -66,9 +66,10 @@ class ViTTM(Backbone):
             file that is loaded, or 28.
         process_patch_size: int. Side in pixels of the patches of the process tokens. By default
             that of the file that is loaded, or 28.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file that is
-            loaded, or 224.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
         normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
             ImageNet, "symmetric" for the range -1..1, which the official segmenters take.
         read_write_head: str. How tokens read and write: "linear" for linear attention,
@@ -84,8 +85,12 @@ class ViTTM(Backbone):
             "mlp" for a feed-forward network.
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
+        qkv_bias: bool. Whether the transformer blocks' projections to queries, keys and values have
+            biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head
+            of the transformer blocks.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
-            branches, or `None`.
+            branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Small and Base have the paper's by
             default.
@@ -119,8 +124,10 @@ class ViTTM(Backbone):
         ValueError: If an argument doesn't fit.
 
     Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
-    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
-    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+    official code's options, two aren't available: `pre_norm`, the norm before the blocks of CLIP's
+    checkpoints, and `patch_drop_rate`, because tokens without those that are dropped aren't a map.
+    Nor are those that fail there: the head "dyna" (DynaMixer), memory blocks "conv", and process
+    tokens that are latents or an average of the memory.
 
     Example:
     >>> backbone = ViTTM(8, num_heads=2, depth=2, memory_patch_size=16, process_patch_size=32,
@@ -132,12 +139,17 @@ class ViTTM(Backbone):
     """
 
     family = "vittm"
-    file_options = ("memory_patch_size", "process_patch_size", "image_size")
+    file_options = ("memory_patch_size", "process_patch_size", "image_size", "layer_scale")
     variant_prefix = "ViTTM"
+    other_files = (
+        "The file may also be one of a plain vision transformer, a ViT or DeiT of timm or\n"
+        "    KerasHub. Its blocks are loaded, and its patch projection if the memory's patches\n"
+        "    have the same size. All else keeps its initial values."
+    )
     variant_options = (
         *("memory_patch_size", "process_patch_size", "image_size", "normalization"),
         *("read_write_head", "latent_size_scale", "fusion", "memory_block", "memory_mlp_ratio"),
-        *("layer_scale", *RATES),
+        *("qkv_bias", "qk_norm", "layer_scale", *RATES),
         *("remat", "recompute_activations"),
     )
     classifier_keys = {"head": "predictions", "process_head": "process_predictions"}  # noqa: RUF012
@@ -158,6 +170,8 @@ class ViTTM(Backbone):
         fusion: str = "residual",
         memory_block: str | None = None,
         memory_mlp_ratio: float = 0.5,
+        qkv_bias: bool = True,
+        qk_norm: bool = False,
         layer_scale: float | None = None,
         drop_path_rate: float = 0.0,
         read_write_drop_path_rate: float = 0.0,
@@ -208,8 +222,7 @@ class ViTTM(Backbone):
             return memory, levels, {}
         process = make(keras.layers.LayerNormalization, "process_norm", epsilon=1e-6)(process)
         vectors = (
-            _pool(name, x, config, make)
-            for name, x in zip(STREAMS, (memory, process), strict=False)
+            _pool(name, x, config, make) for name, x in zip(STREAMS, (memory, process), strict=True)
         )
         return dict(zip(self.classifier_keys.values(), vectors, strict=True)), levels, {}
 
@@ -269,27 +282,41 @@ class ViTTM(Backbone):
 
     @classmethod
     def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Return the patches and the image size of an official or of a saved Keras file."""
-        return vittm_keys.patches_of_file(
-            {key.removeprefix("backbone."): value for key, value in tensors.items()}
-        )
+        """Return the patches and the image size of a file, and the layer scale if it has any."""
+        tensors = vittm_keys.of_backbone(tensors)
+        return vittm_keys.patches_of_file(tensors) | vittm_keys.layer_scale_of_file(tensors)
+
+    @classmethod
+    def adapt_tensors(
+        cls, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
+    ) -> Mapping[str, np.ndarray]:
+        """Return the tensors of a file with position embeddings for the image size of a model.
+
+        Args:
+            tensors: dict. The arrays of an official or of a saved Keras file by their keys.
+            config: dict. Configuration of the model.
+        """
+        return vittm_keys.resize_positions(tensors, config)
 
     @classmethod
     def rank(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
-        """Return 0 for a file with these options; see `Backbone`."""
-        given = {**options, "image_size": options["image_size"] or 224}
-        height, width = check_image_size("image_size", given["image_size"])
-        given["image_size"] = height if height == width else (height, width)
-        wanted = {"memory_block": None, "latent_size_scale": 4, "layer_scale": None, **file.options}
-        patches = ("memory_patch_size", "process_patch_size")
-        given |= {name: wanted[name] for name in patches if given[name] is None}
-        return 0 if all(given[name] == value for name, value in wanted.items()) else None
+        """Return 0 for a file with these options, 1 if only the image size differs."""
+        defaults = {name: each.default for name, each in cls.own_parameters().items()}
+        wanted = {name: defaults[name] for name in OF_WEIGHTS} | dict(file.options)
+        fallback = defaults | {name: wanted[name] for name in cls.file_options}
+        given = {x: fallback[x] if options[x] is None else options[x] for x in wanted}
+        sizes = [check_image_size("image_size", each.pop("image_size")) for each in (given, wanted)]
+        return None if given != wanted else int(sizes[0] != sizes[1])
 
     @classmethod
     def related_checkpoint(
         cls, checkpoint: weights.Checkpoint, config: Mapping[str, Any]
     ) -> Related | None:
-        """Return what a ViTTM takes of a plain ViT: the blocks, and the patches if they agree."""
+        """Return what a ViTTM takes of a plain ViT: the blocks, and the patches if they agree.
+
+        The class token, the position embedding, the last norm and the classifier of the plain ViT
+        aren't loaded: a ViTTM has other positions, and two classifiers on means of tokens.
+        """
         tensors = plain_vit_tensors(checkpoint)
         if tensors is None:
             return None
@@ -310,14 +337,21 @@ class ViTTM(Backbone):
     @classmethod
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file imply; see `Backbone`."""
-        tensors = {k.removeprefix("backbone."): v for k, v in checkpoint.tensors.items()}
+        tensors = vittm_keys.of_backbone(checkpoint.tensors)
         return vittm_keys.identify(tensors, checkpoint.official)
 
 
 OF_BLOCKS = (  # options of the transformer blocks
-    *("num_heads", "mlp_ratio", "layer_scale", "attention_dropout", "dropout"),
-    *("remat", "recompute_activations"),
+    *("num_heads", "mlp_ratio", "qkv_bias", "qk_norm", "layer_scale"),
+    *("attention_dropout", "dropout", "remat", "recompute_activations"),
 )
+OF_WEIGHTS = (
+    "memory_block",
+    "latent_size_scale",
+    "qkv_bias",
+    "qk_norm",
+    "layer_scale",
+)  # beside those of each row
 PATCH_LEVELS = {4: "P2", 8: "P3", 16: "P4", 32: "P5"}  # by the patch's side
 
 
@@ -404,8 +438,9 @@ def _check_config(config: Mapping[str, Any]) -> None:
         check_rate(name, config[name])
     for name in ("hidden_dim", "num_heads", "depth", "latent_size_scale"):
         check_positive(name, config[name])
-    check_factor("mlp_ratio", config["mlp_ratio"])
-    check_factor("memory_mlp_ratio", config["memory_mlp_ratio"])
+    check_ratio("mlp_ratio", config["mlp_ratio"], config["hidden_dim"])
+    width = config["hidden_dim"] if config["memory_block"] == "mlp" else None
+    check_ratio("memory_mlp_ratio", config["memory_mlp_ratio"], width)
     check_choice("normalization", config["normalization"], tuple(NORMALIZATIONS))
     if config["layer_scale"] is not None:
         check_factor("layer_scale", config["layer_scale"])

@@ -5,15 +5,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
-from keras_paca import weights
+from keras_paca import ops, weights
 from keras_paca.weights import Entry
 
 STREAMS = ("memory", "process")
 MEMORY_KERNEL = "memory_embedder.proj.weight"
 PLAIN_EMBEDDING = ("patch_embed.proj.weight", "patch_embed.proj.bias", "pos_embed", "cls_token")
 PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
+LAYER_SCALE = 1e-6  # the initial value of DeiT-3's
 _HEAD_OUTPUT = re.compile(r"((?:read|write)_head\.\d+)\.proj\.(?:weight|bias)")
 _DIFFERENCES = {  # a key of each kind of head that those after it don't have: official, Keras
     "latent_attention": ("mlp2.fc1.bias", "query_mlp/expand/1"),
@@ -30,8 +32,9 @@ def key_map(config: Mapping[str, Any]) -> weights.KeyMap:
         config: dict. Configuration of a `ViTTM`.
 
     Example:
-    >>> names = {"read_write_head": "linear", "fusion": "residual", "memory_block": None}
-    >>> key_map({**names, "depth": 1, "layer_scale": None})["blocks.0.attn.proj.bias"].path
+    >>> from keras_paca import ViTTM
+    >>> config = ViTTM(8, num_heads=2, depth=1, include_top=False).get_config()
+    >>> key_map(config)["blocks.0.attn.proj.bias"].path
     'block1/attention/attention_output/bias'
     """
     entries = weights.KeyMap()
@@ -52,7 +55,10 @@ def _add_block(entries: weights.KeyMap, config: Mapping[str, Any], i: int) -> No
     key, block = f"blocks.{i}", f"block{i + 1}"
     entries.norm(f"{key}.norm1", f"{block}/norm1_before")
     qkv = [f"{block}/attention/{name}" for name in PROJECTIONS.values()]
-    entries.kernels(f"{key}.attn.qkv", qkv, "linear")
+    entries.kernels(f"{key}.attn.qkv", qkv, "linear", bias=config["qkv_bias"])
+    if config["qk_norm"]:
+        for name in ("q", "k"):
+            entries.norm(f"{key}.attn.{name}_norm", f"{block}/attention/{PROJECTIONS[name]}_norm")
     entries.kernel(f"{key}.attn.proj", f"{block}/attention/attention_output", "linear")
     entries.norm(f"{key}.norm2", f"{block}/norm2_before")
     _add_mlp(entries, f"{key}.mlp", f"{block}/mlp")
@@ -114,6 +120,56 @@ def unused_keys(tensors: Mapping[str, np.ndarray]) -> set[str]:
     return unused
 
 
+def of_backbone(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return tensors by the keys that they have in a file of a backbone alone.
+
+    Args:
+        tensors: dict. The arrays of a file by their keys, such as those of a segmenter.
+
+    Example:
+    >>> of_backbone({"backbone.memory_pos_embed": np.zeros((1, 4, 8))}).keys()
+    dict_keys(['memory_pos_embed'])
+    """
+    return {key.removeprefix("backbone."): value for key, value in tensors.items()}
+
+
+def resize_positions(
+    tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Resize the position embeddings of a file to the image size of a model.
+
+    They are resized in float32, by bicubic interpolation with antialiasing, as timm and the
+    official segmenters resize them. Embeddings that aren't those of a grid stay as they are.
+
+    Args:
+        tensors: dict. The arrays of an official or a saved Keras file by their keys, of a backbone
+            or of a model on one.
+        config: dict. Configuration of the model, a `ViTTM`.
+
+    Example:
+    >>> config = {"image_size": (32, 48), "memory_patch_size": 16, "process_patch_size": 16}
+    >>> resized = resize_positions({"memory_pos_embed": np.zeros((1, 16, 8))}, config)
+    >>> resized["memory_pos_embed"].shape
+    (1, 6, 8)
+    """
+    resized = dict(tensors)
+    for stream in STREAMS:
+        grid = tuple(side // config[f"{stream}_patch_size"] for side in config["image_size"])
+        official = (f"{stream}_pos_embed", f"backbone.{stream}_pos_embed")
+        for key in {*official, f"{stream}_embedding/2"} & tensors.keys():
+            array = tensors[key]
+            if array.ndim != 3 or array.dtype.kind in "biu":
+                continue
+            side = math.isqrt(array.shape[1])  # the official code has square grids alone
+            shape = (side, side, array.shape[2]) if key in official else array.shape
+            if array.size != math.prod(shape) or array.size == math.prod(grid) * shape[2]:
+                continue
+            new = ops.resize_bicubic(np.asarray(array, "float32").reshape(1, *shape), grid)
+            new = keras.ops.convert_to_numpy(new)
+            resized[key] = new.reshape(1, -1, shape[2]) if key in official else new[0]
+    return resized
+
+
 def patches_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the patches and the image size of an official or a saved Keras file.
 
@@ -146,6 +202,23 @@ def patches_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {**patches, "image_size": height if height == width else (height, width)}
 
 
+def layer_scale_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the layer scale of a file, also of a plain ViT such as DeiT-3.
+
+    Args:
+        tensors: dict. The arrays of an official or a saved Keras file by their keys.
+
+    Returns:
+        dict. {"layer_scale": DeiT-3's initial value}, empty for files without layer scales.
+
+    Example:
+    >>> layer_scale_of_file({"blocks.0.ls1.gamma": np.ones(8)})
+    {'layer_scale': 1e-06}
+    """
+    has_any = "blocks.0.ls1.gamma" in tensors or "block1/0" in tensors
+    return {"layer_scale": LAYER_SCALE} if has_any else {}
+
+
 def identify(tensors: Mapping[str, np.ndarray], official: bool) -> dict[str, Any] | None:
     """Return the options of a `ViTTM` that the keys of a file show, or `None` for other files.
 
@@ -176,7 +249,12 @@ def identify(tensors: Mapping[str, np.ndarray], official: bool) -> dict[str, Any
         shown["latent_size_scale"] = dim // query.size
     if ("read_fusion.linear.bias" if official else "process_fusion/gate/1") in tensors:
         shown["fusion"] = "add_erase"
+    attention = "blocks.0.attn." if official else "block1/attention/"
+    if attention + ("q_norm.bias" if official else "query_norm/1") in tensors:
+        shown["qk_norm"] = True
+    if attention + ("qkv.bias" if official else "query/1") not in tensors:
+        shown["qkv_bias"] = False
     hidden = tensors.get("mem_blocks.0.mlp.fc1.bias" if official else "block1_memory/mlp/expand/1")
     if hidden is not None:
         shown |= {"memory_block": "mlp", "memory_mlp_ratio": hidden.size / dim}
-    return shown
+    return shown | layer_scale_of_file(tensors)

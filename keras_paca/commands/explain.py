@@ -150,7 +150,9 @@ def _explain(
             print(path)
         rows, columns, height, width = maps.shape[1:]
         print(f"{rows} x {columns} process tokens read {height} x {width} memory tokens")
-        plot_memory_maps(shown, maps, top=min(options.top, rows * columns), path=target)
+        plot_memory_maps(
+            shown, maps, top=min(options.top, rows * columns), model=model, path=target
+        )
         print(f"memory maps in {target}")
         return
     maps = cluster_maps(model, images)

@@ -46,7 +46,7 @@ def memory_maps(
     >>> maps.shape, round(float(maps[0, 1, 2].sum()), 3)
     ((1, 2, 3, 4, 6), 1.0)
     """
-    backbone = _find(model)
+    backbone = find_memory(model)
     reads, count = backbone.memory_reads, len(backbone.memory_reads)
     if isinstance(block, bool) or not isinstance(block, (int, np.integer)):
         raise ValueError(f"`block` must be an integer. Received: block={block!r}")
@@ -70,8 +70,21 @@ def memory_maps(
     return maps if heads else maps.mean(axis=1)
 
 
-def _find(model: Any) -> Any:
-    """Return the model with a memory: the model itself, or its backbone."""
+def find_memory(model: Any) -> Any:
+    """Return the model with a memory: the model itself, or its backbone.
+
+    Args:
+        model: keras.Model. A `ViTTM`, or a segmenter that has one as its `backbone`.
+
+    Raises:
+        ValueError: If it has no memory.
+
+    Example:
+    >>> from keras_paca import ViTTM
+    >>> model = ViTTM(8, 2, depth=1, classes=2)
+    >>> find_memory(model) is model
+    True
+    """
     for each in (model, getattr(model, "backbone", None)):
         if isinstance(each, keras.Model) and hasattr(each, "memory_reads"):
             return each

@@ -1,15 +1,19 @@
 """Drawing cluster and memory maps over their image, and measuring how clusters differ."""
 
 import io
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.arguments import refuse_16_bits
+from keras_paca.arguments import check_positive, refuse_16_bits
+from keras_paca.explain.memory_maps import find_memory
 from keras_paca.extras import install_command
+from keras_paca.warn import warn_user
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -213,12 +217,14 @@ def plot_memory_maps(
     tokens: Sequence[tuple[int, int]] | None = None,
     top: int = 6,
     path: str | Path | None = None,
+    model: keras.Model | None = None,
 ) -> "Figure":
     """Draw where process tokens read the memory of one image.
 
     The first picture is the image with the grid of the process tokens. Each other picture is of one
     of them: its place is framed, and its reading weights are a heat map over the image, scaled from
-    their minimum to their maximum.
+    their minimum to their maximum. What is left of the image beside the last whole patches, which
+    the model cuts off, is neither framed nor coloured.
 
     Args:
         image: array. Shape (height, width, 3), RGB in 0..255, or (height, width, 1), grey in
@@ -230,6 +236,9 @@ def plot_memory_maps(
         top: int. Number of tokens that are drawn if `tokens` isn't given.
         path: str, Path or None. The file in which the picture is saved, in the format of its
             suffix. By default it isn't saved.
+        model: keras.Model. The model, of which the sizes of the patches are read. Without it, they
+            are computed from the sides of the image and of the maps. If the sides of the image
+            aren't multiples of the patches, several sizes may fit; there is a warning then.
 
     Returns:
         matplotlib.figure.Figure. The figure.
@@ -237,8 +246,9 @@ def plot_memory_maps(
     Raises:
         FileNotFoundError: If the folder of `path` doesn't exist.
         ImportError: If matplotlib isn't installed (the extra `plots`).
-        ValueError: If the image or the maps have another shape, if there is nothing to draw, or if
-            matplotlib can't save figures in the format of `path`.
+        ValueError: If the image or the maps have another shape or don't fit one another or the
+            model, if there is nothing to draw, if a place isn't in the grid, or if matplotlib can't
+            save figures in the format of `path`.
 
     Example:
     >>> import numpy as np
@@ -259,37 +269,85 @@ def plot_memory_maps(
         )
     height, width = image.shape[:2]
     rows, columns = maps.shape[:2]
+    side, memory_side = _patch_sides(image.shape[:2], maps.shape, model)
     if tokens is None:
-        uneven = np.argsort(-maps.std(axis=(2, 3)), axis=None, kind="stable")[: max(top, 0)]
-        tokens = [divmod(int(index), columns) for index in uneven]
-    tokens = [(int(row), int(column)) for row, column in tokens]
-    if not tokens or not all(0 <= r < rows and 0 <= c < columns for r, c in tokens):
-        raise ValueError(
-            f"`tokens` must be places in the grid of {rows} x {columns} process tokens, at least "
-            f"one. Received: tokens={tokens}"
-        )
+        uneven = np.argsort(-maps.std(axis=(2, 3)), axis=None, kind="stable")
+        tokens = [divmod(int(index), columns) for index in uneven[: check_positive("top", top)]]
+    tokens = _places(tokens, rows, columns)
     figure = new_figure(1.9 * (len(tokens) + 1), 2.1 * height / width + 0.3, path)
     from matplotlib.patches import Rectangle
 
     axes = figure.subplots(1, len(tokens) + 1, squeeze=False)[0]
-    sides = width / columns, height / rows
     for axis in axes:
         axis.imshow(image)
         axis.axis("off")
+
+    def frame(axis: Any, row: int, column: int, colour: str, line: float) -> None:
+        place = (column * side - 0.5, row * side - 0.5)
+        axis.add_patch(Rectangle(place, side, side, fill=False, edgecolor=colour, linewidth=line))
+
     axes[0].set_title(f"{rows} x {columns} process tokens", fontsize=8)
     for row, column in np.ndindex(rows, columns):
-        place = (column * sides[0] - 0.5, row * sides[1] - 0.5)
-        axes[0].add_patch(Rectangle(place, *sides, fill=False, edgecolor="white", linewidth=0.4))
+        frame(axes[0], row, column, "white", 0.4)
     for axis, (row, column) in zip(axes[1:], tokens, strict=True):
-        heat = maps[row, column] - maps[row, column].min()
-        heat = _enlarge(heat / max(float(heat.max()), 1e-12), height, width)
-        axis.imshow(heat, cmap="inferno", alpha=0.3 + 0.6 * heat, vmin=0, vmax=1)
-        place = (column * sides[0] - 0.5, row * sides[1] - 0.5)
-        axis.add_patch(Rectangle(place, *sides, fill=False, edgecolor="cyan", linewidth=1.5))
+        grid = maps[row, column] - maps[row, column].min()
+        grid = np.kron(grid / max(float(grid.max()), 1e-12), np.ones((memory_side, memory_side)))
+        heat, alpha = np.zeros((height, width)), np.zeros((height, width))
+        covered = slice(0, grid.shape[0]), slice(0, grid.shape[1])  # the rest is cut off
+        heat[covered], alpha[covered] = grid, 0.3 + 0.6 * grid
+        axis.imshow(heat, cmap="inferno", alpha=alpha, vmin=0, vmax=1)
+        frame(axis, row, column, "cyan", 1.5)
         axis.set_title(f"token ({row}, {column})", fontsize=8)
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
+
+
+def _patch_sides(size: tuple[int, int], shape: tuple[int, ...], model: Any) -> tuple[int, int]:
+    """Return the sides of the patches of the process tokens and of the memory in pixels."""
+    grids = {"process": shape[:2], "memory": shape[2:]}
+    if model is None:
+        process, memory = (_patch_side(size, grids[stream], stream) for stream in grids)
+        return process, memory
+    config = find_memory(model).get_config()
+    sides = [config[f"{stream}_patch_size"] for stream in grids]
+    made = [tuple(each // side for each in size) for side in sides]
+    if made != list(grids.values()):
+        raise ValueError(
+            f"`maps` must be those of `model` for the image, of {size[0]} x {size[1]} pixels and "
+            f"so of shape {(*made[0], *made[1])}. Received: maps of shape {shape}"
+        )
+    return sides[0], sides[1]
+
+
+def _patch_side(size: tuple[int, int], grid: tuple[int, int], stream: str) -> int:
+    """Return the side of the patches that make a grid of an image, and warn if it is a guess."""
+    least = max(side // (count + 1) + 1 for side, count in zip(size, grid, strict=True))
+    most = min(side // count for side, count in zip(size, grid, strict=True))
+    made = f"{grid[0]} x {grid[1]} {stream} tokens of an image of {size[0]} x {size[1]} pixels"
+    if least > most:
+        raise ValueError(f"No patches make {made}. Received: maps of another image")
+    if least < most and (most * grid[0], most * grid[1]) != size:
+        warn_user(
+            f"Patches from {least} to {most} pixels would make {made}; they are drawn with {most}. "
+            "Pass `model=` to draw them as they are"
+        )
+    return most
+
+
+def _places(tokens: Any, rows: int, columns: int) -> list[tuple[int, int]]:
+    """Return the places of process tokens, checked."""
+    try:
+        places = [tuple(map(operator.index, token)) for token in tokens]
+    except TypeError:
+        places = []
+    known = all(len(x) == 2 and 0 <= x[0] < rows and 0 <= x[1] < columns for x in places)
+    if not places or not known:
+        raise ValueError(
+            f"`tokens` must be places (row, column) in the grid of {rows} x {columns} process "
+            f"tokens, at least one. Received: tokens={tokens!r:.100}"
+        )
+    return places
 
 
 def cluster_statistics(maps: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:

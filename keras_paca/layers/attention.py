@@ -23,6 +23,7 @@ class PatchToClusterAttention(BaseLayer):
     q = Wq x, k = Wk z, v = Wv z, the output is Wo softmax(q k^T / sqrt(d)) v, where each head has d
     channels. The cost grows linearly with the number of patches. Without an assignment, z = x
     without a norm. This is plain self-attention, whose cost grows with the square of that number.
+    With `qk_norm`, layer normalization is applied to the q and k of each head.
 
     Args:
         num_heads: int. Number of heads. It must divide the channels.
@@ -35,6 +36,8 @@ class PatchToClusterAttention(BaseLayer):
         initial: str. Initial kernels of the queries, keys and values: "normal" for N(0, 0.02), or
             "joint_glorot" for Glorot's uniform distribution of the three as one projection, as
             PyTorch's `MultiheadAttention` has them.
+        qkv_bias: bool. Whether the projections to queries, keys and values have biases.
+        qk_norm: bool. Whether the queries and the keys are normalized.
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
@@ -67,6 +70,8 @@ class PatchToClusterAttention(BaseLayer):
         dropout: float = 0.0,
         recompute_activations: bool = True,
         initial: str = "normal",
+        qkv_bias: bool = True,
+        qk_norm: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # the assignment keeps its float32
@@ -77,6 +82,7 @@ class PatchToClusterAttention(BaseLayer):
         self.dropout = dropout
         self.recompute_activations = recompute_activations
         self.initial = check_choice("initial", initial, INITIAL)
+        self.qkv_bias, self.qk_norm = qkv_bias, qk_norm
 
     def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
         """Build the projections, the norm of the clusters and their embedding."""
@@ -116,6 +122,14 @@ class PatchToClusterAttention(BaseLayer):
         self.key_dense.build(source_shape)
         self.value_dense.build(source_shape)
         self.output_dense.build(patches_shape)
+        self.query_norm = self.key_norm = None
+        if self.qk_norm:
+            norm, head_shape = keras.layers.LayerNormalization, (None, channels // self.num_heads)
+            self.query_norm, self.key_norm = (
+                self.make(norm, f"{name}_norm", epsilon=1e-6) for name in ("query", "key")
+            )
+            self.query_norm.build(head_shape)
+            self.key_norm.build(head_shape)
         self.attention_dropout_layer = self.make(
             keras.layers.Dropout, "attention_dropout", self.attention_dropout
         )
@@ -123,9 +137,10 @@ class PatchToClusterAttention(BaseLayer):
 
     def _projection(self, name: str, channels: int) -> keras.layers.Layer:
         if self.initial == "normal":
-            return self.make(linear, name, channels)
+            return self.make(linear, name, channels, use_bias=self.qkv_bias)
         limit = math.sqrt(6 / (channels + 3 * channels))
-        return self.make(Dense, name, channels, kernel_initializer=HostUniform(limit))
+        options = {"kernel_initializer": HostUniform(limit), "use_bias": self.qkv_bias}
+        return self.make(Dense, name, channels, **options)
 
     def call(self, inputs: Any, assignment: Any = None, training: bool = False) -> Any:
         """Attend from the patches of `inputs` to the clusters of `assignment`."""
@@ -139,6 +154,8 @@ class PatchToClusterAttention(BaseLayer):
         query = ops.split_heads(self.query_dense(patches), self.num_heads)  # (b, heads, n, d)
         key = ops.split_heads(self.key_dense(source), self.num_heads)  # (b, heads, m, d)
         value = ops.split_heads(self.value_dense(source), self.num_heads)  # (b, heads, m, d)
+        if self.query_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
 
         drops = training and self.attention_dropout
         outputs = ops.attend(  # (b, heads, n, d)

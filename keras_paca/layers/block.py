@@ -54,6 +54,8 @@ class PaCaBlock(BaseLayer):
         recompute_activations: bool. Whether training computes the attention weights and the
             activations of the feed-forward network again in the backward pass, if that pays on the
             backend; see `keras_paca.ops.is_recomputed`.
+        qkv_bias: bool. Whether the projections to queries, keys and values have biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head.
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
@@ -94,6 +96,8 @@ class PaCaBlock(BaseLayer):
         attention_initial: str = "normal",
         remat: bool = False,
         recompute_activations: bool = True,
+        qkv_bias: bool = True,
+        qk_norm: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # the assignment keeps its float32
@@ -115,6 +119,8 @@ class PaCaBlock(BaseLayer):
         self.attention_initial = attention_initial
         self.remat = remat
         self.recompute_activations = recompute_activations
+        self.qkv_bias = qkv_bias
+        self.qk_norm = qk_norm
 
         norms_before, norms_after = sub_norm or not post_norm, sub_norm or post_norm
         self.position_dropout = self.make(keras.layers.Dropout, "position_dropout", dropout)
@@ -129,6 +135,8 @@ class PaCaBlock(BaseLayer):
             dropout=dropout,
             recompute_activations=recompute_activations,
             initial=attention_initial,
+            qkv_bias=qkv_bias,
+            qk_norm=qk_norm,
         )
         self.norm1_after = self._norm("norm1_after") if norms_after else None
         self.drop_path1 = self.make(DropPath, "drop_path1", drop_path_rate)

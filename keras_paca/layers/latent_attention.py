@@ -7,7 +7,6 @@ from keras.ops import matmul, swapaxes
 
 from keras_paca import ops
 from keras_paca.arguments import check_positive
-from keras_paca.layers.initializers import linear
 from keras_paca.layers.mlp import MLP
 from keras_paca.layers.policies import logits_policy
 from keras_paca.layers.read_write_head import ReadWriteHead, check_divisible, tokens_shape
@@ -33,6 +32,12 @@ class _ThroughLatents(ReadWriteHead):
         """Return the distributions (b, heads, n, latents) and (b, heads, latents, m)."""
         query, key = self.logits(tokens, queries)
         return ops.stable_softmax(query, -1), ops.stable_softmax(swapaxes(key, -1, -2), -1)
+
+    def count_products(self, inputs_shape: tuple, query_shape: tuple) -> int:
+        """Return the number of multiply-accumulates of a call, without those of the sub-layers."""
+        batch, channels = query_shape[0], query_shape[-1]
+        tokens = ops.count_patches(inputs_shape) + ops.count_patches(query_shape)
+        return batch * tokens * self.latent_size * channels // self.num_heads
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -68,6 +73,7 @@ class LatentAttention(_ThroughLatents):
 
     def build(self, inputs_shape: tuple, query_shape: tuple) -> None:
         """Build the norms and the networks."""
+        super().build(inputs_shape, query_shape)
         sizes, exact = (self.bottleneck_size, self.latent_size), logits_policy(self.dtype_policy)
         self.norm, self.query_norm = (
             self.make(keras.layers.LayerNormalization, name, epsilon=1e-5)
@@ -88,12 +94,6 @@ class LatentAttention(_ThroughLatents):
     def read(self, tokens: Any, queries: Any, training: bool = False) -> Any:
         """Return what each query reads; see `ReadWriteHead`."""
         return ops.join_heads(self.gather(tokens, queries, ops.split_heads(tokens, 1)))
-
-    def count_products(self, inputs_shape: tuple, query_shape: tuple) -> int:
-        """Return the number of multiply-accumulates of a call, without those of the networks."""
-        batch, channels = query_shape[0], query_shape[-1]
-        tokens = ops.count_patches(inputs_shape) + ops.count_patches(query_shape)
-        return batch * tokens * self.latent_size * channels
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -134,36 +134,14 @@ class LatentCrossAttention(_ThroughLatents):
 
     def build(self, inputs_shape: tuple, query_shape: tuple) -> None:
         """Build the projections and their norms."""
-        channels = query_shape[-1]
-        check_divisible("the channels of the input", channels, self.num_heads)
-        sizes = {"query": self.latent_size, "key": self.latent_size, "value": channels}
-        denses = {name: self.make(linear, name, size) for name, size in sizes.items()}
-        norms = {
-            name: self.make(keras.layers.LayerNormalization, f"{name}_norm", epsilon=1e-5)
-            for name in sizes
-        }
-        for name, size in sizes.items():
-            shape = tokens_shape(query_shape if name == "query" else inputs_shape)
-            denses[name].build(shape)
-            norms[name].build((*shape[:2], size))
-        self.query_dense, self.key_dense, self.value_dense = denses.values()
-        self.query_norm, self.key_norm, self.value_norm = norms.values()
-        self.output_dense = self.make(linear, "attention_output", channels)
-        self.output_dense.build(tokens_shape(query_shape))
+        super().build(inputs_shape, query_shape)
+        self.build_projections(inputs_shape, query_shape, self.latent_size)
 
     def logits(self, tokens: Any, queries: Any) -> tuple[Any, Any]:
         """Return q (b, heads, n, latents / heads) and k (b, heads, m, latents / heads)."""
-        query = self.query_norm(self.query_dense(queries))
-        key = self.key_norm(self.key_dense(tokens))
-        return ops.split_heads(query, self.num_heads), ops.split_heads(key, self.num_heads)
+        return self.project(tokens, queries)
 
     def read(self, tokens: Any, queries: Any, training: bool = False) -> Any:
         """Return what each query reads; see `ReadWriteHead`."""
-        value = ops.split_heads(self.value_norm(self.value_dense(tokens)), self.num_heads)
+        value = self.project_value(tokens)
         return self.output_dense(ops.join_heads(self.gather(tokens, queries, value)))
-
-    def count_products(self, inputs_shape: tuple, query_shape: tuple) -> int:
-        """Return the number of multiply-accumulates of a call, without those of the projections."""
-        batch, channels = query_shape[0], query_shape[-1]
-        tokens = ops.count_patches(inputs_shape) + ops.count_patches(query_shape)
-        return batch * tokens * self.latent_size * channels // self.num_heads

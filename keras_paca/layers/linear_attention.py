@@ -7,9 +7,8 @@ from keras.ops import elu, expand_dims, matmul, swapaxes
 from keras.ops import sum as total
 
 from keras_paca import ops
-from keras_paca.arguments import check_positive
-from keras_paca.layers.initializers import linear
-from keras_paca.layers.read_write_head import ReadWriteHead, check_divisible, tokens_shape
+from keras_paca.arguments import check_factor, check_positive
+from keras_paca.layers.read_write_head import ReadWriteHead, check_divisible
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -26,7 +25,7 @@ class LinearCrossAttention(ReadWriteHead):
     Args:
         num_heads: int. Number of heads. It must divide the channels and `latent_size`.
         latent_size: int. Number of channels of q and k.
-        epsilon: float. Added to the denominator.
+        epsilon: float. Added to the denominator, not negative.
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
@@ -36,7 +35,8 @@ class LinearCrossAttention(ReadWriteHead):
     Output shape: That of `query`.
 
     Raises:
-        ValueError: If `num_heads` doesn't divide the channels or `latent_size`.
+        ValueError: If `num_heads` doesn't divide the channels or `latent_size`, or `epsilon` is
+            below 0.
 
     Source: Katharopoulos et al., "Transformers Are RNNs", ICML 2020, as used by ViTTM (Jajal et
     al., WACV 2025).
@@ -53,24 +53,18 @@ class LinearCrossAttention(ReadWriteHead):
         super().__init__(**kwargs)
         self.num_heads = check_positive("num_heads", num_heads)
         self.latent_size = check_positive("latent_size", latent_size)
-        self.epsilon = epsilon
+        self.epsilon = check_factor("epsilon", epsilon)
         check_divisible("`latent_size`", latent_size, num_heads)
 
     def build(self, inputs_shape: tuple, query_shape: tuple) -> None:
         """Build the projections."""
-        channels = query_shape[-1]
-        check_divisible("the channels of the input", channels, self.num_heads)
-        self.query_dense = self.make(linear, "query", self.latent_size)
-        self.key_dense = self.make(linear, "key", self.latent_size)
-        self.value_dense = self.make(linear, "value", channels)
-        self.query_dense.build(tokens_shape(query_shape))
-        self.key_dense.build(tokens_shape(inputs_shape))
-        self.value_dense.build(tokens_shape(inputs_shape))
+        super().build(inputs_shape, query_shape)
+        self.build_projections(inputs_shape, query_shape, self.latent_size, norms=False)
 
     def read(self, tokens: Any, queries: Any, training: bool = False) -> Any:
         """Return what each query reads; see `ReadWriteHead`."""
         query, key = self._features(tokens, queries)
-        value = ops.to_float32(ops.split_heads(self.value_dense(tokens), self.num_heads))
+        value = ops.to_float32(self.project_value(tokens))
         outputs = matmul(query, matmul(swapaxes(key, 2, 3), value))  # (b, heads, n, d)
         return ops.join_heads(outputs / self._divisor(query, key))
 
@@ -81,8 +75,7 @@ class LinearCrossAttention(ReadWriteHead):
 
     def _features(self, tokens: Any, queries: Any) -> tuple[Any, Any]:
         """Return q (b, heads, n, latent / heads) and k (b, heads, m, latent / heads)."""
-        query = ops.split_heads(self.query_dense(queries), self.num_heads)
-        key = ops.split_heads(self.key_dense(tokens), self.num_heads)
+        query, key = self.project(tokens, queries)
         return elu(ops.to_float32(query)) + 1, elu(ops.to_float32(key)) + 1
 
     def _divisor(self, query: Any, key: Any) -> Any:

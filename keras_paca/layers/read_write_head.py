@@ -7,13 +7,16 @@ from keras.ops import cast
 
 from keras_paca import ops
 from keras_paca.layers.base import BaseLayer
+from keras_paca.layers.initializers import linear
 from keras_paca.layers.policies import exact_dtype
 
 
 class ReadWriteHead(BaseLayer):
     """Base class of heads through which the tokens of one map read those of another.
 
-    A subclass defines `build`, `read` and `weigh`. Its weights serve for one direction alone.
+    A subclass defines `build`, which begins with that of this class, `read` and `weigh`. Its
+    weights serve for one direction alone. A subclass with projections to queries, keys and values
+    builds them with `build_projections`.
 
     Args:
         frozen: Sequence of str. Paths of the sub-layers that don't train.
@@ -28,6 +31,9 @@ class ReadWriteHead(BaseLayer):
 
     Output shape: That of `query`.
 
+    Raises:
+        ValueError: If the inputs aren't maps of the same number of channels.
+
     Example:
     >>> import keras
     >>> from keras_paca.layers import CrossAttention
@@ -40,6 +46,81 @@ class ReadWriteHead(BaseLayer):
     >>> tuple(head.reading_weights(memory, process).shape)
     (1, 2, 6, 16)
     """
+
+    num_heads = 1
+
+    def build(self, inputs_shape: tuple, query_shape: tuple) -> None:
+        """Check the shapes of the maps; a subclass also builds its sub-layers."""
+        shapes = f"Received: inputs of shape {inputs_shape} and a query of shape {query_shape}"
+        name = type(self).__name__
+        if not len(inputs_shape) == len(query_shape) == 4:
+            raise ValueError(f"{name} takes maps (batch, height, width, channels). {shapes}")
+        if inputs_shape[-1] != query_shape[-1]:
+            raise ValueError(f"{name} takes maps of the same number of channels. {shapes}")
+
+    def build_projections(
+        self, inputs_shape: tuple, query_shape: tuple, latent_size: int, norms: bool = True
+    ) -> None:
+        """Build the projections to queries, keys and values.
+
+        Args:
+            inputs_shape: tuple. Shape of the map that is read.
+            query_shape: tuple. Shape of the map whose tokens read it.
+            latent_size: int. Number of channels of the queries and the keys.
+            norms: bool. Whether layer normalization is applied to all three. If so, there is also a
+                projection of the output.
+
+        Raises:
+            ValueError: If `num_heads` doesn't divide the channels.
+        """
+        channels = query_shape[-1]
+        check_divisible("the channels of the input", channels, self.num_heads)
+        sizes = {"query": latent_size, "key": latent_size, "value": channels}
+        denses = {name: self.make(linear, name, size) for name, size in sizes.items()}
+        made = {
+            name: self.make(keras.layers.LayerNormalization, f"{name}_norm", epsilon=1e-5)
+            if norms
+            else None
+            for name in sizes
+        }
+        for name, size in sizes.items():
+            shape = tokens_shape(query_shape if name == "query" else inputs_shape)
+            denses[name].build(shape)
+            if norms:
+                made[name].build((*shape[:2], size))
+        self.query_dense, self.key_dense, self.value_dense = denses.values()
+        self.query_norm, self.key_norm, self.value_norm = made.values()
+        if norms:
+            self.output_dense = self.make(linear, "attention_output", channels)
+            self.output_dense.build(tokens_shape(query_shape))
+
+    def project(self, tokens: Any, queries: Any) -> tuple[Any, Any]:
+        """Return the queries and the keys, by head.
+
+        Args:
+            tokens: Tensor. The tokens that are read, (b, m, c).
+            queries: Tensor. The tokens that read, (b, n, c).
+
+        Returns:
+            tuple of Tensor. (b, heads, n, d) and (b, heads, m, d).
+        """
+        query, key = self.query_dense(queries), self.key_dense(tokens)
+        if self.query_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        return ops.split_heads(query, self.num_heads), ops.split_heads(key, self.num_heads)
+
+    def project_value(self, tokens: Any) -> Any:
+        """Return the values, by head.
+
+        Args:
+            tokens: Tensor. The tokens that are read, (b, m, c).
+
+        Returns:
+            Tensor (b, heads, m, c / heads).
+        """
+        value = self.value_dense(tokens)
+        value = value if self.value_norm is None else self.value_norm(value)
+        return ops.split_heads(value, self.num_heads)
 
     def call(self, inputs: Any, query: Any, training: bool = False) -> Any:
         """Return what the tokens of the map `query` read in the map `inputs`."""
@@ -103,10 +184,9 @@ class _ReadingWeights(keras.layers.Layer):
         return self.head.weigh(ops.flatten_map(inputs), ops.flatten_map(query))
 
     def compute_output_spec(self, inputs: Any, query: Any) -> keras.KerasTensor:
-        heads = getattr(self.head, "num_heads", 1)
         counts = (ops.count_patches(query.shape), ops.count_patches(inputs.shape))
         dtype = exact_dtype(self.dtype_policy)
-        return keras.KerasTensor((query.shape[0], heads, *counts), dtype=dtype)
+        return keras.KerasTensor((query.shape[0], self.head.num_heads, *counts), dtype=dtype)
 
 
 def check_divisible(name: str, size: int, num_heads: int) -> None:

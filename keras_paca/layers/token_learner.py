@@ -6,7 +6,7 @@ import keras
 from keras.ops import concatenate, expand_dims, matmul, swapaxes
 
 from keras_paca import ops
-from keras_paca.arguments import check_positive
+from keras_paca.arguments import check_positive, check_rate
 from keras_paca.layers.mlp import MLP
 from keras_paca.layers.policies import logits_policy
 from keras_paca.layers.read_write_head import ReadWriteHead, tokens_shape
@@ -23,7 +23,7 @@ class TokenLearner(ReadWriteHead):
     Args:
         tokens: int. Number of tokens of the map `query`.
         bottleneck_size: int. Width of the network's hidden layer, by default `tokens`.
-        dropout: float. Rate of dropout inside the network.
+        dropout: float. Rate of dropout inside the network, in [0, 1).
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
@@ -34,7 +34,7 @@ class TokenLearner(ReadWriteHead):
     Output shape: That of `query`.
 
     Raises:
-        ValueError: If `query` has another number of tokens.
+        ValueError: If an argument is out of its range, or `query` has another number of tokens.
 
     Source: Ryoo et al., "TokenLearner", NeurIPS 2021, as the head "tl" of ViTTM's official code.
 
@@ -54,10 +54,11 @@ class TokenLearner(ReadWriteHead):
         super().__init__(**kwargs)
         self.tokens = check_positive("tokens", tokens)
         self.bottleneck_size = check_positive("bottleneck_size", bottleneck_size or tokens)
-        self.dropout = dropout
+        self.dropout = check_rate("dropout", dropout)
 
     def build(self, inputs_shape: tuple, query_shape: tuple) -> None:
         """Build the norm and the network."""
+        super().build(inputs_shape, query_shape)
         check_tokens(self.tokens, query_shape)
         shape = (query_shape[0], None, query_shape[-1])
         self.norm = self.make(keras.layers.LayerNormalization, "norm", epsilon=1e-5)

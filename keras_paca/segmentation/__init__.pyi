@@ -455,6 +455,8 @@ def ViTTMBaseSegmenter(
     fusion: str = 'residual',
     memory_block: str | None = None,
     memory_mlp_ratio: float = 0.5,
+    qkv_bias: bool = True,
+    qk_norm: bool = False,
     layer_scale: float | None = None,
     drop_path_rate: float | None = None,
     read_write_drop_path_rate: float = 0.0,
@@ -491,8 +493,9 @@ def ViTTMBaseSegmenter(
             file that is loaded, or 28.
         process_patch_size: int. Side in pixels of the patches of the process tokens. By default
             that of the file that is loaded, or 28.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file, or else the
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file, or else the
             largest multiple of both patch sizes up to 512: 504 for patches of 28, 512 for 16 and
             32.
         normalization: str. How images are normalized: "symmetric" for the range -1..1, which is the
@@ -511,8 +514,12 @@ def ViTTMBaseSegmenter(
             "mlp" for a feed-forward network.
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
+        qkv_bias: bool. Whether the transformer blocks' projections to queries, keys and values have
+            biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head
+            of the transformer blocks.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
-            branches, or `None`.
+            branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Small and Base have the paper's by
             default.
@@ -550,8 +557,10 @@ def ViTTMBaseSegmenter(
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
-    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
-    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+    official code's options, two aren't available: `pre_norm`, the norm before the blocks of CLIP's
+    checkpoints, and `patch_drop_rate`, because tokens without those that are dropped aren't a map.
+    Nor are those that fail there: the head "dyna" (DynaMixer), memory blocks "conv", and process
+    tokens that are latents or an average of the memory.
 
     Example:
     >>> from keras_paca import segmentation
@@ -578,6 +587,8 @@ def ViTTMSmallSegmenter(
     fusion: str = 'residual',
     memory_block: str | None = None,
     memory_mlp_ratio: float = 0.5,
+    qkv_bias: bool = True,
+    qk_norm: bool = False,
     layer_scale: float | None = None,
     drop_path_rate: float | None = None,
     read_write_drop_path_rate: float = 0.0,
@@ -614,8 +625,9 @@ def ViTTMSmallSegmenter(
             file that is loaded, or 28.
         process_patch_size: int. Side in pixels of the patches of the process tokens. By default
             that of the file that is loaded, or 28.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file, or else the
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file, or else the
             largest multiple of both patch sizes up to 512: 504 for patches of 28, 512 for 16 and
             32.
         normalization: str. How images are normalized: "symmetric" for the range -1..1, which is the
@@ -634,8 +646,12 @@ def ViTTMSmallSegmenter(
             "mlp" for a feed-forward network.
         memory_mlp_ratio: float. Width of that network's hidden layer, as a multiple of the
             channels.
+        qkv_bias: bool. Whether the transformer blocks' projections to queries, keys and values have
+            biases.
+        qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head
+            of the transformer blocks.
         layer_scale: float. Initial value of learned scales on the transformer blocks' residual
-            branches, or `None`.
+            branches, or `None` for none, unless the file that is loaded has them.
         drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
             Those of the others grow up to it linearly from 0. Small and Base have the paper's by
             default.
@@ -673,8 +689,10 @@ def ViTTMSmallSegmenter(
         FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
 
     Source: Jajal et al., "Token Turing Machines are Efficient Vision Models", WACV 2025. Of the
-    official code's options, the head "dyna" (DynaMixer) isn't available, nor are those that fail
-    there: memory blocks "conv" and process tokens that are latents or an average of the memory.
+    official code's options, two aren't available: `pre_norm`, the norm before the blocks of CLIP's
+    checkpoints, and `patch_drop_rate`, because tokens without those that are dropped aren't a map.
+    Nor are those that fail there: the head "dyna" (DynaMixer), memory blocks "conv", and process
+    tokens that are latents or an average of the memory.
 
     Example:
     >>> from keras_paca import segmentation

@@ -115,8 +115,8 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
 def evaluate_segmenter(
     model: Segmenter,
     pairs: Sequence[tuple[Path, Path]],
-    short_side: int = 512,
-    long_side: int = 2048,
+    short_side: int | None = None,
+    long_side: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Confusion:
     """Evaluate a segmenter: count the pixels of the masks by true and predicted class.
@@ -129,8 +129,10 @@ def evaluate_segmenter(
         model: Segmenter. The model.
         pairs: Sequence of tuple. The paths (picture, mask), as `find_masks` returns them. Pixels
             whose id is the model's `ignore_class` don't count.
-        short_side: int. Limit of the shorter side of the resized pictures in pixels.
-        long_side: int. Limit of their longer side in pixels.
+        short_side: int. Limit of the shorter side of the resized pictures in pixels. By default
+            that in the model's `evaluation_transform`, or 512.
+        long_side: int. Limit of their longer side in pixels. By default that in the model's
+            `evaluation_transform`, or 2048, but at least `short_side`.
         progress: Callable. It is called after each picture with two integers: the number of
             pictures that are done and the number of all pictures.
 

@@ -14,14 +14,15 @@ from keras_paca.preprocessing.whole import (
 )
 from keras_paca.segmentation.segmenter import Segmenter
 
+SIDES = {"short_side": 512, "long_side": 2048}  # unless the model's transform says otherwise
 CHUNK = 2**24  # logits that are resized at once, as those of a whole photograph may fill the memory
 
 
 def segment(
     model: Segmenter,
     image: np.ndarray,
-    short_side: int = 512,
-    long_side: int = 2048,
+    short_side: int | None = None,
+    long_side: int | None = None,
     multiple_of: int | None = None,
     window_size: int | None = None,
     stride: int | None = None,
@@ -36,8 +37,10 @@ def segment(
         model: Segmenter. The model. If it doesn't normalise its images, the function does.
         image: np.ndarray. uint8 in 0..255 or uint16 in 0..65535, of shape (height, width, 3) in
             RGB or (height, width) in grey.
-        short_side: int. Limit of the shorter side of the resized picture in pixels.
-        long_side: int. Limit of its longer side in pixels.
+        short_side: int. Limit of the shorter side of the resized picture in pixels. By default that
+            in the model's `evaluation_transform`, or 512.
+        long_side: int. Limit of its longer side in pixels. By default that in the model's
+            `evaluation_transform`, or 2048, but at least `short_side`.
         multiple_of: int. A divisor of the sides, to which they are resized up in a second step. By
             default that in the model's `evaluation_transform`, or none.
         window_size: int. Side of the windows of `Segmenter.predict_in_windows` in pixels, whose
@@ -63,11 +66,16 @@ def segment(
     (100, 150)
     """
     image = read_array(image)
-    given = {"multiple_of": multiple_of, "window_size": window_size, "stride": stride}
-    held = getattr(model, "evaluation_transform", None) or {}
-    options = {name: held.get(name) if value is None else value for name, value in given.items()}
+    options = complete_transform(
+        model,
+        short_side=short_side,
+        long_side=long_side,
+        multiple_of=multiple_of,
+        window_size=window_size,
+        stride=stride,
+    )
     fixed = model.inputs[0].shape[1:3]
-    size = resized_size(*image.shape[:2], short_side, long_side)
+    size = resized_size(*image.shape[:2], options["short_side"], options["long_side"])
     size = tuple(side or known for side, known in zip(fixed, size, strict=True))
     # The shorter side of a long, narrow picture could fall below the least side of the models.
     resized = resize_bilinear(image, [max(side, 32) for side in size])
@@ -84,6 +92,31 @@ def segment(
         step = options["stride"] or max(2 * window // 3, 1)
         logits = model.predict_in_windows(resized[None], window, step)[0]
     return best_classes(logits, image.shape[:2])
+
+
+def complete_transform(model: Any, **given: int | None) -> dict[str, int | None]:
+    """Return the arguments of `segment`, completed by those of the model and the defaults.
+
+    Args:
+        model: keras.Model. The segmenter.
+        **given: The arguments by their names, `None` where the caller chose nothing.
+
+    Returns:
+        dict. The arguments. "short_side" and "long_side" are never `None`.
+
+    Example:
+    >>> import keras_paca
+    >>> from keras_paca.segmentation import Segmenter
+    >>> backbone = keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
+    >>> segmenter = Segmenter(backbone, "fpn", 2, evaluation_transform={"short_side": 504})
+    >>> complete_transform(segmenter, short_side=None, long_side=None)
+    {'short_side': 504, 'long_side': 2048}
+    """
+    known = {**SIDES, **(getattr(model, "evaluation_transform", None) or {})}
+    found = {name: known.get(name) if value is None else value for name, value in given.items()}
+    if given["long_side"] is None:
+        found["long_side"] = max(found["long_side"], found["short_side"])
+    return found
 
 
 def best_classes(logits: Any, size: Sequence[int]) -> np.ndarray:

@@ -103,12 +103,13 @@ class Segmenter(BaseModel):
     weights pixels by their class.
 
     Args:
-        backbone: keras.Model. Functional model whose `pyramid_outputs` is a dict of the levels "P2"
-            to "P5", KerasTensors; for example a `PaCaViT` without top or a KerasHub backbone. The
-            segmenter shares its layers and doesn't copy them. A plain `keras.Model` is wrapped in a
-            class that still has `pyramid_outputs` after saving and loading.
-        head: str or SegmentationHead. "paca", "upernet" (with an auxiliary `FCNHead` on P4), "fpn",
-            or a head with `num_classes` classes.
+        backbone: keras.Model. Functional model whose `pyramid_outputs` is a dict of KerasTensors,
+            the levels that the head needs; for example a `PaCaViT` without top or a KerasHub
+            backbone. The segmenter shares its layers and doesn't copy them. A plain `keras.Model`
+            is wrapped in a class that still has `pyramid_outputs` after saving and loading.
+        head: str or SegmentationHead. "paca", "upernet" (with an auxiliary `FCNHead` on P4) or
+            "fpn", which need the levels "P2" to "P5"; "mask_transformer", which needs one level of
+            any name, or the `grid_maps` of a `ViTTM`; or a head with `num_classes` classes.
         num_classes: int. Number of classes, 2 or more.
         auxiliary_head: SegmentationHead. Head of the auxiliary logits. A `PaCaSegmentationHead`
             doesn't accept one, because its cluster logits are the auxiliary logits.
@@ -177,7 +178,7 @@ class Segmenter(BaseModel):
         num_classes = _check_class_count(num_classes)
         auxiliary_weight = check_factor("auxiliary_weight", auxiliary_weight)
         kind = head_class(head)
-        backbone = as_pyramid(backbone, kind.needed_levels)
+        backbone = _with_levels(backbone, kind.needed_levels)
         make = LayerMaker(keras.dtype_policies.get(dtype or backbone.dtype_policy))
         policy = make.policy
         if head == "upernet" and auxiliary_head is None:
@@ -517,6 +518,17 @@ class Segmenter(BaseModel):
             for name in ("backbone", "head", "auxiliary_head")
         }
         return cls(**{**config, **parts, "dtype": keras.dtype_policies.get(config["dtype"])})
+
+
+def _with_levels(backbone: Any, needed: Sequence[str]) -> keras.Model:
+    """Return a backbone that has the levels that a head needs; see `as_pyramid`."""
+    try:
+        return as_pyramid(backbone, needed)
+    except ValueError as error:
+        if not (needed and hasattr(backbone, "grid_maps")):
+            raise
+        fitting = f'A {type(backbone).__name__} takes `head="mask_transformer"`'
+        raise ValueError(f"{fitting}; for other heads, {error}") from None
 
 
 def _check_class_count(num_classes: Any) -> int:

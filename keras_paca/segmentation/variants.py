@@ -136,8 +136,9 @@ def _vittm_defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         arguments: dict. The arguments of the function.
-        image_size: int or (int, int). Image size (height, width) for which the position embeddings
-            are learned; they are resized for other sizes. By default that of the file, or else the
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file, or else the
             largest multiple of both patch sizes up to 512: 504 for patches of 28, 512 for 16 and
             32.
         normalization: str. How images are normalized: "symmetric" for the range -1..1, which is the

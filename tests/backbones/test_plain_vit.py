@@ -6,10 +6,12 @@ from keras import ops
 
 from keras_paca import ViTTM, weights
 from keras_paca.backbones.convert import official_tensors
-from keras_paca.backbones.loading import load_weights
+from keras_paca.backbones.loading import CLASSIFICATION, find_source, load_weights
 from keras_paca.backbones.plain_vit import plain_vit_tensors
 from keras_paca.warn import FreshWeightsWarning
+from tests.marks import slow_but_on_torch
 from tests.parity import recipe
+from tests.torch_writer import save_zip
 
 
 def small(**options):
@@ -81,41 +83,105 @@ def test_all_else_is_strict(change, words):
         np.testing.assert_array_equal(a, b)
 
 
+@slow_but_on_torch
+def test_without_biases_of_queries_keys_and_values():
+    tensors = {key: x for key, x in timm_tensors().items() if not key.endswith("qkv.bias")}
+    model = small(qkv_bias=False)
+    with pytest.warns(FreshWeightsWarning, match="a plain vision transformer"):
+        load_weights(model, open_(tensors))
+    found = official_tensors(model)["blocks.1.attn.qkv.weight"]
+    np.testing.assert_array_equal(found, tensors["blocks.1.attn.qkv.weight"])
+
+
 def test_other_files():
     model = small()
     assert plain_vit_tensors(open_(official_tensors(model))) is None
     assert plain_vit_tensors(open_({"block1/mlp/expand/1": np.zeros(2)}, official=False)) is None
 
 
+@slow_but_on_torch
+def test_layer_scale_is_read_from_the_keys(tmp_path):
+    """Of a plain ViT such as DeiT-3, of an official ViTTM and of a saved one."""
+    keys = [f"blocks.{i}.ls{n}.gamma" for i in range(2) for n in (1, 2)]
+    scales = {key: np.full(16, 0.5, "float32") for key in keys}
+    save_zip(tmp_path / "vit.pth", {**timm_tensors(), **scales})
+    options = dict.fromkeys(ViTTM.file_options)
+    source = find_source(ViTTM, "small", CLASSIFICATION, tmp_path / "vit.pth", options)
+    completed = source.complete(options)
+    model = small(layer_scale=completed["layer_scale"])
+    with pytest.warns(FreshWeightsWarning, match="a plain vision transformer"):
+        source.load(model, options, None)
+    assert (ops.convert_to_numpy(model.get_layer("block2").scale2) == 0.5).all()
+    saved = small(layer_scale=0.25)
+    saved.save(tmp_path / "saved.keras")
+    keras_file = weights.open_checkpoint(tmp_path / "saved.keras").tensors
+    for tensors in (official_tensors(saved), keras_file):
+        assert "layer_scale" in ViTTM.options_of_file(tensors)
+    assert "layer_scale" not in ViTTM.options_of_file(official_tensors(small()))
+
+
+@slow_but_on_torch
+def test_deit_of_keras_hub():
+    """Its tokens and positions are weights of one layer, and its blocks have another one."""
+    tensors = {f"deit_patching_and_embedding/{i}": np.zeros((1, 1, 16)) for i in range(3)}
+    tensors["deit_patching_and_embedding/patch_embedding/0"] = np.zeros((16, 16, 3, 16))
+    block = "dei_t_backbone/deit_encoder/transformer_block_1"
+    tensors |= {f"{block}/mha/{name}/1": np.zeros((2, 8)) for name in ("query", "key", "value")}
+    tensors[f"{block}/mlp/dense/0"] = np.zeros((16, 64))
+    tensors[f"{block}/output_layer/output/0"] = np.zeros((64, 16))
+    tensors["predictions/0"] = np.zeros((16, 3))
+    found = plain_vit_tensors(open_(tensors, official=False))
+    assert {key: value.shape for key, value in found.items()} == {
+        "cls_token": (1, 1, 16),
+        "dist_token": (1, 1, 16),
+        "pos_embed": (1, 1, 16),
+        "patch_embed.proj.weight": (16, 3, 16, 16),
+        "blocks.0.attn.qkv.bias": (48,),
+        "blocks.0.mlp.fc1.weight": (64, 16),
+        "blocks.0.mlp.fc2.weight": (16, 64),
+        "head.predictions.weight": (16, 3),
+    }
+
+
 @pytest.mark.plugins
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
-@pytest.mark.parametrize("kind", ["backbone", "classifier"])
-def test_keras_hub(kind, suffix, tmp_path, images):
+@pytest.mark.parametrize("head", ["backbone", "classifier"])
+@pytest.mark.parametrize("kind", ["ViT", "DeiT"])
+def test_keras_hub(kind, head, suffix, tmp_path, images):
     """Its blocks compute the same in ours."""
-    from keras_hub.models import ViTBackbone, ViTImageClassifier
+    import keras_hub.models
 
-    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 64}
-    theirs = ViTBackbone(image_shape=(32, 48, 3), patch_size=(16, 16), **sizes)
+    width = {"ViT": "mlp_dim", "DeiT": "intermediate_dim"}[kind]
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, width: 64}
+    make = getattr(keras_hub.models, f"{kind}Backbone")
+    theirs = make(image_shape=(32, 48, 3), patch_size=(16, 16), **sizes)
     draw = np.random.default_rng(0)
     theirs.set_weights([draw.normal(size=w.shape).astype("float32") for w in theirs.weights])
-    whole = theirs if kind == "backbone" else ViTImageClassifier(backbone=theirs, num_classes=3)
+    whole = theirs
+    if head == "classifier":
+        make = getattr(keras_hub.models, f"{kind}ImageClassifier")
+        whole = make(backbone=theirs, num_classes=3)
     path = tmp_path / f"vit{suffix}"
     whole.save(path) if suffix == ".keras" else whole.save_weights(path)
     model = small(memory_patch_size=16)
     with pytest.warns(FreshWeightsWarning, match="a plain vision transformer"):
         load_weights(model, weights.open_checkpoint(path))
     tokens = draw.normal(size=(1, 2, 3, 16)).astype("float32")
-    encoder = theirs.get_layer("vit_encoder")
+    encoder = theirs.get_layer(f"{kind.lower()}_encoder")
     for i, block in enumerate(encoder.encoder_layers, start=1):
         found = ops.reshape(model.get_layer(f"block{i}")(tokens), (1, 6, 16))
         wanted = block(tokens.reshape(1, 6, 16))
+        wanted = wanted[0] if kind == "DeiT" else wanted  # and the attention weights
         np.testing.assert_allclose(
             ops.convert_to_numpy(found), ops.convert_to_numpy(wanted), rtol=1e-3, atol=1e-4
         )
     x = images(1, 32, 48, 3) / 255
     embedding = model.get_layer("memory_embedding")
-    kernel = theirs.get_layer("vit_patching_and_embedding").patch_embedding
+    kernel = theirs.get_layer(f"{kind.lower()}_patching_and_embedding").patch_embedding
     found = embedding(x) - embedding._positions(embedding(x))
     np.testing.assert_allclose(
-        ops.convert_to_numpy(found), ops.convert_to_numpy(kernel(x)), rtol=1e-3, atol=1e-3
+        ops.convert_to_numpy(found),
+        ops.convert_to_numpy(kernel(x)).reshape(found.shape),
+        rtol=1e-3,
+        atol=1e-3,
     )

@@ -6,10 +6,14 @@ import inspect
 import numpy as np
 import pytest
 
-from keras_paca import RapidNetM, detection, segmentation
+import keras_paca
+from keras_paca import RapidNetM, detection, segmentation, weights
 from keras_paca.backbones.convert import official_tensors
+from keras_paca.backbones.loading import load_weights
+from keras_paca.segmentation.checkpoints import SEGMENTATION
 from keras_paca.weights import released_files
 from tests.dense_stand_ins import build, official_checkpoint
+from tests.inference.compare import error, randomise
 from tests.marks import slow_but_on_torch
 from tests.parity import dense, official
 from tests.served import served
@@ -322,3 +326,31 @@ def test_vittm_that_nobody_released():
         segmentation.ViTTMBaseSegmenter(weights="ade20k")
     with pytest.raises(ValueError, match="Missing: P2, P3, P4, P5"):
         segmentation.ViTTMSmallSegmenter("fpn")
+
+
+def small_vittm(image_size, **options):
+    """Return a segmenter on a small ViTTM."""
+    backbone = keras_paca.ViTTM(16, 2, depth=1, image_size=image_size, include_top=False, **options)
+    return randomise(segmentation.Segmenter(backbone, "mask_transformer", num_classes=3))
+
+
+@pytest.mark.parametrize("is_official", [True, False])
+def test_vittm_at_another_image_size(is_official, tmp_path):
+    trained, model = small_vittm(56), small_vittm((84, 112))
+    if is_official:
+        checkpoint = weights.Checkpoint("file.pth", True, official_checkpoint(trained))
+    else:
+        trained.save(tmp_path / "file.keras")
+        checkpoint = weights.open_checkpoint(tmp_path / "file.keras")
+    load_weights(model, checkpoint, True, SEGMENTATION)
+    x = np.random.default_rng(0).uniform(0, 255, (1, 84, 112, 3)).astype("float32")
+    assert error(model(x), trained(x)) <= 1e-5
+
+
+def test_files_without_a_head(tmp_path):
+    """One sentence for a saved backbone as for an official one, not a list of what is missing."""
+    model = small_vittm(56)
+    model.backbone.save(tmp_path / "file.keras")
+    checkpoint = weights.open_checkpoint(tmp_path / "file.keras")
+    with pytest.raises(ValueError, match=r"is no segmentation checkpoint.* Give a backbone"):
+        load_weights(model, checkpoint, task=SEGMENTATION)

@@ -1,5 +1,8 @@
 """What a ViTTM promises beside parity: shapes, training, saving, files, options, errors."""
 
+import dataclasses
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +12,9 @@ import keras_paca
 from keras_paca import ViTTM, ViTTMBase, ViTTMTiny, weights
 from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.convert import convert, official_tensors
+from keras_paca.backbones.documentation import read_args
 from keras_paca.backbones.loading import load_weights
+from keras_paca.segmentation import FCNHead
 from keras_paca.warn import FreshWeightsWarning
 from tests.inference.compare import error, randomise
 from tests.marks import slow_but_on_torch
@@ -20,6 +25,7 @@ OPTIONS = {
     "cross_attention": {"read_write_head": "cross_attention", "fusion": "erase"},
     "latent_attention": {"read_write_head": "latent_attention", "memory_block": "mlp"},
     "latent_cross_attention": {"read_write_head": "latent_cross_attention", "layer_scale": 0.1},
+    "qk_norm": {"qk_norm": True, "qkv_bias": False},
     "token_learner": {"read_write_head": "token_learner", "head_dropout": 0.1},
     "add_erase": {
         "fusion": "add_erase",
@@ -62,8 +68,8 @@ def test_fit_predict_save_and_load(name, images, tmp_path):
         assert model.get_layer(head).get_weights()[0].any()
     second = model.fit(x, y, verbose=0).history
     assert second["loss"] != first["loss"]
-    changed = [w.path for w in model.trainable_weights if not np.isfinite(np.sum(w)).all()]
-    assert not changed
+    weights = [(w.path, ops.convert_to_numpy(w)) for w in model.trainable_weights]
+    assert not [path for path, values in weights if not np.isfinite(values).all()]
     wanted = model.predict(x, verbose=0)
     assert wanted.shape == (4, 4)
     model.save(tmp_path / "model.keras")
@@ -83,15 +89,20 @@ def test_two_steps_draw_different_paths(images):
 
 
 @slow_but_on_torch
-def test_every_weight_learns(images):
-    model = randomise(small())
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_weight_learns(name, images):
+    """With "erase", tokens become so alike that some gradients are lost in float32."""
+    options = {key: value for key, value in OPTIONS[name].items() if value != "erase"}
+    model = randomise(small(**{key: x for key, x in options.items() if "drop" not in key}))
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     before = [w.copy() for w in model.get_weights()]
     model.fit(images(4, 48, 32, 3), np.arange(4), verbose=0)
     paths = [w.path for w in model.weights]
     pairs = zip(paths, before, model.get_weights(), strict=True)
     still = [path for path, a, b in pairs if (a == b).all()]
-    assert all(path.endswith("attention/key/bias") for path in still)  # the softmax cancels them
+    # The softmax over the tokens that are read cancels what is added to all of them.
+    cancelled = r".*(attention/key/bias|key_norm/beta|(read|write)/mlp/project/bias)"
+    assert all(re.fullmatch(cancelled, path) for path in still)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +175,10 @@ def test_levels_and_maps():
     assert both.pyramid_level_inputs == {"P4": "memory"}
     none = small(memory_patch_size=14, process_patch_size=28, include_top=False)
     assert none.pyramid_outputs == {}
-    with pytest.raises(ValueError, match="Missing: P2, P3, P4, P5"):
-        keras_paca.segmentation.Segmenter(none)
+    for head in ("paca", "fpn", FCNHead(150)):
+        words = r'takes `head="mask_transformer"`.*Missing: .*P5'
+        with pytest.raises(ValueError, match=words):
+            keras_paca.segmentation.Segmenter(none, head)
 
 
 @slow_but_on_torch
@@ -227,24 +240,86 @@ def official_file(model, unused=True):
     return {**tensors, **{key: np.ones(shape, "float32") for key, shape in plain.items()}}
 
 
+def build_small(path, **options):
+    """Return what the function of a variant of the size of `small` builds from a file."""
+    size = {"hidden_dim": 16, "num_heads": 2, "depth": 2}
+    variant = keras_paca.backbones.variants.Variant(ViTTM, "small", size, when={}, size="small")
+    given = {"include_top": True, "input_shape": None, "classes": 4, "class_names": None}
+    given |= dict.fromkeys(ViTTM.file_options) | {"evaluation_transform": None, **options}
+    return keras_paca.backbones.variants.build_variant(variant, path, None, None, "small", **given)
+
+
 def test_an_averaged_and_compiled_file(tmp_path):
     """The prefixes and the counter of torch's averaged, compiled models; dead weights."""
     tensors = official_file(randomise(small(image_size=48)))
     stored = {f"module._orig_mod.{key}": value for key, value in tensors.items()}
     stored["n_averaged"] = np.array(3)
     save_zip(tmp_path / "file.pth", stored)
-    small_variant = keras_paca.backbones.variants.Variant(
-        ViTTM, "small", {"hidden_dim": 16, "num_heads": 2, "depth": 2}, when={}, size="small"
-    )
-    options = {"include_top": True, "input_shape": None, "classes": 4, "class_names": None}
-    options |= dict.fromkeys(ViTTM.file_options) | {"evaluation_transform": None}
-    model = keras_paca.backbones.variants.build_variant(
-        small_variant, tmp_path / "file.pth", None, None, "small", **options
-    )
+    model = build_small(tmp_path / "file.pth")
     assert model.get_config()["image_size"] == (48, 48)
     assert model.get_config()["memory_patch_size"] == 8
     for key, array in official_tensors(model).items():
         np.testing.assert_array_equal(array, tensors[key])
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("suffix", [".pth", ".keras"])
+def test_another_image_size_than_that_of_the_file(suffix, tmp_path, images):
+    """The position embeddings are resized once, as the layer would at each call."""
+    path, trained = tmp_path / f"file{suffix}", randomise(small(image_size=48))
+    save_zip(path, official_file(trained)) if suffix == ".pth" else trained.save(path)
+    model, x = build_small(path, image_size=(80, 64)), images(1, 80, 64, 3)
+    assert model.get_layer("memory_embedding").position_embedding.shape == (10, 8, 16)
+    assert model.get_layer("process_embedding").position_embedding.shape == (5, 4, 16)
+    assert error(model(x), trained(x)) <= 1e-5
+    with pytest.raises(
+        ValueError, match=r"of another shape: memory_embedd(er\.proj\.weight|ing/0)"
+    ):
+        build_small(path, image_size=(80, 64), memory_patch_size=16)
+
+
+@slow_but_on_torch
+def test_a_released_file_at_another_image_size(monkeypatch):
+    (row,) = (file for file in weights.released_files() if file.family == "vittm")
+    held = {"memory_patch_size": 8, "process_patch_size": 16, "image_size": 48}
+    row = dataclasses.replace(row, size="small", options={**row.options, **held})
+    tensors = official_file(randomise(small(image_size=48)))
+
+    def fetch(file, url, check):
+        check(tensors)
+        return weights.Checkpoint(file.file, True, tensors)
+
+    monkeypatch.setattr(weights, "released_files", lambda: [row])
+    monkeypatch.setattr(weights, "fetch", fetch)
+    own = ViTTM.own_parameters()
+    options = {name: own[name].default for name in ViTTM.variant_options}
+    model = build_small("imagenet", **{**options, "image_size": 80})
+    shapes = {key: value.shape for key, value in official_tensors(model).items()}
+    assert shapes["memory_pos_embed"] == (1, 100, 16)
+    assert model.evaluation_transform == {"image_size": [80, 80], "crop": row.crop}
+    for key, array in official_tensors(model).items():
+        assert key.endswith("pos_embed") or np.array_equal(array, tensors[key])
+
+
+@slow_but_on_torch
+def test_position_embeddings_are_resized_only_where_they_can_be():
+    config = small(image_size=(80, 64)).get_config()
+    good = {"memory_pos_embed": np.ones((1, 36, 16), "float16")}
+    (found,) = vittm_keys.resize_positions(good, config).values()
+    assert found.shape == (1, 80, 16)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, 1, rtol=1e-6)
+    for shape, dtype in (
+        ((1, 35, 16), "float32"),  # the grid isn't known
+        ((1, 80, 16), "float32"),  # as many tokens as the model has
+        ((36, 16), "float32"),
+        ((1, 36, 16), "int32"),
+    ):
+        given = {"backbone.memory_pos_embed": np.ones(shape, dtype)}
+        assert vittm_keys.resize_positions(given, config) == given
+    model, tensors = small(image_size=(80, 64)), official_file(small(image_size=48))
+    with pytest.raises(ValueError, match="of another shape: memory_pos_embed"):
+        load_weights(model, weights.Checkpoint("file.pth", True, tensors))
 
 
 @pytest.mark.parametrize(
@@ -309,9 +384,12 @@ def test_keys_of_every_option(name):
     assert shown["image_size"] == 48
     fusion = shown.pop("fusion", "residual")
     assert fusion == (config["fusion"] if config["fusion"] != "erase" else "residual")
+    assert (shown.pop("layer_scale", None) is None) == (config["layer_scale"] is None)
     for option, value in shown.items():
         if option != "image_size":
             assert config[option] == value
+    for option in ("qkv_bias", "qk_norm"):
+        assert shown.get(option, ViTTM.own_parameters()[option].default) == config[option]
 
 
 @slow_but_on_torch
@@ -324,6 +402,15 @@ def test_convert(suffix, tmp_path):
     assert model.get_config()["memory_patch_size"] == 16
     for key, array in official_tensors(model).items():
         np.testing.assert_array_equal(array, tensors[key])
+
+
+@slow_but_on_torch
+def test_help_names_the_files_of_plain_transformers():
+    """What `weights` may be besides the files of the family itself."""
+    for text in (ViTTMTiny.__doc__, keras_paca.segmentation.ViTTMSmallSegmenter.__doc__):
+        held = read_args(text)["weights"]
+        assert ("timm" in held and "KerasHub" in held) == (text is ViTTMTiny.__doc__)
+    assert "timm" not in keras_paca.PaCaTiny.__doc__
 
 
 def test_nobody_released():
@@ -339,6 +426,7 @@ def test_nobody_released():
     chosen |= {"read_write_head": "linear", "fusion": "residual", "latent_size_scale": 4}
     assert ViTTM.rank(file, chosen) == 0
     assert ViTTM.rank(file, {**chosen, "image_size": (224, 224), "process_patch_size": 28}) == 0
+    assert ViTTM.rank(file, {**chosen, "image_size": 504}) == 1  # the embeddings are resized
     assert ViTTM.rank(file, {**chosen, "latent_size_scale": 2}) is None
 
 
@@ -403,6 +491,9 @@ def test_it_exports(format, name, tmp_path):
         ({"image_size": 16}, "`image_size` must be an image size"),
         ({"depth": 0}, "`depth` must be a positive integer"),
         ({"layer_scale": -1.0}, "`layer_scale`"),
+        ({"mlp_ratio": 0}, "`mlp_ratio` must make the hidden layer at least one unit wide"),
+        ({"mlp_ratio": "4"}, "`mlp_ratio` must make"),
+        ({"memory_block": "mlp", "memory_mlp_ratio": 0.001}, "`memory_mlp_ratio` must make"),
     ],
 )
 def test_wrong_options(options, words):

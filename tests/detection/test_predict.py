@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_paca
 from keras_paca import segmentation
@@ -105,6 +106,26 @@ def test_official_sides_and_windows_of_a_segmenter(small):
     model.evaluation_transform = {"multiple_of": 40, "window_size": 48, "stride": 32}
     found = segment(model, image, **sides)
     np.testing.assert_array_equal(found, best_classes(windows, (40, 60)))
+
+
+def test_the_sides_in_a_segmenter_are_used(small, tmp_path, monkeypatch):
+    """By `segment` and by the evaluation, as by the command; the call comes first."""
+    model = segmentation.Segmenter(small(include_top=False), "fpn", num_classes=3)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), "uint8")
+    Image.fromarray(image).save(tmp_path / "picture.png")
+    Image.new("L", (60, 40)).save(tmp_path / "mask.png")
+    pairs = [(tmp_path / "picture.png", tmp_path / "mask.png")]
+    shapes = []
+    monkeypatch.setattr(
+        model, "predict_on_batch", lambda x: shapes.append(x.shape[1:3]) or np.zeros((1, 8, 8, 3))
+    )
+    segment(model, image)
+    model.evaluation_transform = {"short_side": 96, "long_side": 120}
+    segment(model, image)
+    segmentation.evaluate_segmenter(model, pairs)
+    segmentation.evaluate_segmenter(model, pairs, long_side=99)
+    segment(model, image, short_side=200)
+    assert shapes == [(512, 768), (80, 120), (80, 120), (66, 99), (133, 200)]
 
 
 def test_normalisation_of_a_segmenter_on_vittm():

@@ -1,10 +1,21 @@
 """The pictures of the clusters."""
 
+import warnings
+
 import matplotlib.image
 import numpy as np
 import pytest
 
-from keras_paca import cluster_statistics, plot_cluster_maps, plot_memory_maps
+from keras_paca import (
+    KerasPaCaWarning,
+    ViTTM,
+    cluster_statistics,
+    memory_maps,
+    plot_cluster_maps,
+    plot_memory_maps,
+)
+from keras_paca.segmentation import Segmenter
+from tests.marks import slow_but_on_torch
 
 
 @pytest.fixture
@@ -90,8 +101,55 @@ def test_memory_picture(tmp_path):
     assert heat[24:, 40:].min() == 1
     assert heat[:24].max() == 0
     assert len(plot_memory_maps(image, maps[0], tokens=[(0, 0)]).axes) == 2
-    for wrong in ({"tokens": [(2, 0)]}, {"top": 0}):
+    for wrong in ([(2, 0)], [0], [], 3, [(0, 1, 2)], [(0, 0.5)], ["ab"], [(-1, 0)]):
         with pytest.raises(ValueError, match="`tokens` must be places"):
-            plot_memory_maps(image, maps, **wrong)
+            plot_memory_maps(image, maps, wrong)
+    for wrong in (0, 1.5):
+        with pytest.raises(ValueError, match="`top` must be a positive integer"):
+            plot_memory_maps(image, maps, top=wrong)
     with pytest.raises(ValueError, match="`maps` must be those of one image"):
         plot_memory_maps(image, maps[0, 0])
+
+
+def frames(figure):
+    """Return x, y, width and height of the frame in each picture but the first."""
+    patches = [axis.patches[0] for axis in figure.axes[1:]]
+    return [(*each.get_xy(), each.get_width(), each.get_height()) for each in patches]
+
+
+@slow_but_on_torch
+def test_memory_pictures_lie_on_the_patches():
+    """Both grids begin at the top left; what the embeddings cut off is left free."""
+    model = ViTTM(8, 2, 1, memory_patch_size=16, process_patch_size=28, classes=2)
+    image = np.zeros((83, 111, 3), "uint8")
+    maps = memory_maps(model, image[None])
+    assert maps.shape == (1, 2, 3, 5, 6)
+    maps[0, 1, 2] = 0
+    maps[0, 1, 2, 4, 5] = 1
+    for whole in (model, Segmenter(model, "mask_transformer", 2)):
+        figure = plot_memory_maps(image, maps, tokens=[(1, 2)], model=whole)
+        assert frames(figure) == [(55.5, 27.5, 28, 28)]
+        heat = figure.axes[1].images[1]
+        assert np.argwhere(heat.get_array() == 1).min(0).tolist() == [64, 80]
+        assert np.argwhere(heat.get_array() == 1).max(0).tolist() == [79, 95]
+        assert not heat.get_alpha()[80:].any()
+        assert not heat.get_alpha()[:, 96:].any()
+        assert heat.get_alpha()[:80, :96].all()
+    with pytest.raises(ValueError, match="`maps` must be those of `model` for the image"):
+        plot_memory_maps(image[:50], maps, model=model)
+
+
+def test_patches_of_memory_pictures_without_a_model():
+    """They divide the image, or are the only ones that make such grids, or are guessed."""
+    maps = np.random.default_rng(0).uniform(size=(18, 27, 18, 27))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = plot_memory_maps(np.zeros((504, 757, 3), "uint8"), maps, tokens=[(1, 2)])
+        assert frames(figure) == [(55.5, 27.5, 28, 28)]
+        figure = plot_memory_maps(np.zeros((32, 48, 3)), maps[:2, :3, :4, :6], tokens=[(1, 2)])
+        assert frames(figure) == [(31.5, 15.5, 16, 16)]
+    with pytest.warns(KerasPaCaWarning, match="from 28 to 37 pixels would make 2 x 3 process"):
+        figure = plot_memory_maps(np.zeros((83, 111, 3)), maps[:2, :3, :5, :6], tokens=[(1, 2)])
+    assert frames(figure) == [(73.5, 36.5, 37, 37)]
+    with pytest.raises(ValueError, match="No patches make 2 x 3 process tokens"):
+        plot_memory_maps(np.zeros((83, 60, 3)), maps[:2, :3, :5, :6])

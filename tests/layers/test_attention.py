@@ -6,7 +6,9 @@ import pytest
 from keras import ops
 
 from keras_paca import layers
+from tests.inference.compare import randomise
 from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
 
 
 def test_run_layer_test():
@@ -99,3 +101,40 @@ def test_dropout(rate, images):
     assert (ops.convert_to_numpy(layer(x)) != 0).all()
     zeros = (ops.convert_to_numpy(layer(x, training=True)) == 0).mean()
     assert abs(zeros - 0.4) < 0.08
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("clustered", [False, True])
+def test_norms_of_queries_and_keys_without_biases(clustered):
+    """As timm's `Attention` with `qk_norm=True` and `qkv_bias=False`, in float64."""
+    layer = layers.PatchToClusterAttention(2, qkv_bias=False, qk_norm=True, cluster_norm=False)
+    draw = np.random.default_rng(0)
+    x, assignment = draw.normal(size=(2, 3, 4, 8)), draw.uniform(size=(2, 12, 5))
+    layer.build(x.shape, assignment.shape if clustered else None)
+    randomise(layer)
+    paths = [weight.path.partition("/")[2] for weight in layer.weights]
+    assert not {"query/bias", "key/bias", "value/bias"} & set(paths)
+    weights = {
+        path: ops.convert_to_numpy(w).astype("float64")
+        for path, w in zip(paths, layer.weights, strict=True)
+    }
+    given = (x.astype("float32"), assignment.astype("float32"))[: 2 if clustered else 1]
+    found = layer(*given)
+    x = x.reshape(2, 12, 8)
+    source = assignment.swapaxes(1, 2) @ x if clustered else x
+
+    def heads(name, x):
+        split = (x @ weights[f"{name}/kernel"]).reshape(2, -1, 2, 4).swapaxes(1, 2)
+        if name == "value":
+            return split
+        split = split - split.mean(-1, keepdims=True)
+        split = split / np.sqrt((split**2).mean(-1, keepdims=True) + 1e-6)
+        return split * weights[f"{name}_norm/gamma"] + weights[f"{name}_norm/beta"]
+
+    scores = heads("query", x) @ heads("key", source).swapaxes(2, 3) / 2
+    scores = np.exp(scores - scores.max(-1, keepdims=True))
+    scores /= scores.sum(-1, keepdims=True)
+    wanted = (scores @ heads("value", source)).swapaxes(1, 2).reshape(2, 12, 8)
+    wanted = wanted @ weights["attention_output/kernel"] + weights["attention_output/bias"]
+    found = ops.convert_to_numpy(found).reshape(2, 12, 8)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)

@@ -108,8 +108,28 @@ def test_wrong_arguments():
         cls, options, _ = HEADS[name]
         with pytest.raises(ValueError, match="divide the channels of the input"):
             cls(**options).build((1, 4, 4, 7), (1, 2, 2, 7))
+    with pytest.raises(ValueError, match="`epsilon` must be a finite number of at least 0"):
+        layers.LinearCrossAttention(2, 4, epsilon=-1)
+    with pytest.raises(ValueError, match=r"`dropout` must lie in \[0, 1\)"):
+        layers.TokenLearner(6, dropout=3)
     with pytest.raises(ValueError, match="made for maps of 6 tokens"):
         layers.TokenLearner(6).build((1, 4, 4, 8), (1, 2, 2, 8))
     layer, _ = built("token_learner")
     with pytest.raises(ValueError, match="made for maps of 6 tokens"):
         layer(np.zeros((1, 4, 4, 8)), np.zeros((1, 2, 2, 8)))
+
+
+@each_head
+@pytest.mark.parametrize(
+    ("given", "query", "words"),
+    [
+        ((2, 4, 5, 8), (2, 2, 3, 6), "maps of the same number of channels"),
+        ((2, 4, 5, 6), (2, 2, 3, 8), "maps of the same number of channels"),
+        ((2, 20, 8), (2, 2, 3, 8), r"maps \(batch, height, width, channels\)"),
+        ((2, 4, 5, 8), (2, 6, 8), r"maps \(batch, height, width, channels\)"),
+    ],
+)
+def test_maps_that_do_not_fit(name, given, query, words):
+    cls, options, _ = HEADS[name]
+    with pytest.raises(ValueError, match=words):
+        cls(**options)(np.zeros(given, "float32"), np.zeros(query, "float32"))

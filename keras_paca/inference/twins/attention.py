@@ -8,6 +8,7 @@ from keras_paca.inference.folding import (
     UNCHANGED,
     Affine,
     affine_of,
+    copy_weights,
     fold_projection,
     folded,
     to_float64,
@@ -20,8 +21,8 @@ class PatchToClusterAttention(Twin, layers.PatchToClusterAttention):
     """`keras_paca.layers.PatchToClusterAttention` with fewer weights.
 
     The projections of the keys and values include the scale and offset of the clusters' norm. They
-    have no bias: that of the keys cancels in the softmax, and the output projection includes that
-    of the values.
+    have no bias: that of the keys cancels in the softmax, unless the keys are normalized, and the
+    output projection includes that of the values.
 
     Example:
     >>> import keras, keras_paca
@@ -32,9 +33,16 @@ class PatchToClusterAttention(Twin, layers.PatchToClusterAttention):
 
     changes: ClassVar = {
         "cluster_norm": {"center": False, "scale": False},
+        "query": {"use_bias": True},  # what was before it may have an offset
         "key": {"use_bias": False},
         "value": {"use_bias": False},
     }
+
+    def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
+        """Build the sub-layers."""
+        if self.qk_norm:
+            self.make.changes["key"] = {"use_bias": True}
+        super().build(inputs_shape, assignment_shape)
 
     def fold(
         self,
@@ -56,6 +64,9 @@ class PatchToClusterAttention(Twin, layers.PatchToClusterAttention):
         fold_projection(self.query_dense, source.query_dense, before)
         fold_projection(self.key_dense, source.key_dense, to_source)
         fold_projection(self.value_dense, source.value_dense, to_source)
+        if self.qk_norm:
+            copy_weights(self.query_norm, source.query_norm)
+            copy_weights(self.key_norm, source.key_norm)
         # The attention weights sum to 1, so the bias of the values reaches the output unchanged.
         _, bias = folded(source.value_dense, to_source)
         fold_projection(self.output_dense, source.output_dense, Affine(offset=bias), after)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_paca import layers
-from keras_paca.arguments import check_positive, check_rate
+from keras_paca.arguments import check_positive, check_rate, check_ratio
 from keras_paca.layers.initializers import linear, linear_initializer
 from keras_paca.layers.policies import exact_dtype
 from keras_paca.ops import flatten_map, to_float32, unflatten_patches
@@ -84,7 +84,8 @@ class MaskTransformerHead(SegmentationHead):
         check_rate("attention_dropout", attention_dropout)
         self.num_layers = check_positive("num_layers", num_layers)
         self.num_heads = None if num_heads is None else check_positive("num_heads", num_heads)
-        self.mlp_ratio, self.drop_path_rate = mlp_ratio, drop_path_rate
+        self.mlp_ratio = check_ratio("mlp_ratio", mlp_ratio, channels)
+        self.drop_path_rate = drop_path_rate
         self.attention_dropout = attention_dropout
 
     def maps_of(self, backbone: keras.Model) -> list[keras.KerasTensor]:
@@ -113,6 +114,7 @@ class MaskTransformerHead(SegmentationHead):
             )
         batch, height, width, channels = shapes[0]
         channels = self.channels or channels
+        check_ratio("mlp_ratio", self.mlp_ratio, channels)
         num_heads = self.num_heads or _default_heads(channels)
         count = None if None in (height, width) else height * width
         total = sum(shape[-1] for shape in shapes)

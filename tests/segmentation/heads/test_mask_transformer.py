@@ -55,6 +55,11 @@ def test_maps_that_do_not_fit():
     for name, value in (("num_layers", 0), ("num_heads", 0), ("drop_path_rate", 1.0)):
         with pytest.raises(ValueError, match=f"`{name}` must"):
             MaskTransformerHead(7, **{name: value})
+    for ratio in (-1, 0):
+        with pytest.raises(ValueError, match="`mlp_ratio` must make the hidden layer"):
+            MaskTransformerHead(7, mlp_ratio=ratio)
+    with pytest.raises(ValueError, match="`mlp_ratio` must make the hidden layer"):
+        MaskTransformerHead(7, mlp_ratio=0.1).build((1, 4, 4, 8))
 
 
 def test_initial_values_are_those_of_the_official_code():
