@@ -130,10 +130,9 @@ def _bar(array, model):
 def forward_errors(model, description, expected):
     """Return {array of the case: relative error} of logits, features and assignments."""
     wanted = {"logits": model.output}
-    if isinstance(model.output, dict):  # of several classifiers, and their mean
+    if len(model.outputs) > 1:  # of several classifiers, and their mean
         heads = model.classifiers(model.get_config())
-        wanted = {key: model.output[layer] for key, layer in heads.items()}
-        wanted["logits"] = model.output["combined"]
+        wanted |= {key: model.get_layer(layer).output for key, layer in heads.items()}
     for stage, level in enumerate(model.stage_names, start=1):
         wanted[f"stage{stage}"] = model.pyramid_outputs[level]
         if level in model.assignments:

@@ -41,7 +41,7 @@ def errors(name):
     """Yield (array, relative error, bar) of all that a case holds."""
     model, description, expected = load(name)
     bar = official.FLOAT64_BAR if keras.config.floatx() == "float64" else BAR
-    logits = {array: model.output[layer] for array, layer in CLASSIFIERS.items()}
+    logits = {array: model.get_layer(layer).output for array, layer in CLASSIFIERS.items()}
     if "grad_norm" in expected:
         both = keras.Model(model.input, keras.ops.add(*logits.values()))
         key_map = model.checkpoint_map(model.get_config())
