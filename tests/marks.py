@@ -9,9 +9,6 @@ _NOT_SLOW = pytest.mark.skipif(False, reason="as fast as it gets")
 # other layers) is tested where it is fastest; `make test-full` runs it on each.
 slow_but_on_torch = pytest.mark.slow if keras.backend.backend() != "torch" else _NOT_SLOW
 
-# Large graphs with loops, which XLA compiles for minutes.
-slow_on_jax = pytest.mark.slow if keras.backend.backend() == "jax" else _NOT_SLOW
-
 # What TensorFlow does for the other backends.
 slow_but_on_tensorflow = pytest.mark.slow if keras.backend.backend() != "tensorflow" else _NOT_SLOW
 

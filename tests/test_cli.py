@@ -213,7 +213,7 @@ def test_names_that_the_console_can_not_show(small, tmp_path):
     path = tmp_path / "caf\u00e9.png"
     Image.new("RGB", (40, 40)).save(path)
     arguments = ["predict", path, "none\u00e9.png", "--model", tmp_path / "model.keras"]
-    for form in ([], ["--json"], ["--csv"]):
+    for form in ([], ["--json"]):
         result = _command(
             tmp_path, [*map(str, arguments), *form],
             PYTHONIOENCODING="ascii", PYTHONUTF8="0", KERAS_BACKEND="torch",
@@ -223,6 +223,7 @@ def test_names_that_the_console_can_not_show(small, tmp_path):
         assert ("caf\\u00e9" if form == ["--json"] else "caf?.png") in result.stdout
 
 
+@slow_but_on_torch
 def test_takes_the_backend_that_is_installed(tmp_path):
     """Without KERAS_BACKEND, and again when Keras has written "tensorflow" into its file."""
     for _ in range(2):

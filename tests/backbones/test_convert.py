@@ -36,9 +36,15 @@ def test_convert_and_back(suffix, tmp_path, tiny_file):
     )
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     ("clustering", "clusters", "blockwise"),
-    [("mlp", None, False), ("linear", 49, True), ("teacher", None, False), ("conv", 10, True)],
+    [
+        ("teacher", None, False),
+        ("conv", 10, True),
+        pytest.param("linear", 49, True, marks=pytest.mark.slow),
+        pytest.param("mlp", None, False, marks=pytest.mark.slow),
+    ],
 )
 def test_convert_knows_the_variant(clustering, clusters, blockwise, tmp_path):
     tensors = released_tensors("tiny", clustering, clusters, blockwise)

@@ -51,7 +51,17 @@ def _logits(model, case):
     return official.relative_error(model.predict(images, verbose=0), case[2]["logits_96x128"])
 
 
-@pytest.mark.parametrize("kind", ["zip", "legacy", "bare", "safetensors", "module.", "_orig_mod."])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "zip",
+        pytest.param("legacy", marks=pytest.mark.slow),
+        "bare",
+        "safetensors",
+        "module.",
+        "_orig_mod.",
+    ],
+)
 def test_every_form_of_an_official_file(kind, tmp_path, visible_weights):
     tensors = released_tensors("tiny")
     path = tmp_path / "file.pth"

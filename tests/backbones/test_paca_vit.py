@@ -345,6 +345,7 @@ def test_pooling(pooling, small, images):
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
 
 
+@slow_but_on_torch
 def test_preprocessing_normalises_as_imagenet_does(small, images):
     x = images(2, 64, 64, 3)
     inside = small()

@@ -163,7 +163,10 @@ def test_unknown_keys_are_refused(released):
         case_model(name, weights=folder / "odd.pth")
 
 
-@pytest.mark.parametrize(("held", "wanted"), [("upernet", "paca"), ("paca", "upernet")])
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [("upernet", "paca"), pytest.param("paca", "upernet", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("suffix", [".pth", ".keras"])
 def test_another_head_is_a_mismatch(held, wanted, suffix, tmp_path):
     model = segmentation.PaCaTinySegmenter(held, weights=None, clusters=100)

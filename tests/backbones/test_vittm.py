@@ -446,6 +446,7 @@ def test_it_fuses(name, images, tmp_path):
     assert [len(maps) for maps in fused.token_maps.values()] == [2, 2]
 
 
+@pytest.mark.slow
 @slow_but_on_torch
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_it_quantizes(tmp_path, images):

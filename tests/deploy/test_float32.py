@@ -37,7 +37,16 @@ def test_the_same_weights_in_float32(policy, small):
 
 
 @slow_but_on_torch
-@pytest.mark.parametrize("kind", ["segmenter", "detector", "functional", "sequential", "quantized"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "segmenter",
+        "detector",
+        "functional",
+        "sequential",
+        pytest.param("quantized", marks=pytest.mark.slow),
+    ],
+)
 def test_every_kind_of_model(kind, small, images):
     policy = "mixed_bfloat16"
     backbone = small(include_top=False, dtype=policy, input_shape=(64, 64, 3))

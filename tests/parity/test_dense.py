@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.marks import slow_but_on_torch, slow_on_jax
+from tests.marks import slow_but_on_torch
 from tests.parity import dense, official
 
 ARRAYS = {"pacah": 3, "upern": 3, "seman": 10, "segme": 8}  # by the beginning of the case's name
@@ -35,7 +35,7 @@ def test_parameters(name):
     assert dense.parameters(segmenter) == description["parameters"] - without
 
 
-@slow_on_jax
+@slow_but_on_torch
 def test_detector():
     (name,) = dense.DETECTORS
     errors = list(dense.detector_errors(name))

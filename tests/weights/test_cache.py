@@ -248,6 +248,7 @@ _FETCH = (
 )
 
 
+@slow_but_on_torch
 def test_killed_download_is_forgotten(server):
     server.mode = "slow"
     process = subprocess.Popen([sys.executable, "-c", _FETCH], stdout=subprocess.DEVNULL)
@@ -260,6 +261,7 @@ def test_killed_download_is_forgotten(server):
     assert not any(name.endswith(".part") for name in _cached())  # nor what it had left
 
 
+@slow_but_on_torch
 def test_two_at_once_download_once(server):
     server.mode = "slow"
     processes = [
@@ -276,7 +278,8 @@ def test_two_at_once_download_once(server):
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("home", ["there", "not there"])
+@slow_but_on_torch
+@pytest.mark.parametrize("home", ["there", pytest.param("not there", marks=pytest.mark.slow)])
 def test_cache_lies_in_that_of_keras(home, tmp_path):
     """In the user's home, or where Keras goes without one."""
     code = (

@@ -621,6 +621,7 @@ def test_fuzz_bytes(fuzzed, content):
     survives(fuzzed, content)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["zip", "legacy", "safetensors"]),
     st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=9)), max_size=4),
@@ -650,6 +651,7 @@ specs = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.text(max_size=5), st.one_of(specs, st.none()), max_size=3),
     st.binary(max_size=16),

@@ -1062,6 +1062,7 @@ def sample(kind, tmp_path):
     return tmp_path.read_bytes()
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=600))
 @FUZZ
 def test_fuzz_bytes(fuzzed, content):
@@ -1104,6 +1105,7 @@ def test_fuzz_edited_files(fuzzed, kind, edits):
     survives(fuzzed, edited(sample(kind, fuzzed), edits))
 
 
+@pytest.mark.slow
 @given(edits)
 @FUZZ
 def test_fuzz_edited_pickles(fuzzed, edits):
@@ -1140,6 +1142,7 @@ opcodes = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(list(FORMATS)), st.lists(opcodes, max_size=30))
 @FUZZ
 def test_fuzz_opcodes(fuzzed, kind, body):
