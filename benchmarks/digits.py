@@ -29,7 +29,7 @@ FAMILIES = {
             "embedding_dim": 128,
             **COMMON,
         },
-        8,
+        5,
         4e-3,
     ),
     "vittm": (
@@ -37,13 +37,13 @@ FAMILIES = {
         {
             "hidden_dim": 96,
             "num_heads": 4,
-            "depth": 4,
+            "depth": 3,
             "memory_patch_size": 8,
-            "process_patch_size": 16,
+            "process_patch_size": 8,
             "image_size": SIDE,
             **COMMON,
         },
-        20,
+        28,
         2e-3,
     ),
 }

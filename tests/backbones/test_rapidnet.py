@@ -109,6 +109,7 @@ def test_two_steps_in_a_row_differ(images):
     assert len({float(model.train_on_batch(x, y)) for _ in range(3)}) > 1
 
 
+@slow_but_on_torch
 def test_remat_gives_the_same_steps(images):
     """The moving statistics too, of which a block that is computed twice is counted once."""
     found = []

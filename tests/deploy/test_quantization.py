@@ -186,6 +186,7 @@ def model_of_single_layers():
     return keras.Model(x, outputs)
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
 def test_single_layers_in_a_model_of_ones_own(mode, images, tmp_path):
     model = model_of_single_layers()

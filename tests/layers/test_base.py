@@ -66,6 +66,7 @@ def test_an_argument_that_a_subclass_keeps_elsewhere():
     assert Gated(3, mlp_ratio=2.0).get_config()["gate"] == 3
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("fused", [False, True])
 def test_every_layer_inside_has_a_configuration(fused, small):
     model = small(clustering="teacher", include_top=False)

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_paca.layers import ConvClustering, DropPath, InvertedResidual, PaCaBlock
 from keras_paca.ops.recompute import is_recomputed, recompute
+from tests.marks import slow_but_on_torch
 
 BACKEND = keras.backend.backend()
 LABELS = np.array([0, 1, 2, 3])
@@ -132,6 +133,7 @@ def test_what_is_recomputed_can_be_switched_off(maps, monkeypatch):
         is_recomputed("softmax")
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_remat_in_mixed_precision(policy, maps):
     updates = train(blocks(remat=True, dtype=policy), maps, steps=1)

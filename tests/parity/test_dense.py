@@ -9,12 +9,13 @@ from tests.parity import dense, official
 
 ARRAYS = {"pacah": 3, "upern": 3, "seman": 10, "segme": 8}  # by the beginning of the case's name
 LARGE = ("semantic_fpn_RapidNet_M", "segmenter_vittm_small_16_32")
+MARKS = dict.fromkeys(LARGE, pytest.mark.slow) | {
+    "upernet_pacavit_tiny_p2cconv_100_0": slow_but_on_torch,
+    "segmenter_vittm_tiny_28": slow_but_on_torch,
+}
 each_case = pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in LARGE else [])
-        for name in dense.SEGMENTERS
-    ],
+    [pytest.param(name, marks=MARKS.get(name, [])) for name in dense.SEGMENTERS],
 )
 
 

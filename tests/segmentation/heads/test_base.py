@@ -15,6 +15,7 @@ from keras_paca.segmentation import (
 from keras_paca.segmentation.heads import ConvNormReLU
 from keras_paca.segmentation.segmenter import ResizeToImage
 from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
 
 MAPS = [(2, 9, 8, 3), (2, 5, 4, 4), (2, 3, 2, 5), (2, 2, 1, 6)]
 CASES = {  # class, arguments, output shape, trainable weights
@@ -68,7 +69,9 @@ def test_run_layer_test_unit_and_resize():
     )
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=slow_but_on_torch)]
+)
 @pytest.mark.parametrize("name", CASES)
 def test_mixed_precision(name, policy, images):
     cls, options, _, _ = CASES[name]
