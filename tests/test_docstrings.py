@@ -14,7 +14,7 @@ import keras_paca
 from keras_paca import detection, segmentation
 from keras_paca.backbones.documentation import read_args
 from keras_paca.weights import released
-from tests.marks import slow_but_on_torch, with_tensorflow
+from tests.marks import slow_but_on_tensorflow, slow_but_on_torch, with_tensorflow
 
 # Modules whose examples need TensorFlow beside any backend, and those that need it as the backend.
 EXPORTS = [
@@ -97,6 +97,7 @@ def test_examples(name):
     assert failed == 0
 
 
+@slow_but_on_tensorflow
 @with_tensorflow
 @pytest.mark.filterwarnings("ignore")  # of the converters
 @pytest.mark.parametrize("name", EXPORTS)

@@ -353,7 +353,11 @@ def test_input_tensor(images):
 @slow_but_on_torch
 @pytest.mark.parametrize(
     ("format", "name"),
-    [("litert", "grid.tflite"), ("onnx", "grid.onnx"), ("tf_saved_model", "grid")],
+    [
+        ("litert", "grid.tflite"),
+        pytest.param("onnx", "grid.onnx", marks=pytest.mark.slow),
+        pytest.param("tf_saved_model", "grid", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.together
 def test_it_exports(format, name, tmp_path):

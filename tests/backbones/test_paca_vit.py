@@ -417,9 +417,20 @@ def _predict_in_another_process(model, images, backend=None):
     return np.load(images)
 
 
+OTHER = {"tensorflow": "jax", "jax": "torch", "torch": "tensorflow"}[keras.backend.backend()]
+
+
 @pytest.mark.together
 @pytest.mark.parametrize(
-    "reader", [b for b in ("tensorflow", "jax", "torch") if b != keras.backend.backend()]
+    "reader",
+    [
+        OTHER,
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("tensorflow", "jax", "torch")
+            if name not in (OTHER, keras.backend.backend())
+        ),
+    ],
 )
 def test_saved_here_and_loaded_on_another_backend(reader, small, images, tmp_path):
     model = small(clustering="teacher", layer_scale=0.1, position_embedding_size=64)

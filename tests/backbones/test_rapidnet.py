@@ -469,6 +469,7 @@ def test_export_agrees_with_keras(fused, images, tmp_path):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@slow_but_on_torch
 @pytest.mark.together
 @pytest.mark.parametrize("form", ["litert", "onnx", "tf_saved_model"])
 def test_checked_exports(form, tmp_path):

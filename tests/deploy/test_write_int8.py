@@ -45,6 +45,7 @@ def network():
 # --- In integers throughout -------------------------------------------------------------------
 
 
+@slow_but_on_tensorflow
 def test_a_convolutional_network_in_integers_but_for_the_last(network, images, tmp_path):
     """Its exact GELUs too, which are one operator with a table of 256 values in int8."""
     model = network()
