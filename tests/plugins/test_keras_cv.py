@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.plugins.conftest import assert_finite, check_segmenter, sides
+from tests.marks import slow_but_on_torch
 
 pytestmark = pytest.mark.plugins
 
@@ -42,6 +43,7 @@ def check_detector(model, x, round_trip, seen):
     seen("save and load")
 
 
+@slow_but_on_torch
 def test_retinanet(shape, cv, backbone, images, round_trip, seen):
     seen("consumer", "RetinaNet")
     model = cv.models.RetinaNet(num_classes=3, bounding_box_format="xyxy", backbone=backbone(shape))

@@ -218,6 +218,7 @@ def test_kerashub_models_fuse(classifier, images):
     assert keras_paca.fuse(model).predict(raw, verbose=0).shape == (2, model.num_classes)
 
 
+@slow_but_on_torch
 def test_preset(classifier, hub, ours, images, tmp_path):
     _, model = classifier
     raw = images(2, 60, 50, 3).astype("uint8")
@@ -237,6 +238,7 @@ def test_preset(classifier, hub, ours, images, tmp_path):
     assert converter.image_size == (48, 64)
 
 
+@slow_but_on_torch
 def test_fit_on_raw_images(ours, small, images, round_trip):
     model = ours.PaCaImageClassifier.from_model(
         small(classifier_activation=None), image_size=(48, 48)
@@ -276,6 +278,7 @@ def test_what_a_file_keeps(ours, small, images, tmp_path):
     assert other.class_names is None
 
 
+@slow_but_on_torch
 def test_lora(ours, small, images):
     config = small().get_config()
     names = ("hidden_dims", "depths", "num_heads", "clusters", "kernel_size")
@@ -299,6 +302,7 @@ def test_lora(ours, small, images):
     assert any("lora" in path for path in changed)
 
 
+@pytest.mark.slow
 @slow_but_on_torch
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
@@ -411,6 +415,7 @@ def test_what_a_file_of_a_family_keeps(family, images, round_trip):
     np.testing.assert_allclose(fused.predict(raw, verbose=0), wanted, rtol=1e-3, atol=1e-4)
 
 
+@slow_but_on_torch
 def test_lora_of_vittm(ours, images):
     backbone = ours.ViTTMBackbone(16, 2, 2, image_size=56)
     backbone.enable_lora(2)
@@ -422,6 +427,7 @@ def test_lora_of_vittm(ours, images):
     assert all("lora" in path or path.endswith(("query/bias", "value/bias")) for path in trained)
 
 
+@slow_but_on_torch
 def test_lora_of_rapidnet(ours, images, tmp_path):
     def backbone():
         depths = ((1, 0), (1, 0), (1, 1), (0, 1))
