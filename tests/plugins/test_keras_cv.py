@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.plugins.conftest import assert_finite, check_segmenter, sides
 from tests.marks import slow_but_on_torch
+from tests.plugins.conftest import assert_finite, check_segmenter, sides
 
 pytestmark = pytest.mark.plugins
 
