@@ -43,7 +43,7 @@ FAMILIES = {
             "image_size": SIDE,
             **COMMON,
         },
-        28,
+        40,
         2e-3,
     ),
 }
