@@ -43,7 +43,7 @@ FAMILIES = {
             "image_size": SIDE,
             **COMMON,
         },
-        40,
+        34,
         2e-3,
     ),
 }
