@@ -290,12 +290,7 @@ class ViTTM(Backbone):
     def adapt_tensors(
         cls, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
     ) -> Mapping[str, np.ndarray]:
-        """Return the tensors of a file with position embeddings for the image size of a model.
-
-        Args:
-            tensors: dict. The arrays of an official or of a saved Keras file by their keys.
-            config: dict. Configuration of the model.
-        """
+        """Return tensors with position embeddings for the image size; see `Backbone`."""
         return vittm_keys.resize_positions(tensors, config)
 
     @classmethod
@@ -363,17 +358,12 @@ def _embed(stream: str, images: Any, config: Mapping[str, Any], make: GraphMaker
         images,
         config["hidden_dim"],
         config[f"{stream}_patch_size"],
-        grid_size=_grid(stream, config),
+        grid_size=vittm_keys.grid_of(stream, config),
         initial="fan_in" if stream == "memory" else "glorot",
     )
     if not config["position_dropout"]:
         return x
     return make(keras.layers.Dropout, f"{stream}_dropout", config["position_dropout"])(x)
-
-
-def _grid(stream: str, config: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return (rows, columns) of a stream's tokens for images of the size `image_size`."""
-    return tuple(side // config[f"{stream}_patch_size"] for side in config["image_size"])
 
 
 def _head(name: str, target: str, config: Mapping[str, Any], make: GraphMaker) -> Any:
@@ -384,7 +374,7 @@ def _head(name: str, target: str, config: Mapping[str, Any], make: GraphMaker) -
         "cross_attention": (layers.CrossAttention, (heads,)),
         "latent_attention": (layers.LatentAttention, (latents,)),
         "latent_cross_attention": (layers.LatentCrossAttention, (heads, latents)),
-        "token_learner": (layers.TokenLearner, (int(np.prod(_grid(target, config))),)),
+        "token_learner": (layers.TokenLearner, (int(np.prod(vittm_keys.grid_of(target, config))),)),
     }[config["read_write_head"]]
     more = {"dropout": config["head_dropout"]} if cls is layers.TokenLearner else {}
     return make(cls, name, *options, **more)
@@ -394,7 +384,9 @@ def _fusion(target: str, config: Mapping[str, Any], make: GraphMaker) -> Callabl
     """Return the function that fuses what was read or written into the tokens of a stream."""
     rate, shared = config["read_write_drop_path_rate"], None
     if config["fusion"] == "add_erase":  # the official code has one for all blocks
-        shared = make(layers.AddErase, f"{target}_fusion", int(np.prod(_grid(target, config))))
+        shared = make(
+            layers.AddErase, f"{target}_fusion", int(np.prod(vittm_keys.grid_of(target, config)))
+        )
 
     def fuse(name: str, given: Any, tokens: Any) -> Any:
         if rate:

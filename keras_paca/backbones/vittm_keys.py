@@ -133,6 +133,20 @@ def of_backbone(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {key.removeprefix("backbone."): value for key, value in tensors.items()}
 
 
+def grid_of(stream: str, config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return (rows, columns) of a stream's tokens for images of the size `image_size`.
+
+    Args:
+        stream: str. "memory" or "process".
+        config: dict. Configuration of a `ViTTM`.
+
+    Example:
+    >>> grid_of("memory", {"image_size": (64, 48), "memory_patch_size": 16})
+    (4, 3)
+    """
+    return tuple(side // config[f"{stream}_patch_size"] for side in config["image_size"])
+
+
 def resize_positions(
     tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
@@ -154,7 +168,7 @@ def resize_positions(
     """
     resized = dict(tensors)
     for stream in STREAMS:
-        grid = tuple(side // config[f"{stream}_patch_size"] for side in config["image_size"])
+        grid = grid_of(stream, config)
         official = (f"{stream}_pos_embed", f"backbone.{stream}_pos_embed")
         for key in {*official, f"{stream}_embedding/2"} & tensors.keys():
             array = tensors[key]

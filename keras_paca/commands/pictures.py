@@ -13,9 +13,10 @@ import numpy as np
 from keras_paca.commands.opening import kind_of, transform_of
 from keras_paca.preprocessing import evaluation_transform, list_images, load_image
 from keras_paca.preprocessing.whole import resize_bilinear, resized_size
+from keras_paca.segmentation.predict import SIDES
 
 DEFAULT_SIDE, DEFAULT_CROP = 224, 0.9
-WHOLE = {"segmenter": (512, 2048), "detector": (800, 1333)}  # short side, long side
+WHOLE = {"segmenter": tuple(SIDES.values()), "detector": (800, 1333)}  # short side, long side
 MULTIPLE = 32  # the sides for segmenters and detectors are multiples of it
 
 
