@@ -144,7 +144,7 @@ def test_config_is_flat_and_plain(small):
 
 @pytest.mark.parametrize(
     "clustering",
-    ["teacher", *(pytest.param(x, marks=slow_but_on_torch) for x in ("conv", "mlp", "linear"))],
+    ["conv", *(pytest.param(x, marks=slow_but_on_torch) for x in ("mlp", "linear", "teacher"))],
 )
 def test_two_steps_in_a_row_differ(clustering, small, images):
     """Drop path draws anew at each step, compiled or not."""

@@ -71,6 +71,7 @@ def test_roi_align_is_the_official_one(bins):
         np.testing.assert_allclose(region, expected, atol=2e-5)
 
 
+@slow_but_on_torch
 def test_roi_align_of_every_aspect():
     """Whatever the shape and place of a box, partly outside the image too, none of it is missed."""
     height, width = 200, 900

@@ -9,6 +9,7 @@ from skimage import data
 
 from keras_paca.preprocessing import evaluation_transform
 from keras_paca.preprocessing.layer import EvaluationTransform
+from tests.marks import slow_but_on_torch
 
 PHOTOS = {
     "astronaut": data.astronaut,
@@ -56,7 +57,13 @@ class EvaluationTransformTest(testing.TestCase):
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
-@pytest.mark.parametrize("image_size", [32, 96, 224, 225, 384, 512, (160, 224), (448, 384)])
+@pytest.mark.parametrize(
+    "image_size",
+    [
+        *(32, 224, (160, 224)),
+        *(pytest.param(x, marks=slow_but_on_torch) for x in (96, 225, 384, 512, (448, 384))),
+    ],
+)
 def test_photos(photo, image_size):
     images = PHOTOS[photo]()[None]
     assert_within_3_levels(EvaluationTransform(image_size)(images), images, image_size)

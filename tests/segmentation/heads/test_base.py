@@ -72,7 +72,13 @@ def test_run_layer_test_unit_and_resize():
 @pytest.mark.parametrize(
     "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=slow_but_on_torch)]
 )
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("paca", "mask_transformer"),
+        *(pytest.param(name, marks=slow_but_on_torch) for name in ("upernet", "fpn", "fcn")),
+    ],
+)
 def test_mixed_precision(name, policy, images):
     cls, options, _, _ = CASES[name]
     head = cls(7, **options, dtype=policy)
