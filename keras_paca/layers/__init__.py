@@ -1,6 +1,7 @@
 """The layers of the papers, one file each; every layer can be used alone in any model."""
 
 from keras_paca.layers.add_erase import AddErase
+from keras_paca.layers.angular_attention import LinearAngularAttention
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
@@ -40,6 +41,7 @@ __all__ = [
     "LargeKernelFFN",
     "LatentAttention",
     "LatentCrossAttention",
+    "LinearAngularAttention",
     "LinearClustering",
     "LinearCrossAttention",
     "MLDCBlock",

@@ -47,12 +47,12 @@ def depthwise_conv2d(inputs: Any, kernel: Any, bias: Any = None, shortcut: bool 
 
     Args:
         inputs: Tensor. Shape (b, h, w, c).
-        kernel: Tensor. Shape (k, k, c, 1), where k is odd.
+        kernel: Tensor. Shape (height, width, c, 1), both odd; a square with `shortcut`.
         bias: Tensor or None. Shape (c,).
         shortcut: bool. Whether to add the inputs to the outputs.
 
     Returns:
-        Tensor (b, h, w, c). The borders are padded with k // 2 zeros.
+        Tensor (b, h, w, c). The borders are padded with half the kernel's sides, rounded down.
 
     Example:
     >>> from keras import ops
@@ -94,7 +94,7 @@ def identity_kernel(size: int) -> np.ndarray:
 def _grouped_for_torch(inputs: Any, kernel: Any, bias: Any) -> Any:
     from torch.nn import functional
 
-    margin, channels = kernel.shape[0] // 2, kernel.shape[2]
+    margin, channels = (kernel.shape[0] // 2, kernel.shape[1] // 2), kernel.shape[2]
     inputs = inputs.permute(0, 3, 1, 2)  # (b, c, h, w), a view
     kernel = kernel.permute(2, 3, 0, 1)  # (c, 1, k, k)
     outputs = functional.conv2d(inputs, kernel, bias, padding=margin, groups=channels)
@@ -102,19 +102,19 @@ def _grouped_for_torch(inputs: Any, kernel: Any, bias: Any) -> Any:
 
 
 def _shifted_sum(inputs: Any, kernel: Any) -> Any:
-    taps = [tap * kernel[i, j, :, 0] for (i, j), tap in _taps(inputs, kernel.shape[0])]
+    taps = [tap * kernel[i, j, :, 0] for (i, j), tap in _taps(inputs, kernel.shape[:2])]
     return sum(taps[1:], taps[0])
 
 
-def _taps(inputs: Any, size: int) -> list[tuple[tuple[int, int], Any]]:
+def _taps(inputs: Any, size: tuple[int, int]) -> list[tuple[tuple[int, int], Any]]:
     """Return ((row, column) in the kernel, shifted map) for each tap of a map (b, h, w, c)."""
     height, width = inputs.shape[1:3]
-    margin = (size // 2, size // 2)
-    padded = ops.pad(inputs, ((0, 0), margin, margin, (0, 0)))
+    margins = [(side // 2, side // 2) for side in size]
+    padded = ops.pad(inputs, ((0, 0), *margins, (0, 0)))
     return [
         ((i, j), padded[:, i : i + height, j : j + width, :])
-        for i in range(size)
-        for j in range(size)
+        for i in range(size[0])
+        for j in range(size[1])
     ]
 
 
@@ -132,7 +132,7 @@ def _shifted_sum_for_jax() -> Callable[[Any, Any], Any]:
 
     def kernel_gradient(inputs: Any, gradient: Any, kernel: Any) -> Any:
         """Sum x[p + o, c] g[p, c] over p, for every o at once, image by image."""
-        size, dtype = kernel.shape[0], keras.backend.result_type(kernel.dtype, "float32")
+        size, dtype = kernel.shape[:2], keras.backend.result_type(kernel.dtype, "float32")
 
         def add_image(total: Any, pair: tuple) -> tuple[Any, None]:
             image, image_gradient = (x[None].astype(dtype) for x in pair)  # (1, h, w, c)
@@ -141,7 +141,7 @@ def _shifted_sum_for_jax() -> Callable[[Any, Any], Any]:
             sums = jax.lax.reduce(products, zeros, _add_each, (0, 1, 2))  # k k times (c,)
             return total + ops.stack(sums), None
 
-        start = ops.zeros((size * size, inputs.shape[-1]), dtype)
+        start = ops.zeros((size[0] * size[1], inputs.shape[-1]), dtype)
         total, _ = jax.lax.scan(add_image, start, (inputs, gradient))
         return ops.reshape(total, kernel.shape).astype(kernel.dtype)
 
