@@ -1,6 +1,7 @@
 """Efficient, interpretable vision backbones for Keras 3 that load the released weights."""
 
 from keras_paca import (
+    conversions,
     deploy,
     detection,
     explain,
@@ -29,6 +30,7 @@ from keras_paca.backbones import (
     ViTTMSmall,
     ViTTMTiny,
 )
+from keras_paca.conversions import castle
 from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import (
     cluster_maps,
@@ -40,6 +42,7 @@ from keras_paca.explain import (
 from keras_paca.inference import fuse
 from keras_paca.models import create_model, list_models
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
+from keras_paca.train import finish_castling
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
 __all__ = [
@@ -60,8 +63,10 @@ __all__ = [
     "ViTTMSmall",
     "ViTTMTiny",
     "__version__",
+    "castle",
     "cluster_maps",
     "cluster_statistics",
+    "conversions",
     "create_model",
     "decode_predictions",
     "deploy",
@@ -69,6 +74,7 @@ __all__ = [
     "evaluation_transform",
     "explain",
     "export",
+    "finish_castling",
     "fuse",
     "inference",
     "labels",

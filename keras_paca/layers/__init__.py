@@ -21,12 +21,14 @@ from keras_paca.layers.linear_attention import LinearCrossAttention
 from keras_paca.layers.mldc import MLDCBlock, MultiLevelDilatedConv
 from keras_paca.layers.mlp import MLP, ResidualMLP
 from keras_paca.layers.patch_embedding import PatchEmbedding
+from keras_paca.layers.self_attention import AngularSelfAttention
 from keras_paca.layers.teacher import ConvMixerTeacher
 from keras_paca.layers.token_learner import TokenLearner
 
 __all__ = [
     "MLP",
     "AddErase",
+    "AngularSelfAttention",
     "BatchNormalization",
     "ConvClustering",
     "ConvMLP",

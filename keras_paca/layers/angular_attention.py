@@ -178,13 +178,13 @@ class LinearAngularAttention(BaseLayer):
                 "`num_heads` must divide the channels of the input. "
                 f"{shapes}, num_heads={self.num_heads}"
             )
-        if self.convolution == "grid" and len(inputs_shape) == 3:
-            self._check_grid(inputs_shape, like_shape)
+        if self.convolution == "grid" and len(inputs_shape) == 3 and inputs_shape[1] is not None:
+            self._check_grid(inputs_shape[1], like_shape)
 
-    def _check_grid(self, inputs_shape: tuple, like_shape: tuple | None) -> None:
+    def _check_grid(self, tokens: int | None, like_shape: tuple | None) -> None:
         """Check that tokens make a grid, as far as their number is known."""
-        count = None if inputs_shape[1] is None else inputs_shape[1] - self.prefix_tokens
-        received = f"Received: {inputs_shape[1]} tokens, prefix_tokens={self.prefix_tokens}"
+        count = None if tokens is None else tokens - self.prefix_tokens
+        received = f"Received: {tokens} tokens, prefix_tokens={self.prefix_tokens}"
         if like_shape is None and (count is None or count < 1 or math.isqrt(count) ** 2 != count):
             raise ValueError(
                 "The patches must make a square, or `like` must be a map with their rows and "
@@ -193,8 +193,8 @@ class LinearAngularAttention(BaseLayer):
         patches = None if like_shape is None else ops.count_patches(like_shape)
         if None not in (patches, count) and patches != count:
             raise ValueError(
-                f"`like` must have as many rows x columns as there are patches. {received}, "
-                f"like of shape {like_shape}"
+                "`like` must have as many rows x columns as there are patches. "
+                f"{received}, like of shape {like_shape}"
             )
 
     def call(self, inputs: Any, like: Any = None, training: bool = False) -> Any:
@@ -220,6 +220,7 @@ class LinearAngularAttention(BaseLayer):
         if self.convolution == "tokens":
             return self.local(values[:, :, None])[:, :, 0]  # a map of one column
         prefix, patches = values[:, : self.prefix_tokens], values[:, self.prefix_tokens :]
+        self._check_grid(values.shape[1], None if like is None else tuple(like.shape))
         if like is None:
             side = math.isqrt(patches.shape[1])
             maps = reshape(patches, (-1, side, side, patches.shape[2]))
