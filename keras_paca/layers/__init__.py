@@ -2,6 +2,10 @@
 
 from keras_paca.layers.add_erase import AddErase
 from keras_paca.layers.attention import PatchToClusterAttention
+from keras_paca.layers.attentive_norm import (
+    AttentiveBatchNormalization,
+    AttentiveGroupNormalization,
+)
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
 from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPClustering
@@ -26,6 +30,8 @@ from keras_paca.layers.token_learner import TokenLearner
 __all__ = [
     "MLP",
     "AddErase",
+    "AttentiveBatchNormalization",
+    "AttentiveGroupNormalization",
     "BatchNormalization",
     "ConvClustering",
     "ConvMLP",
