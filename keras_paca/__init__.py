@@ -30,7 +30,7 @@ from keras_paca.backbones import (
     ViTTMSmall,
     ViTTMTiny,
 )
-from keras_paca.conversions import castle
+from keras_paca.conversions import attentive, castle
 from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import (
     cluster_maps,
@@ -63,6 +63,7 @@ __all__ = [
     "ViTTMSmall",
     "ViTTMTiny",
     "__version__",
+    "attentive",
     "castle",
     "cluster_maps",
     "cluster_statistics",

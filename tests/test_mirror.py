@@ -11,10 +11,12 @@ TESTS = Path(__file__).parent
 OTHERS = {
     "deploy/test_consumers.py": "the programs in examples/deploy",
     "inference/test_twins.py": "the package inference/twins, whose files hold a layer each",
+    "parity/test_attentive_norm.py": "outputs of the official attentive normalizations",
     "parity/test_castling.py": "outputs of the official linear angular attention",
     "parity/test_dense.py": "outputs of the official segmenters and detectors",
     "parity/test_parity.py": "outputs of the official classifiers",
     "parity/test_vittm.py": "outputs of the official ViTTM",
+    "plugins/test_attentive.py": "KerasHub's models with attentive normalizations",
     "plugins/test_castle.py": "KerasHub's vision transformers with another attention",
     "plugins/test_cluster_maps.py": "maps of backbones inside the models of other libraries",
     "plugins/test_docstrings.py": "examples in docstrings that need KerasHub",

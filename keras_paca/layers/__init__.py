@@ -3,6 +3,10 @@
 from keras_paca.layers.add_erase import AddErase
 from keras_paca.layers.angular_attention import LinearAngularAttention
 from keras_paca.layers.attention import PatchToClusterAttention
+from keras_paca.layers.attentive_norm import (
+    AttentiveBatchNormalization,
+    AttentiveGroupNormalization,
+)
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
 from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPClustering
@@ -29,6 +33,8 @@ __all__ = [
     "MLP",
     "AddErase",
     "AngularSelfAttention",
+    "AttentiveBatchNormalization",
+    "AttentiveGroupNormalization",
     "BatchNormalization",
     "ConvClustering",
     "ConvMLP",
