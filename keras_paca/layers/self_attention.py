@@ -61,9 +61,7 @@ class AngularSelfAttention(LinearAngularAttention):
             )
         return super().__call__(query, training=training)
 
-    def build(
-        self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
-    ) -> None:
+    def build(self, query_shape: tuple, *others: tuple, **more: tuple) -> None:
         """Build the sub-layers for inputs of the shape of the query."""
         if self.key_dim is not None and self.num_heads * self.key_dim != query_shape[-1]:
             raise ValueError(
@@ -76,8 +74,6 @@ class AngularSelfAttention(LinearAngularAttention):
         """Attend from each token of `query` to all of them."""
         return super().call(query, training=training)
 
-    def compute_output_shape(
-        self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
-    ) -> tuple:
+    def compute_output_shape(self, query_shape: tuple, *others: tuple, **more: tuple) -> tuple:
         """Return `query_shape`."""
         return query_shape
