@@ -254,9 +254,9 @@ class MaskedAttention(BaseLayer):
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
-        query: Tensor (batch, heads, tokens, d).
-        key: Tensor (batch, heads, tokens, d).
-        value: Tensor (batch, heads, tokens, d), float32 or wider.
+        query: Tensor. Shape (batch, heads, tokens, d).
+        key: Tensor. Shape (batch, heads, tokens, d).
+        value: Tensor. Shape (batch, heads, tokens, d), float32 or wider.
 
     Output shape: That of `value`.
 
@@ -359,7 +359,7 @@ def direction(vectors: Any) -> Any:
     The gradient is finite everywhere: it is zero where a vector becomes zero.
 
     Args:
-        vectors: Tensor (..., channels).
+        vectors: Tensor. Shape (..., channels).
 
     Returns:
         Tensor (..., channels).

@@ -94,6 +94,7 @@ def test_castle(name, tmp_path):
     path = tmp_path / "model.keras"
     castled.compile("sgd", "mse")
     castled.train_on_batch(X, np.zeros(castled.compute_output_shape(X.shape)))
+    assert None not in keras_paca.train.mask_densities(castled).values()
     castled.save(path)
     loaded = keras.saving.load_model(path)
     assert type(loaded) is type(castled)
