@@ -66,7 +66,7 @@ def model_of(name):
     return randomise(keras.Model(inputs, x, name=name))
 
 
-MODELS = ("graph", "blocks", "nested")
+MODELS = ("graph", *(pytest.param(name, marks=slow_but_on_torch) for name in ("blocks", "nested")))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -27,7 +27,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", ["grid", *(pytest.param(c, marks=slow_but_on_torch) for c in CASES if c != "grid")]
+)
 def test_run_layer_test(name):
     options, shape, trainable = CASES[name]
     # Keras counts the parameters of PyTorch and takes all but those of weights and seeds for wrong
@@ -77,6 +79,7 @@ def reference(layer, x, training, prefix=0, grid=None):
     return y @ weights["attention_output/kernel"] + weights["attention_output/bias"], mask.mean()
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
     ("options", "grid"),
@@ -122,7 +125,7 @@ def gradients(layer, x):
         def loss(x):
             return layer.stateless_call(*state, x, training=True)[0].sum()
 
-        return np.asarray(jax.grad(loss)(x))
+        return np.asarray(jax.jit(jax.grad(loss))(x))
     x = ops.convert_to_tensor(x)
     if backend == "tensorflow":
         import tensorflow as tf
@@ -136,7 +139,9 @@ def gradients(layer, x):
     return ops.convert_to_numpy(x.grad)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("float32", marks=slow_but_on_torch), "mixed_float16"]
+)
 def test_zero_vectors(policy):
     """Padded parts of an image: outputs and gradients are finite, and no larger than elsewhere."""
     x = np.random.default_rng(0).normal(size=(1, 12, 8)).astype("float32")
@@ -152,6 +157,7 @@ def test_zero_vectors(policy):
         assert 0 < np.abs(found).max() < 1
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_policies(policy, tokens):
     """Lengths, sums and the softmax are in float32, and a threshold isn't rounded."""

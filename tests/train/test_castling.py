@@ -94,6 +94,7 @@ def test_fit():
     model.fit(x, y, batch_size=2, verbose=0)  # trains on, without it
 
 
+@slow_but_on_torch
 def test_files_and_fused_models_hold_none(tmp_path):
     model = finish_castling(small(), force=True)
     path = tmp_path / "model.keras"
