@@ -61,7 +61,7 @@ ARROWS = {
     "backbones": "arguments forms frozen labels layers naming ops weights",
     "explain": "arguments extras warn",
     "train": "arguments confusion frozen layers preprocessing warn",
-    "conversions": "frozen layers warn",
+    "conversions": "forms frozen layers warn",
     "segmentation": "arguments backbones confusion explain labels layers ops preprocessing "
     "warn weights",
     "detection": "arguments backbones explain extras labels layers ops preprocessing warn weights",

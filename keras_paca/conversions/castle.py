@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.forms import KEY
 from keras_paca.frozen import restore_trainable_state, trainable_state
 from keras_paca.layers import AngularSelfAttention
 from keras_paca.layers.policies import quantized_layers
@@ -46,7 +47,8 @@ def castle(
 
     Each `keras.layers.MultiHeadAttention`, at any depth, becomes an `AngularSelfAttention`. The
     projections keep their weights, whose layout changes from (channels, heads, d) to (channels,
-    channels); all other layers keep theirs. The depthwise filters of the attention are fresh.
+    channels); all other layers keep theirs. The depthwise filters of the attention are fresh, and
+    where the output projection has no bias, it gets one of zeros.
 
     The outputs aren't those of the model: softmax attention returns a mean of values, this one a
     vector of length 1 for each head. The copy is a start for training, with `CastlingSchedule`.
@@ -61,7 +63,8 @@ def castle(
         convolution: str. "tokens", or "grid", for which the patches must make a square.
         prefix_tokens: int. Number of tokens before those of the patches, such as the class token.
         zero_filters: bool. Whether the filters begin at zero instead of PyTorch's random values, so
-            that all that attention adds at first comes from the weights of the model.
+            that all that attention adds at first comes from the weights of the model. The outputs
+            begin closer to the model's then, without being close.
 
     Returns:
         keras.Model. A new model, not compiled. Its class is a subclass of the model's class. It is
@@ -261,7 +264,7 @@ class CastledModel:
     @property
     def auxiliary(self) -> bool:
         """Whether the attention has the auxiliary in training; it can only be switched off."""
-        return self._castling_options["auxiliary"]
+        return self._castling_options["auxiliary"] and KEY not in self._castling_options
 
     @auxiliary.setter
     def auxiliary(self, value: bool) -> None:
@@ -278,13 +281,20 @@ class CastledModel:
             config = keras.saving.serialize_keras_object(self)
         finally:
             object.__setattr__(self, "__class__", cls)
-        return {"model": config, "attention": dict(self._castling_options)}
+        name = AngularSelfAttention.__name__
+        attention = {  # as a layer, which `fuse` finds
+            "module": AngularSelfAttention.__module__,
+            "class_name": name,
+            "config": dict(self._castling_options),
+            "registered_name": f"keras_paca>{name}",
+        }
+        return {"model": config, "attention": attention}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> keras.Model:
         """Build the original model with our attention in place of its own."""
         with keras.saving.custom_object_scope(custom_objects or {}):
-            return _build(config["model"], config["attention"])
+            return _build(config["model"], config["attention"]["config"])
 
 
 @functools.cache

@@ -141,7 +141,9 @@ class LinearAngularAttention(BaseLayer):
         """
         if not self.auxiliary or self._threshold >= 1:
             return 0.0
-        density = float(self.auxiliary_attention.density) if self.built else -1.0
+        if not self.built:
+            return None
+        density = float(keras.ops.convert_to_numpy(self.auxiliary_attention.density))
         return None if density < 0 else density
 
     def build(self, inputs_shape: tuple, like_shape: tuple | None = None) -> None:
@@ -235,8 +237,8 @@ class LinearAngularAttention(BaseLayer):
         """Return `inputs_shape`."""
         return inputs_shape
 
-    def count_products(self, inputs_shape: tuple, like_shape: tuple | None = None) -> int:
-        """Return the number of multiply-accumulates in inference, without the projections'."""
+    def count_products(self, inputs_shape: tuple, like: tuple | None = None) -> int:
+        """Return the multiply-accumulates in inference, without those of the layers inside."""
         size, channels = math.prod(inputs_shape), inputs_shape[-1]
         return 2 * size * channels // self.num_heads
 
@@ -254,9 +256,9 @@ class MaskedAttention(BaseLayer):
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
-        query: Tensor (batch, heads, tokens, d).
-        key: Tensor (batch, heads, tokens, d).
-        value: Tensor (batch, heads, tokens, d), float32 or wider.
+        query: Tensor. Shape (batch, heads, tokens, d).
+        key: Tensor. Shape (batch, heads, tokens, d).
+        value: Tensor. Shape (batch, heads, tokens, d), float32 or wider.
 
     Output shape: That of `value`.
 
@@ -352,6 +354,10 @@ class HeadwiseConv(BaseLayer):
         """Return `input_shape`."""
         return input_shape
 
+    def count_products(self, input_shape: tuple) -> int:
+        """Return the number of multiply-accumulates of a call."""
+        return math.prod(input_shape) * math.prod(self.kernel_size)
+
 
 def direction(vectors: Any) -> Any:
     """Return vectors divided by their lengths, in float32 or wider; short ones become zero.
@@ -359,7 +365,7 @@ def direction(vectors: Any) -> Any:
     The gradient is finite everywhere: it is zero where a vector becomes zero.
 
     Args:
-        vectors: Tensor (..., channels).
+        vectors: Tensor. Shape (..., channels).
 
     Returns:
         Tensor (..., channels).

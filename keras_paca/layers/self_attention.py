@@ -45,7 +45,8 @@ class AngularSelfAttention(LinearAngularAttention):
 
     def __call__(self, query: Any, value: Any = None, key: Any = None, **options: Any) -> Any:
         """Check the arguments of a call, which Keras may convert before `call` sees them."""
-        training = options.pop("training", None)
+        training = options.pop("training", None)  # `None` hides that of the layers around
+        given = {} if training is None else {"training": training}
         if any(other is not None and other is not query for other in (value, key)):
             raise ValueError(
                 f"{self.name!r} is self-attention: `value` and `key` must be the same tensor as "
@@ -59,11 +60,9 @@ class AngularSelfAttention(LinearAngularAttention):
                 f"{self.name!r} computes no attention weights: they can neither be masked nor "
                 f"returned. Received: {', '.join(asked)}"
             )
-        return super().__call__(query, training=training)
+        return super().__call__(query, **given)
 
-    def build(
-        self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
-    ) -> None:
+    def build(self, query_shape: tuple, *others: tuple, **more: tuple) -> None:
         """Build the sub-layers for inputs of the shape of the query."""
         if self.key_dim is not None and self.num_heads * self.key_dim != query_shape[-1]:
             raise ValueError(
@@ -76,8 +75,6 @@ class AngularSelfAttention(LinearAngularAttention):
         """Attend from each token of `query` to all of them."""
         return super().call(query, training=training)
 
-    def compute_output_shape(
-        self, query_shape: tuple, value_shape: tuple | None = None, key_shape: tuple | None = None
-    ) -> tuple:
+    def compute_output_shape(self, query_shape: tuple, *others: tuple, **more: tuple) -> tuple:
         """Return `query_shape`."""
         return query_shape

@@ -11,12 +11,15 @@ from tests.marks import slow_but_on_torch
 X = np.random.default_rng(0).normal(size=(2, 9, 8)).astype("float32")
 
 
+@slow_but_on_torch
 def test_run_layer_test():
     options = {"num_heads": 2, "key_dim": 4, "auxiliary": False}
     run_layer_test(layers.AngularSelfAttention, options, (2, 9, 8), (2, 9, 8), 6)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("float32", marks=slow_but_on_torch), "mixed_float16"]
+)
 def test_called_as_keras_attention(policy):
     """On tensors that Keras converts first, in a graph, and on arrays."""
     x = keras.Input((9, 8))

@@ -58,10 +58,8 @@ def seen():
     """The report of `benchmarks/plugins.py` isn't about these."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["vit", *(pytest.param(name, marks=slow_but_on_torch) for name in MODELS if name != "vit")],
-)
+@slow_but_on_torch
+@pytest.mark.parametrize("name", MODELS)
 def test_castle(name, hub, tmp_path):
     model = randomise(MODELS[name](hub))
     images = np.random.default_rng(0).uniform(0, 1, (2, 32, 48, 3)).astype("float32")
@@ -96,10 +94,27 @@ def test_castle(name, hub, tmp_path):
     assert error(keras_paca.fuse(loaded)(images), wanted) < 1e-5
 
 
+@slow_but_on_torch
 def test_lora(hub):
     """KerasHub's own training of low ranks finds the projections."""
     castled = keras_paca.castle(vit(hub))
     castled.enable_lora(2)
-    names = {w.path.rsplit("/", 2)[-2] for w in castled.trainable_weights}
-    assert {w.name for w in castled.trainable_weights} == {"lora_kernel_a", "lora_kernel_b"}
-    assert names == {"query", "value"}
+    lora = [w.path.split("/")[-2:] for w in castled.trainable_weights if "lora" in w.name]
+    assert sorted(lora) == sorted(
+        2 * [[a, f"lora_kernel_{b}"] for a in ("query", "value") for b in "ab"]
+    )
+
+
+@slow_but_on_torch
+def test_quantized(hub, tmp_path):
+    """KerasHub's file says which projections are quantized, those of our attention too."""
+    castled = randomise(keras_paca.castle(vit(hub)))
+    castled.quantize("int8")
+    attention = next(x for x in castled._flatten_layers() if isinstance(x, AngularSelfAttention))
+    assert attention.query_dense.quantization_mode == "int8"
+    castled.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    images = np.random.default_rng(0).uniform(0, 1, (2, 32, 48, 3)).astype("float32")
+    np.testing.assert_array_equal(
+        *map(keras.ops.convert_to_numpy, (loaded(images), castled(images)))
+    )
