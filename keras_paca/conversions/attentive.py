@@ -267,13 +267,16 @@ class _Converter:
         levels = getattr(model, "pyramid_outputs", None)
         if not levels:
             plain = keras.Model(model.input, model.output, name=model.name)
-            return keras.models.clone_model(plain, clone_function=self._copy)
+            return self._clone(plain)
         plain = keras.Model(model.input, [model.output, dict(levels)])
-        clone = keras.models.clone_model(plain, clone_function=self._copy)
+        clone = self._clone(plain)
         output, levels = clone.output
         converted = keras.Model(clone.input, output, name=model.name)
         converted.pyramid_outputs = levels
         return converted
+
+    def _clone(self, model: keras.Model) -> keras.Model:
+        return keras.models.clone_model(model, clone_function=self._copy, call_function=_call)
 
     def _copy(self, operation: Any) -> Any:
         """Return the copy of a layer or an operation, the same one each time."""
@@ -317,6 +320,13 @@ class _Converter:
             table.assign(shares[:, None] * np.broadcast_to(old, channels))
         layer.trainable = norm.trainable
         return layer
+
+
+def _call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a copy as the graph calls the original, which may be a batch norm with a mask."""
+    if isinstance(operation, AttentiveBatchNormalization) and kwargs.pop("mask", None) is not None:
+        raise ValueError(f"An attentive norm takes no mask. Received: {operation.name!r} with one")
+    return operation(*args, **kwargs)
 
 
 def _pair(kernel: keras.Variable) -> np.ndarray:

