@@ -309,8 +309,9 @@ class _Converter:
         )
         channels = norm.moving_mean.shape[0]
         layer.build((None, None, None, channels))
-        layer.norm.moving_mean.assign(norm.moving_mean)
-        layer.norm.moving_variance.assign(norm.moving_variance)
+        for name in ("moving_mean", "moving_variance"):
+            # through NumPy, because on JAX two variables of one array would be deleted together
+            getattr(layer.norm, name).assign(to_float64(getattr(norm, name)))
         is_softmax = ATTENTIONS[layer.attention].activation is keras.ops.softmax
         shares = np.ones(mixtures) if is_softmax else _pair(layer.attention_dense.kernel)
         for table, old in (

@@ -37,6 +37,7 @@ def check(model, x, tmp_path, **options):
 # --- Models of keras.applications ----------------------------------------------------------------
 
 
+@slow_but_on_torch
 def test_mobilenet_v2(images, tmp_path):
     model = keras.applications.MobileNetV2((32, 32, 3), 0.35, weights=None, classes=5)
     converted = check(model, images(2, 32, 32, 3) / 100 - 1, tmp_path)
@@ -145,7 +146,19 @@ def test_equal_at_the_start(attention, k, norm, images):
     assert error(converted(x, training=True), model(x, training=True)) < 1e-4
 
 
-def test_training(images):
+def test_training(images, tmp_path):
+    """Between predictions, on each backend: two models never share an array."""
+    inputs = keras.Input((6, 5, 4))
+    x = keras.layers.BatchNormalization(name="bn")(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    converted = check(model, images(4, 6, 5, 4) / 100 - 1, tmp_path, where="bn")
+    converted.compile("sgd", "mse")
+    converted.fit(images(4, 6, 5, 4), images(4, 4), verbose=0)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@slow_but_on_torch
+def test_the_pairs_part(images):
     """All weights train, the pairs part, and the loss falls."""
     x, y = images(8, 7, 5, 4) / 100 - 1, images(8, 5, seed=1) / 100 - 1
     converted = keras_paca.attentive(small(), "*er_bn", 3)

@@ -15,10 +15,12 @@ def resnet(block_type):
     """Return a small ResNet of KerasHub."""
     import keras_hub
 
+    width = 64  # the only one that it allows for the first stage
+
     return keras_hub.models.ResNetBackbone(
-        input_conv_filters=[8],
+        input_conv_filters=[width],
         input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[64, 64, 64, 64],
+        stackwise_num_filters=[width] * 4,
         stackwise_num_blocks=[1, 2, 1, 1],
         stackwise_num_strides=[1, 2, 2, 2],
         block_type=block_type,
