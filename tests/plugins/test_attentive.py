@@ -57,6 +57,21 @@ def test_resnet(block_type, norm, tmp_path):
         assert error(loaded(x), segmenter(x)) < 1e-6
 
 
+def test_densenet():
+    """KerasHub counts the norms of a dense layer from 1."""
+    import keras_hub
+
+    backbone = keras_hub.models.DenseNetBackbone(
+        stackwise_num_repeats=[1, 2, 1, 1], growth_rate=4, image_shape=(64, 64, 3)
+    )
+    converted = keras_paca.attentive(randomise(backbone))
+    norms = [x.name for x in converted.layers if isinstance(x, AttentiveBatchNormalization)]
+    blocks = ("stack1_block1", "stack2_block1", "stack2_block2", "stack3_block1", "stack4_block1")
+    assert norms == [f"{block}_2_bn" for block in blocks]
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    assert error(converted(x), backbone(x)) < 1e-5
+
+
 def test_classifier(tmp_path):
     """The backbone inside a task of KerasHub."""
     import keras_hub
