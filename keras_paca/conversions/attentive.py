@@ -125,9 +125,9 @@ def attentive(
         squeeze: str. As for `AttentiveBatchNormalization`.
 
     Returns:
-        keras.Model. A functional model of the same name and structure, not compiled, which can be
-        saved and loaded without further ado. Attributes of a subclass are lost, except for
-        `pyramid_outputs`: convert a backbone before you build a detector or a segmenter on it.
+        keras.Model. A plain functional model of the same name and structure, not compiled, which
+        is saved and loaded like any other. Of the attributes of a subclass, only `pyramid_outputs`
+        is kept: convert a backbone before you build a detector or a segmenter on it.
 
     Raises:
         ValueError: If the model isn't functional, if `where` chooses no batch norm of its graph, if

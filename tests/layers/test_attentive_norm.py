@@ -250,8 +250,8 @@ def test_initial_values():
     assert BATCH(3).norm.epsilon == 1e-5
     assert BATCH(3).attention_norm.momentum == 0.9
     layer = BATCH(3, momentum=0.8, epsilon=1e-3)
-    assert layer.norm.momentum == layer.attention_norm.momentum == 0.8
-    assert layer.norm.epsilon == layer.attention_norm.epsilon == 1e-3
+    assert (layer.norm.momentum, layer.norm.epsilon) == (0.8, 1e-3)
+    assert (layer.attention_norm.momentum, layer.attention_norm.epsilon) == (0.9, 1e-5)
 
 
 REPLICAS = """
