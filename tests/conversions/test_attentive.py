@@ -37,6 +37,7 @@ def check(model, x, tmp_path, **options):
 # --- Models of keras.applications ----------------------------------------------------------------
 
 
+@slow_but_on_torch
 def test_mobilenet_v2(images, tmp_path):
     model = keras.applications.MobileNetV2((32, 32, 3), 0.35, weights=None, classes=5)
     converted = check(model, images(2, 32, 32, 3) / 100 - 1, tmp_path)
@@ -48,7 +49,7 @@ def test_mobilenet_v2(images, tmp_path):
     assert {(x.momentum, x.epsilon) for x in norms.values()} == {(0.999, 1e-3)}
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_resnet50(images, tmp_path):
     model = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=5)
     converted = check(model, images(2, 32, 32, 3) / 100 - 1, tmp_path)
@@ -65,7 +66,6 @@ def test_resnet50(images, tmp_path):
     ]
     assert added == sum(widths)
     assert round((added + 25.56e6) / 1e6, 2) == 25.76
-    keras_paca.fuse(converted)
 
 
 @pytest.mark.slow
@@ -100,6 +100,19 @@ def test_rules():
     assert RULES["resnet"].find([]) == {}
 
 
+@pytest.mark.slow
+@pytest.mark.together
+@pytest.mark.parametrize("format", ["litert", "onnx", "openvino", "tf_saved_model"])
+def test_exports(format, tmp_path):
+    """Each is run and compared with Keras by `export` itself."""
+    inputs = keras.Input((32, 32, 3))
+    body = keras.applications.MobileNetV2((32, 32, 3), 0.35, weights=None, classes=5)
+    model = keras.Model(inputs, body(keras.layers.Rescaling(1 / 127.5, -1)(inputs)))
+    converted = keras_paca.attentive(randomise(model))
+    suffix = {"litert": ".tflite", "onnx": ".onnx", "openvino": ".xml", "tf_saved_model": ""}
+    keras_paca.export(converted, tmp_path / f"model{suffix[format]}", format=format, verbose=False)
+
+
 # --- The start ----------------------------------------------------------------------------------
 
 
@@ -123,9 +136,15 @@ def small(**norm):
 
 
 @slow_but_on_torch
-@pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("k", [1, 2, 5])
-@pytest.mark.parametrize("norm", [{}, {"scale": False}, {"center": False, "synchronized": False}])
+@pytest.mark.parametrize(
+    ("attention", "k", "norm"),
+    [
+        *((attention, k, {}) for attention in ATTENTIONS for k in (2, 5)),
+        ("norm_hard_sigmoid", 1, {}),
+        ("two_layer_sigmoid", 1, {"scale": False}),
+        ("norm_softmax", 3, {"center": False}),
+    ],
+)
 def test_equal_at_the_start(attention, k, norm, images):
     """In inference and in training, whatever the attention is, which differs between images."""
     model, x = small(**norm), images(4, 7, 5, 4) / 100 - 1
@@ -134,11 +153,24 @@ def test_equal_at_the_start(attention, k, norm, images):
     assert isinstance(norm, AttentiveBatchNormalization)
     mixture = arrays(norm.mixture_weights(np.tile(x, (1, 1, 1, 2))[..., :6]))[0]
     assert (k > 1) == (mixture.std(0).max() > 1e-3)
-    for training in (False, True):
-        assert error(converted(x, training=training), model(x, training=training)) < 1e-5
+    assert error(converted(x), model(x)) < 1e-5
+    # in training, the last batch norm, over 4 vectors, magnifies what is rounded
+    assert error(converted(x, training=True), model(x, training=True)) < 1e-4
 
 
-def test_training(images):
+def test_training(images, tmp_path):
+    """Between predictions, on each backend: two models never share an array."""
+    inputs = keras.Input((6, 5, 4))
+    x = keras.layers.BatchNormalization(name="bn")(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    converted = check(model, images(4, 6, 5, 4) / 100 - 1, tmp_path, where="bn")
+    converted.compile("sgd", "mse")
+    converted.fit(images(4, 6, 5, 4), images(4, 4), verbose=0)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@slow_but_on_torch
+def test_the_pairs_part(images):
     """All weights train, the pairs part, and the loss falls."""
     x, y = images(8, 7, 5, 4) / 100 - 1, images(8, 5, seed=1) / 100 - 1
     converted = keras_paca.attentive(small(), "*er_bn", 3)
@@ -151,6 +183,7 @@ def test_training(images):
     )
     scales = arrays(converted.get_layer("outer_bn").scales)[0]
     assert np.abs(scales[0] - scales[1]).max() > 1e-3
+    assert error(keras_paca.fuse(converted)(x), converted(x)) < 1e-5
 
 
 # --- Arguments and what is kept -----------------------------------------------------------------
@@ -176,7 +209,7 @@ def test_where_and_k():
 @slow_but_on_torch
 def test_what_is_kept(images):
     """Frozen norms, policies, a norm that is used twice, structured outputs, and levels."""
-    inputs = keras.Input((8, 8, 4))
+    inputs = keras.Input((8, 8, 4), name="images")
     norm = keras.layers.BatchNormalization(name="bn", trainable=False, dtype="mixed_bfloat16")
     first = norm(inputs)
     second = norm(keras.layers.ReLU(name="relu")(first))

@@ -125,7 +125,13 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=slow_but_on_torch if name == "attentive_norm" else ())
+        for name in CASES
+    ],
+)
 def test_run_layer_test(name):
     cls, options, shape, expected, trainable = CASES[name]
     is_head = name.endswith("head")
