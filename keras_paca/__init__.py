@@ -14,6 +14,10 @@ from keras_paca import (
 )
 from keras_paca._version import __version__
 from keras_paca.backbones import (
+    DenseNet121AN,
+    DenseNetAN,
+    MobileNetAN,
+    MobileNetV2AN,
     PaCaBase,
     PaCaSmall,
     PaCaTiny,
@@ -23,6 +27,9 @@ from keras_paca.backbones import (
     RapidNetM,
     RapidNetS,
     RapidNetTi,
+    ResNet50AN,
+    ResNet101AN,
+    ResNetAN,
     ViTTM,
     ViTTMBase,
     ViTTMLarge,
@@ -43,8 +50,12 @@ from keras_paca.preprocessing import decode_predictions, evaluation_transform
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
 __all__ = [
+    "DenseNet121AN",
+    "DenseNetAN",
     "FreshWeightsWarning",
     "KerasPaCaWarning",
+    "MobileNetAN",
+    "MobileNetV2AN",
     "PaCaBase",
     "PaCaSmall",
     "PaCaTiny",
@@ -54,6 +65,9 @@ __all__ = [
     "RapidNetM",
     "RapidNetS",
     "RapidNetTi",
+    "ResNet50AN",
+    "ResNet101AN",
+    "ResNetAN",
     "ViTTM",
     "ViTTMBase",
     "ViTTMLarge",

@@ -2,12 +2,14 @@
 
 from keras_paca.layers.add_erase import AddErase
 from keras_paca.layers.attention import PatchToClusterAttention
+from keras_paca.layers.attentive_dense import AttentiveDenseLayer, DenseTransition
+from keras_paca.layers.attentive_residual import AttentiveBottleneck, AttentiveInvertedResidual
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
 from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPClustering
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
-from keras_paca.layers.conv_stem import ConvStem
+from keras_paca.layers.conv_stem import ConvStem, PlainStem
 from keras_paca.layers.cross_attention import CrossAttention
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.drop_path import DropPath
@@ -26,6 +28,9 @@ from keras_paca.layers.token_learner import TokenLearner
 __all__ = [
     "MLP",
     "AddErase",
+    "AttentiveBottleneck",
+    "AttentiveDenseLayer",
+    "AttentiveInvertedResidual",
     "BatchNormalization",
     "ConvClustering",
     "ConvMLP",
@@ -33,6 +38,7 @@ __all__ = [
     "ConvNorm",
     "ConvStem",
     "CrossAttention",
+    "DenseTransition",
     "DepthwiseConv2D",
     "DepthwiseNorm",
     "DropPath",
@@ -50,6 +56,7 @@ __all__ = [
     "PaCaBlock",
     "PatchEmbedding",
     "PatchToClusterAttention",
+    "PlainStem",
     "ResidualMLP",
     "TokenLearner",
     "linear_initializer",
