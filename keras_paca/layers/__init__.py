@@ -3,6 +3,10 @@
 from keras_paca.layers.add_erase import AddErase
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.attentive_dense import AttentiveDenseLayer, DenseTransition
+from keras_paca.layers.attentive_norm import (
+    AttentiveBatchNormalization,
+    AttentiveGroupNormalization,
+)
 from keras_paca.layers.attentive_residual import AttentiveBottleneck, AttentiveInvertedResidual
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
@@ -28,8 +32,10 @@ from keras_paca.layers.token_learner import TokenLearner
 __all__ = [
     "MLP",
     "AddErase",
+    "AttentiveBatchNormalization",
     "AttentiveBottleneck",
     "AttentiveDenseLayer",
+    "AttentiveGroupNormalization",
     "AttentiveInvertedResidual",
     "BatchNormalization",
     "ConvClustering",

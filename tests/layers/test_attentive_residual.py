@@ -14,7 +14,7 @@ BLOCKS = {
     "inverted": layers.AttentiveInvertedResidual,
 }
 CASES = {  # block, arguments, output of a map (2, 7, 5, 8), trainable weights
-    # 3 convolutions and 2 norms of 2 weights; 2 tables, and a projection and a norm of the attention
+    # 3 convolutions, 2 norms of 2 weights, and the tables, the projection and the norm of the AN
     "same": ("bottleneck", {"filters": 2, "drop_path_rate": 0.1}, (2, 7, 5, 8), 3 + 4 + 5),
     "halved": ("bottleneck", {"filters": 3, "strides": 2}, (2, 4, 3, 12), 3 + 4 + 5 + 3),
     "inverted": ("inverted", {"filters": 8, "drop_path_rate": 0.1}, (2, 7, 5, 8), 3 + 4 + 5),

@@ -1,5 +1,4 @@
-"""The parity cases of whole networks with attentive normalization, and of the detector's box head.
-"""
+"""The parity cases of networks with attentive normalization, and of a detector's box head."""
 
 import keras
 import numpy as np
