@@ -27,10 +27,10 @@ def classifier_initializer() -> keras.initializers.Initializer:
 class AttentiveBackbone(Backbone):
     """Base class of the families with attentive normalization.
 
+    Their options include `dropout`, the rate of dropout before the classifier.
+
     Args:
-        dropout: float. Rate of dropout before the classifier.
-        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
-            block again in the backward pass: less memory, more time, the same gradients.
+        x: filled in by the base.
 
     Example:
     >>> from keras_paca import ResNetAN

@@ -36,7 +36,9 @@ class DenseNetAN(AttentiveBackbone):
         mixtures: int or Sequence of int. Per stage, K, the affine transformations that each
             attentive normalization mixes.
         expansion: int. Width inside a dense layer as a multiple of `growth_rate`.
-        x: described in the base class.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each layer in memory and computes the
+            layer again in the backward pass: less memory, more time, the same gradients.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, classes), or without the top the map P5 or a vector.

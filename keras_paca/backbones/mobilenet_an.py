@@ -48,7 +48,9 @@ class MobileNetAN(AttentiveBackbone):
         embedding_dim: int. Width of the projection before the classifier.
         drop_path_rate: float. Rate at which the residual branch of the last block is dropped. Those
             of the others grow up to it linearly from 0.
-        x: described in the base class.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, classes), or without the top the map P5 or a vector.

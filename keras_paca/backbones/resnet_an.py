@@ -40,7 +40,9 @@ class ResNetAN(AttentiveBackbone):
             attentive normalization mixes.
         drop_path_rate: float. Rate at which the residual branch of the last block is dropped. Those
             of the others grow up to it linearly from 0.
-        x: described in the base class.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, classes), or without the top the map P5 or a vector.
