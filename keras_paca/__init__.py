@@ -36,6 +36,7 @@ from keras_paca.backbones import (
     ViTTMSmall,
     ViTTMTiny,
 )
+from keras_paca.conversions import attentive
 from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import (
     cluster_maps,
@@ -74,6 +75,7 @@ __all__ = [
     "ViTTMSmall",
     "ViTTMTiny",
     "__version__",
+    "attentive",
     "cluster_maps",
     "cluster_statistics",
     "create_model",

@@ -65,6 +65,7 @@ ARROWS = {
     "warn weights",
     "detection": "arguments backbones explain extras labels layers ops preprocessing warn weights",
     "inference": "backbones forms layers ops segmentation weights",
+    "conversions": "arguments inference layers",
     "deploy": "_version arguments extras inference layers ops warn",
     "hub": "arguments backbones extras forms frozen layers naming",
     "demo": "backbones deploy explain extras",

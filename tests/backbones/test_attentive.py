@@ -35,7 +35,7 @@ SMALL = {
     "mobilenet": (
         MobileNetAN,
         {
-            "hidden_dims": (8, 8, 16, 16, 24, 24, 32),
+            "hidden_dims": (8, 12, 16, 20, 24, 28, 32),
             "depths": (1, 1, 2, 1, 1, 1, 1),
             "stem_filters": 8,
             "embedding_dim": 16,
@@ -133,7 +133,7 @@ def test_fit_predict_save_and_load(name, images, tmp_path):
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     x, y = images(8, 48, 40, 3), np.arange(8) % 5
     before = [w.copy() for w in model.get_weights()]
-    history = model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"]
+    history = model.fit(x, y, batch_size=8, epochs=3, verbose=0).history["loss"]
     assert np.isfinite(history).all()
     stuck = [
         weight.path
@@ -407,7 +407,9 @@ def test_fused_transitions_pool_first():
     model = small("densenet", input_shape=(64, 64, 3))
     before, after = (keras_paca.quantization_report(m) for m in (model, keras_paca.fuse(model)))
     products = {
-        layer.path: layer.macs for layer in before.layers if layer.path.startswith("transition")
+        layer.path: layer.macs
+        for layer in before.layers
+        if re.match("transition.*conv", layer.path)
     }
     assert len(products) == 3
     for layer in after.layers:

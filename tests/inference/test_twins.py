@@ -7,6 +7,7 @@ import pytest
 import keras_paca
 from keras_paca import layers, segmentation
 from keras_paca.forms import twin_of
+from keras_paca.layers.attentive_norm import ATTENTIONS
 from keras_paca.segmentation.heads import ConvNormReLU
 from tests.inference.compare import CLUSTERINGS, arrays, block_model, error, randomise
 from tests.layers.run import run_layer_test
@@ -60,6 +61,13 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
         (2, 7, 5, 4),
         (2, 4, 3, 6),
         2,
+    ),
+    "attentive_norm": (
+        layers.AttentiveBatchNormalization,
+        {"mixtures": 3, "attention": "two_layer_norm_hard_sigmoid"},
+        (2, 7, 5, 4),
+        (2, 7, 5, 4),
+        2 + 2 * 2,
     ),
     "depthwise_norm": (
         layers.DepthwiseNorm,
@@ -236,8 +244,31 @@ def test_attentive_blocks(name, images):
     model = randomise(keras.Sequential([keras.Input((7, 6, 8)), cls(**options, **given)]))
     fused, x = keras_paca.fuse(model), images(2, 7, 6, 8) / 100 - 1
     assert error(fused(x), model(x)) <= 1e-5
-    kinds = [type(layer) for layer in fused._flatten_layers()]
-    assert (layers.BatchNormalization in kinds) == (name in ("dense layer", "transition"))
+    norms = [x for x in fused._flatten_layers() if isinstance(x, layers.BatchNormalization)]
+    assert len(norms) == (name in ("dense layer", "transition"))
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [
+        "norm_hard_sigmoid",
+        *(
+            pytest.param(name, marks=slow_but_on_torch)
+            for name in ATTENTIONS
+            if name != "norm_hard_sigmoid"
+        ),
+    ],
+)
+def test_attentive_norm(attention, images):
+    """No batch norm is left, neither around the map nor in the attention."""
+    norm = layers.AttentiveBatchNormalization(3, attention, "average_max")
+    model = randomise(keras.Sequential([keras.Input((7, 6, 8)), norm]))
+    fused, x = keras_paca.fuse(model), images(2, 7, 6, 8) / 100 - 1
+    assert error(fused(x), model(x)) <= 1e-5
+    weights = fused.layers[0].mixture_weights(x), norm.mixture_weights(x)
+    assert error(*weights) <= 1e-5
+    assert not any("norm/" in weight.path for weight in fused.weights)
+    assert fused.count_params() < model.count_params()
 
 
 @slow_but_on_torch

@@ -1,0 +1,5 @@
+"""Models that people already have, with a mechanism of the papers in the place of their own."""
+
+from keras_paca.conversions.attentive import attentive
+
+__all__ = ["attentive"]
