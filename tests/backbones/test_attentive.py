@@ -51,8 +51,13 @@ FUNCTIONS = {  # million parameters, billion products, official key of the head
     DenseNet121AN: (8.342, 2.84, "classifier"),
 }
 each_family = pytest.mark.parametrize("name", SMALL)
-one_on_each_backend = pytest.mark.parametrize(
-    "name", ["resnet", *(pytest.param(x, marks=slow_but_on_torch) for x in list(SMALL)[1:])]
+# The families differ in their blocks, which have tests of their own: one of them in `make test`.
+one_family = pytest.mark.parametrize(
+    "name", ["resnet", *(pytest.param(name, marks=pytest.mark.slow) for name in list(SMALL)[1:])]
+)
+but_mobilenet = pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=pytest.mark.slow if x == "mobilenet" else []) for x in SMALL],
 )
 
 
@@ -65,7 +70,7 @@ def small(name, **options):
 # --- Counts and initial values ----------------------------------------------------------------
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_parameters_and_products(function):
     parameters, products, _ = FUNCTIONS[function]
@@ -101,7 +106,7 @@ def test_the_norms_are_those_of_the_paper(name):
     assert abs(head.std() / 0.01 - 1) < 4 / np.sqrt(head.size)
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_mixtures_per_stage():
     for function, rows in (
         (ResNet50AN, [10] * 3 + [10] * 4 + [20] * 6 + [20] * 3),
@@ -126,7 +131,8 @@ def test_drop_path_rates(name):
 # --- Training and saving ----------------------------------------------------------------------
 
 
-@one_on_each_backend
+@slow_but_on_torch
+@one_family
 def test_fit_predict_save_and_load(name, images, tmp_path):
     options = {} if name == "densenet" else {"drop_path_rate": 0.3}
     model = randomise(small(name, dropout=0.1, **options))
@@ -151,7 +157,7 @@ def test_fit_predict_save_and_load(name, images, tmp_path):
 
 
 @slow_but_on_torch
-@each_family
+@one_family
 def test_config_is_plain(name):
     config = small(name).get_config()
     again = SMALL[name][0].from_config(json.loads(json.dumps(config)))
@@ -160,7 +166,7 @@ def test_config_is_plain(name):
 
 
 @slow_but_on_torch
-@each_family
+@one_family
 def test_two_steps_in_a_row_differ(name, images):
     model = small(name, dropout=0.9)
     model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
@@ -168,7 +174,7 @@ def test_two_steps_in_a_row_differ(name, images):
     assert len({float(model.train_on_batch(x, y)) for _ in range(3)}) > 1
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 @each_family
 def test_remat_gives_the_same_steps(name, images):
     """The moving statistics too, of which a block that is computed twice is counted once."""
@@ -184,7 +190,7 @@ def test_remat_gives_the_same_steps(name, images):
 
 
 @slow_but_on_torch
-@each_family
+@one_family
 def test_frozen_layers_stay_frozen(name, images):
     """Also their moving statistics."""
     model = small(name)
@@ -200,7 +206,8 @@ def test_frozen_layers_stay_frozen(name, images):
 # --- Sizes and precision ----------------------------------------------------------------------
 
 
-@one_on_each_backend
+@slow_but_on_torch
+@but_mobilenet
 def test_any_size_known_or_not(name, images):
     model = randomise(small(name, include_top=False))
     round_up = name != "densenet"  # whose transitions leave out the last row of an odd side
@@ -222,8 +229,8 @@ def test_any_size_known_or_not(name, images):
 
 
 @slow_but_on_torch
-@each_family
-@pytest.mark.parametrize("pooling", ["avg", "max"])
+@one_family
+@pytest.mark.parametrize("pooling", ["avg", pytest.param("max", marks=pytest.mark.slow)])
 def test_pooling(name, pooling, images):
     x = images(2, 64, 64, 3)
     full = randomise(small(name, include_top=False))
@@ -235,8 +242,11 @@ def test_pooling(name, pooling, images):
 
 
 @slow_but_on_torch
-@each_family
-@pytest.mark.parametrize(("policy", "bar"), [("mixed_float16", 1e-2), ("mixed_bfloat16", 5e-2)])
+@one_family
+@pytest.mark.parametrize(
+    ("policy", "bar"),
+    [("mixed_float16", 1e-2), pytest.param("mixed_bfloat16", 5e-2, marks=pytest.mark.slow)],
+)
 def test_mixed_precision(name, policy, bar, images):
     x, options = images(4, 32, 32, 3), {"classifier_activation": None}
     reference = small(name, **options)
@@ -252,7 +262,7 @@ def test_mixed_precision(name, policy, bar, images):
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 @each_family
 def test_channels_first_changes_nothing(name, images):
     x = images(1, 33, 40, 3)
@@ -305,7 +315,11 @@ def file_of(monkeypatch, tmp_path):
 @slow_but_on_torch
 @pytest.mark.parametrize(
     ("name", "function"),
-    [("resnet", ResNet50AN), ("mobilenet", MobileNetV2AN), ("densenet", DenseNet121AN)],
+    [
+        ("resnet", ResNet50AN),
+        pytest.param("mobilenet", MobileNetV2AN, marks=pytest.mark.slow),
+        pytest.param("densenet", DenseNet121AN, marks=pytest.mark.slow),
+    ],
 )
 def test_files(name, function, file_of, tmp_path):
     """Strict loading, fresh heads, backbones, detectors' files, and conversion."""
@@ -342,7 +356,7 @@ def test_files(name, function, file_of, tmp_path):
         assert all(np.array_equal(array, tensors[key]) for key, array in found.items())
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 def test_the_variants_are_told_apart():
     shown = {}
     for function in FUNCTIONS:
@@ -368,7 +382,7 @@ def test_the_variants_are_told_apart():
 
 
 @slow_but_on_torch
-@each_family
+@one_family
 def test_segmenter_and_detector(name, images):
     x = images(1, 64, 96, 3)
     segmenter = segmentation.Segmenter(small(name, include_top=False), "fpn", 3)
@@ -385,7 +399,8 @@ def test_segmenter_and_detector(name, images):
 # --- The form for inference, exports, quantization --------------------------------------------
 
 
-@one_on_each_backend
+@slow_but_on_torch
+@but_mobilenet
 def test_it_fuses(name, images, tmp_path):
     model, x = randomise(small(name)), images(2, 33, 48, 3)
     fused = keras_paca.fuse(model)
@@ -417,7 +432,7 @@ def test_fused_transitions_pool_first():
             assert 4 * layer.macs == products[layer.path]
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 @each_family
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_it_quantizes_and_learns_by_lora(name, images):
@@ -436,7 +451,7 @@ def test_it_quantizes_and_learns_by_lora(name, images):
 
 
 @with_what_exports_need
-@slow_but_on_torch
+@pytest.mark.slow
 @each_family
 @pytest.mark.parametrize("fused", [False, True])
 def test_export_agrees_with_keras(name, fused, images, tmp_path):

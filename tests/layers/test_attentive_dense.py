@@ -9,11 +9,13 @@ from tests.layers.run import run_layer_test
 from tests.marks import slow_but_on_torch
 
 
+@slow_but_on_torch
 def test_run_layer_test():
     options = {"growth_rate": 3, "mixtures": 4}
     run_layer_test(layers.AttentiveDenseLayer, options, (2, 7, 5, 4), (2, 7, 5, 7), 2 + 1 + 5 + 1)
 
 
+@slow_but_on_torch
 def test_run_layer_test_transition():
     run_layer_test(layers.DenseTransition, {"filters": 3}, (2, 7, 6, 4), (2, 3, 3, 3), 3)
 

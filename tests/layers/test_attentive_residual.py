@@ -22,10 +22,8 @@ CASES = {  # block, arguments, output of a map (2, 7, 5, 8), trainable weights
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(x, marks=slow_but_on_torch if x in ("same", "bare") else []) for x in CASES],
-)
+@slow_but_on_torch
+@pytest.mark.parametrize("name", CASES)
 def test_run_layer_test(name):
     kind, options, shape, trainable = CASES[name]
     options = {"mixtures": 3, **options}

@@ -21,7 +21,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=slow_but_on_torch if x == "relu6" else []) for x in CASES]
+)
 def test_run_layer_test(name):
     options, shape, expected = CASES[name]
     run_layer_test(layers.ConvNorm, options, shape, expected, 3 + options.get("use_bias", True))

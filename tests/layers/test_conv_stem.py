@@ -6,12 +6,14 @@ from keras import ops
 
 from keras_paca import layers
 from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
 
 
 def test_run_layer_test():
     run_layer_test(layers.ConvStem, {"filters": 8}, (2, 33, 38, 3), (2, 9, 10, 8), 8)
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize(
     ("options", "shape"),
     [
@@ -25,7 +27,7 @@ def test_run_layer_test_plain(options, shape):
     run_layer_test(layers.PlainStem, {"filters": 8, **options}, (2, 33, 38, 3), shape, 3)
 
 
-@pytest.mark.parametrize("side", [32, 33])
+@pytest.mark.parametrize("side", [32, pytest.param(33, marks=slow_but_on_torch)])
 def test_pooling_is_that_of_pytorch(side):
     """Each maximum is over the rows 2 i - 1 to 2 i + 1, at even and odd sides."""
     stem = layers.PlainStem(1)

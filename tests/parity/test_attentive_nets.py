@@ -21,7 +21,7 @@ def test_case(name):
     assert not [(array, error) for array, error, bar in errors if not error < bar]
 
 
-@slow_but_on_torch
+@pytest.mark.slow
 @pytest.mark.parametrize("name", attentive_nets.NETWORKS)
 def test_parameters(name):
     description, _, _ = official.case(name)
