@@ -51,9 +51,9 @@ class DenseNetAN(AttentiveBackbone):
     Example:
     >>> backbone = DenseNetAN(depths=2, growth_rate=8, mixtures=5, include_top=False)
     >>> backbone.compute_output_shape((1, 224, 192, 3))
-    (1, 7, 6, 30)
+    (1, 7, 6, 32)
     >>> backbone.hidden_dims
-    [32, 32, 32, 30]
+    [32, 32, 32, 32]
     """
 
     family = "densenet_an"
