@@ -374,7 +374,7 @@ OF_ALL_MODELS = {  # parameters that are no options of a family or a task
     "num_classes",
 }
 
-_DOCSTRING = """Build {name}, {weights}.
+_DOCSTRING = """Build {name}, {released}.
 
 {sizes}
 
@@ -441,11 +441,11 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
         sizes += f"; with `{option}={value!r}`: {changed}"
     text = _DOCSTRING.format(
         name=name,
-        weights="with the released ImageNet weights by default"
-        if not family.restricted
-        else "with random weights or those of a file",
         function=name,
         family=family.__name__,
+        released="with random weights or those of a file"
+        if family.restricted
+        else "with the released ImageNet weights by default",
         sizes=textwrap.fill(f"The size: {sizes}.", 96),
         source=f"{source}\n" if (source := read_source(family.__doc__)) else "",
     )
