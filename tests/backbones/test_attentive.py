@@ -146,7 +146,9 @@ def test_fit_predict_save_and_load(name, images, tmp_path):
         for weight, old in zip(model.weights, before, strict=True)
         if np.array_equal(ops.convert_to_numpy(weight), old)
     ]
-    assert all("seed_generator" in path for path in stuck), stuck
+    # what is added before a norm has no gradient in exact arithmetic
+    expected = ("seed_generator_state", "project/norm/beta")
+    assert all(path.endswith(expected) for path in stuck), stuck
     scores = model.predict(x, verbose=0)
     np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=1e-5)
     model.save(tmp_path / "model.keras")
