@@ -223,8 +223,9 @@ class AttentiveBatchNormalization(AttentiveNormalization):
             or "average_max", the sum of the mean and the maximum.
         hidden_units: int or None. Units of the first layer of a two-layer attention; `None` for 2
             K.
-        momentum: float. Weight of the old moving statistics, in [0, 1], also in the attention.
-        epsilon: float. Added to the variances of the batch normalizations.
+        momentum: float. Weight of the old moving statistics of the map. In the attention it is
+            always 0.9, as in the official code, so that its statistics follow a short training.
+        epsilon: float. Added to the variance of the map. In the attention it is always 1e-5.
         synchronized: bool. Whether the statistics of a batch are those of all replicas, on
             TensorFlow.
         **kwargs: As for `keras.layers.Layer`.
@@ -263,19 +264,18 @@ class AttentiveBatchNormalization(AttentiveNormalization):
         self.momentum = check_factor("momentum", momentum)
         self.epsilon = check_factor("epsilon", epsilon)
         self.synchronized = check_boolean("synchronized", synchronized)
-        self.norm = self._make_norm("norm", center=False, scale=False)
-        self.make_attention(self._make_norm)
-
-    def _make_norm(self, name: str, **options: Any) -> BatchNormalization:
-        return self.make(
+        exact = exact_dtype(self.dtype_policy)
+        statistics = {"synchronized": synchronized, "dtype": exact}
+        self.norm = self.make(
             BatchNormalization,
-            name,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            synchronized=self.synchronized,
-            dtype=exact_dtype(self.dtype_policy),
-            **options,
+            "norm",
+            momentum=momentum,
+            epsilon=epsilon,
+            center=False,
+            scale=False,
+            **statistics,
         )
+        self.make_attention(lambda name: self.make(BatchNormalization, name, **statistics))
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -327,20 +327,10 @@ class AttentiveGroupNormalization(AttentiveNormalization):
         super().__init__(mixtures, attention, squeeze, hidden_units, **kwargs)
         self.groups = check_positive("groups", groups)
         self.epsilon = check_factor("epsilon", epsilon)
-        self.norm = self._make_norm("norm", groups, center=False, scale=False)
-        self.make_attention(self._make_norm)
-
-    def _make_norm(
-        self, name: str, groups: int = 1, **options: Any
-    ) -> keras.layers.GroupNormalization:
-        return self.make(
-            keras.layers.GroupNormalization,
-            name,
-            groups,
-            epsilon=self.epsilon,
-            dtype=exact_dtype(self.dtype_policy),
-            **options,
-        )
+        norm, exact = keras.layers.GroupNormalization, exact_dtype(self.dtype_policy)
+        options = {"epsilon": epsilon, "dtype": exact}
+        self.norm = self.make(norm, "norm", groups, center=False, scale=False, **options)
+        self.make_attention(lambda name: self.make(norm, name, 1, **options))
 
     def build(self, input_shape: tuple) -> None:
         """Build the norm, the attention and the affine transformations."""

@@ -118,12 +118,12 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
 }
 
 
+ON_TORCH = ("attentive_norm", "plain_stem", "dense_transition")
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(x, marks=slow_but_on_torch if x in ("plain_stem", "dense_transition") else [])
-        for x in CASES
-    ],
+    [pytest.param(name, marks=slow_but_on_torch if name in ON_TORCH else ()) for name in CASES],
 )
 def test_run_layer_test(name):
     cls, options, shape, expected, trainable = CASES[name]

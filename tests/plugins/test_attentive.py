@@ -15,10 +15,12 @@ def resnet(block_type):
     """Return a small ResNet of KerasHub."""
     import keras_hub
 
+    width = 64  # the only one that it allows for the first stage
+
     return keras_hub.models.ResNetBackbone(
-        input_conv_filters=[8],
+        input_conv_filters=[width],
         input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[64, 64, 64, 64],
+        stackwise_num_filters=[width] * 4,
         stackwise_num_blocks=[1, 2, 1, 1],
         stackwise_num_strides=[1, 2, 2, 2],
         block_type=block_type,
@@ -53,6 +55,21 @@ def test_resnet(block_type, norm, tmp_path):
         segmenter.save(tmp_path / "segmenter.keras")
         loaded = keras.saving.load_model(tmp_path / "segmenter.keras")
         assert error(loaded(x), segmenter(x)) < 1e-6
+
+
+def test_densenet():
+    """KerasHub counts the norms of a dense layer from 1."""
+    import keras_hub
+
+    backbone = keras_hub.models.DenseNetBackbone(
+        stackwise_num_repeats=[1, 2, 1, 1], growth_rate=4, image_shape=(64, 64, 3)
+    )
+    converted = keras_paca.attentive(randomise(backbone))
+    norms = [x.name for x in converted.layers if isinstance(x, AttentiveBatchNormalization)]
+    blocks = ("stack1_block1", "stack2_block1", "stack2_block2", "stack3_block1", "stack4_block1")
+    assert norms == [f"{block}_2_bn" for block in blocks]
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    assert error(converted(x), backbone(x)) < 1e-5
 
 
 def test_classifier(tmp_path):
