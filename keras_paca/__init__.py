@@ -15,6 +15,10 @@ from keras_paca import (
 )
 from keras_paca._version import __version__
 from keras_paca.backbones import (
+    DenseNet121AN,
+    DenseNetAN,
+    MobileNetAN,
+    MobileNetV2AN,
     PaCaBase,
     PaCaSmall,
     PaCaTiny,
@@ -24,6 +28,9 @@ from keras_paca.backbones import (
     RapidNetM,
     RapidNetS,
     RapidNetTi,
+    ResNet50AN,
+    ResNet101AN,
+    ResNetAN,
     ViTTM,
     ViTTMBase,
     ViTTMLarge,
@@ -46,8 +53,12 @@ from keras_paca.train import finish_castling
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
 __all__ = [
+    "DenseNet121AN",
+    "DenseNetAN",
     "FreshWeightsWarning",
     "KerasPaCaWarning",
+    "MobileNetAN",
+    "MobileNetV2AN",
     "PaCaBase",
     "PaCaSmall",
     "PaCaTiny",
@@ -57,6 +68,9 @@ __all__ = [
     "RapidNetM",
     "RapidNetS",
     "RapidNetTi",
+    "ResNet50AN",
+    "ResNet101AN",
+    "ResNetAN",
     "ViTTM",
     "ViTTMBase",
     "ViTTMLarge",

@@ -21,10 +21,13 @@ except ImportError as error:
 
 from keras_paca.arguments import check_class_names
 from keras_paca.backbones.base import Backbone
+from keras_paca.backbones.densenet_an import DenseNetAN
 from keras_paca.backbones.documentation import join_parameters, with_args
+from keras_paca.backbones.mobilenet_an import MobileNetAN
 from keras_paca.backbones.model import add_exclusions, compile_with_exclusions
 from keras_paca.backbones.paca_vit import PaCaViT
 from keras_paca.backbones.rapidnet import RapidNet
+from keras_paca.backbones.resnet_an import ResNetAN
 from keras_paca.backbones.vittm import ViTTM
 from keras_paca.forms import accept_key, is_twin, resolve
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
@@ -700,3 +703,210 @@ class ViTTMImageClassifier(FamilyImageClassifierWithNeck):
 
     backbone_cls = ViTTMBackbone
     preprocessor_cls = ViTTMImageClassifierPreprocessor
+
+
+# --- ResNet with attentive normalization --------------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ResNetANBackbone(FamilyBackbone):
+    """A `ResNetAN` without its top as a KerasHub backbone, for normalised images.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `ResNetANImageConverter`.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Example:
+    >>> backbone = ResNetANBackbone((8, 8, 16, 16), depths=1, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 8)
+    """
+
+    family = ResNetAN
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ResNetANImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for ResNetAN.
+
+    Example:
+    >>> converter = ResNetANImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = ResNetANBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ResNetANImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `ResNetANImageClassifier`: a `ResNetANImageConverter` and labels.
+
+    Args:
+        image_converter: ResNetANImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = ResNetANImageClassifierPreprocessor(ResNetANImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = ResNetANBackbone
+    image_converter_cls = ResNetANImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ResNetANImageClassifier(FamilyImageClassifier):
+    """A ResNetAN as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    Example:
+    >>> backbone = ResNetANBackbone((8, 8, 16, 16), depths=1, image_shape=(64, 64, 3))
+    >>> classifier = ResNetANImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = ResNetANBackbone
+    preprocessor_cls = ResNetANImageClassifierPreprocessor
+
+
+# --- MobileNetV2 with attentive normalization ---------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class MobileNetANBackbone(FamilyBackbone):
+    """A `MobileNetAN` without its top as a KerasHub backbone, for normalised images.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `MobileNetANImageConverter`.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Example:
+    >>> backbone = MobileNetANBackbone((8, 8, 8, 16, 16, 24, 32), depths=1, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 8)
+    """
+
+    family = MobileNetAN
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class MobileNetANImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for MobileNetAN.
+
+    Example:
+    >>> converter = MobileNetANImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = MobileNetANBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class MobileNetANImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `MobileNetANImageClassifier`: a `MobileNetANImageConverter` and labels.
+
+    Args:
+        image_converter: MobileNetANImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = MobileNetANImageClassifierPreprocessor(MobileNetANImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = MobileNetANBackbone
+    image_converter_cls = MobileNetANImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class MobileNetANImageClassifier(FamilyImageClassifierWithNeck):
+    """A MobileNetAN as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    Example:
+    >>> backbone = MobileNetANBackbone((8, 8, 8, 16, 16, 24, 32), depths=1, image_shape=(64, 64, 3))
+    >>> classifier = MobileNetANImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = MobileNetANBackbone
+    preprocessor_cls = MobileNetANImageClassifierPreprocessor
+
+
+# --- DenseNet with attentive normalization ------------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DenseNetANBackbone(FamilyBackbone):
+    """A `DenseNetAN` without its top as a KerasHub backbone, for normalised images.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `DenseNetANImageConverter`.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Example:
+    >>> backbone = DenseNetANBackbone(depths=1, growth_rate=8, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 24)
+    """
+
+    family = DenseNetAN
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DenseNetANImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for DenseNetAN.
+
+    Example:
+    >>> converter = DenseNetANImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = DenseNetANBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DenseNetANImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `DenseNetANImageClassifier`: a `DenseNetANImageConverter` and labels.
+
+    Args:
+        image_converter: DenseNetANImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = DenseNetANImageClassifierPreprocessor(DenseNetANImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = DenseNetANBackbone
+    image_converter_cls = DenseNetANImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DenseNetANImageClassifier(FamilyImageClassifier):
+    """A DenseNetAN as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    Example:
+    >>> backbone = DenseNetANBackbone(depths=1, growth_rate=8, image_shape=(64, 64, 3))
+    >>> classifier = DenseNetANImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = DenseNetANBackbone
+    preprocessor_cls = DenseNetANImageClassifierPreprocessor

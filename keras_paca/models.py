@@ -18,6 +18,7 @@ from keras_paca.backbones.variants import NamedModel
 from keras_paca.weights import ReleasedFile, released_files
 
 MEASURES = {"top1": "top-1", "miou": "mIoU", "box_ap": "box AP", "mask_ap": "mask AP"}
+RESTRICTED = "research alone, not downloaded"
 COLUMNS = ("name", "parameters", "MACs", "image", "accuracy as stated", "weights", "licence")
 
 
@@ -211,6 +212,7 @@ def _describe(model: NamedModel) -> ListedModel:
     default = _default_file(model) if files else None
     shown = [default] if default is not None else files
     parameters, macs, height, width = counted or (None,) * 4
+    licences = [file.licence for file in shown] or [RESTRICTED] * bool(family.restricted)
     return ListedModel(
         name=model.name,
         family=family.__name__,
@@ -221,7 +223,7 @@ def _describe(model: NamedModel) -> ListedModel:
         accuracy=dict(default.accuracy) if default is not None else {},
         weights=task.weights if default is not None else "",
         files=tuple(files),
-        licence="; ".join(dict.fromkeys(file.licence for file in shown)),
+        licence="; ".join(dict.fromkeys(licences)),
         function=model.function,
     )
 

@@ -11,6 +11,7 @@ TESTS = Path(__file__).parent
 OTHERS = {
     "deploy/test_consumers.py": "the programs in examples/deploy",
     "inference/test_twins.py": "the package inference/twins, whose files hold a layer each",
+    "parity/test_attentive_nets.py": "outputs of networks with attentive normalization",
     "parity/test_attentive_norm.py": "outputs of the official attentive normalizations",
     "parity/test_castling.py": "outputs of the official linear angular attention",
     "parity/test_dense.py": "outputs of the official segmenters and detectors",
@@ -37,8 +38,11 @@ OTHERS = {
 
 # Modules without a file of tests, and the file that tests them.
 ELSEWHERE = {
+    "backbones/densenet_an.py": "backbones/test_attentive.py",
     "backbones/graph_maker.py": "backbones/test_base.py",
+    "backbones/mobilenet_an.py": "backbones/test_attentive.py",
     "backbones/normalisation.py": "detection/test_predict.py",
+    "backbones/resnet_an.py": "backbones/test_attentive.py",
     "backbones/vittm_keys.py": "backbones/test_vittm.py",
     "backbones/registry.py": "test_models.py",
     "commands/demo.py": "test_demo.py",

@@ -40,7 +40,9 @@ def test_what_is_known_of_each():
     tiny = known["rapidnet_ti"]
     assert (tiny.accuracy, tiny.licence) == ({"top1": 76.3}, "Apache-2.0")
     assert known["rapidnet_s"].accuracy == {}
-    assert known["vittm_tiny"].weights == ""
+    assert known["vittm_tiny"].weights == known["vittm_tiny"].licence == ""
+    restricted = known["resnet50_an"]
+    assert (restricted.weights, restricted.licence) == ("", "research alone, not downloaded")
     assert hash(tiny) == hash(list_models("rapidnet_ti")[0])
 
 

@@ -14,6 +14,9 @@ from keras_paca.backbones.paca_vit import PaCaViT as PaCaViT
 from keras_paca.backbones.rapidnet import RapidNet as RapidNet
 from keras_paca.backbones.variants import variant as variant
 from keras_paca.backbones.vittm import ViTTM as ViTTM
+from keras_paca.backbones.resnet_an import ResNetAN as ResNetAN
+from keras_paca.backbones.densenet_an import DenseNetAN as DenseNetAN
+from keras_paca.backbones.mobilenet_an import MobileNetAN as MobileNetAN
 
 def PaCaBase(
     include_top: bool = True,
@@ -1137,6 +1140,299 @@ def ViTTMTiny(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMTiny(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def ResNet50AN(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'resnet50_an',
+    *,
+    drop_path_rate: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build ResNet50AN, with random weights or those of a file.
+
+    The size: `hidden_dims=(256, 512, 1024, 2048)`, `depths=(3, 4, 6, 3)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors' files lie on Google
+            Drive, under a licence for research alone, and aren't downloaded by name. If that licence
+            covers your use, download the file by hand, from a link at
+            https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and pass its
+            path.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        drop_path_rate: float. Rate at which the residual branch of the last block is dropped. Those
+            of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.ResNetAN`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Li, Sun and Wu, "Attentive Normalization", ECCV 2020.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.ResNet50AN(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def ResNet101AN(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'resnet101_an',
+    *,
+    drop_path_rate: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build ResNet101AN, with random weights or those of a file.
+
+    The size: `hidden_dims=(256, 512, 1024, 2048)`, `depths=(3, 4, 23, 3)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors' files lie on Google
+            Drive, under a licence for research alone, and aren't downloaded by name. If that licence
+            covers your use, download the file by hand, from a link at
+            https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and pass its
+            path.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        drop_path_rate: float. Rate at which the residual branch of the last block is dropped. Those
+            of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.ResNetAN`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Li, Sun and Wu, "Attentive Normalization", ECCV 2020.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.ResNet101AN(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def DenseNet121AN(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'densenet121_an',
+    *,
+    dropout: float = 0.0,
+    remat: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build DenseNet121AN, with random weights or those of a file.
+
+    The size: `depths=(6, 12, 24, 16)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors' files lie on Google
+            Drive, under a licence for research alone, and aren't downloaded by name. If that licence
+            covers your use, download the file by hand, from a link at
+            https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and pass its
+            path.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each layer in memory and computes the
+            layer again in the backward pass: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.DenseNetAN`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Li, Sun and Wu, "Attentive Normalization", ECCV 2020.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.DenseNet121AN(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def MobileNetV2AN(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'mobilenetv2_an',
+    *,
+    drop_path_rate: float = 0.0,
+    dropout: float = 0.2,
+    remat: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build MobileNetV2AN, with random weights or those of a file.
+
+    The size: `hidden_dims=(16, 24, 32, 64, 96, 160, 320)`, `depths=(1, 2, 3, 4, 3, 3, 1)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors' files lie on Google
+            Drive, under a licence for research alone, and aren't downloaded by name. If that licence
+            covers your use, download the file by hand, from a link at
+            https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and pass its
+            path.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        drop_path_rate: float. Rate at which the residual branch of the last block is dropped. Those
+            of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.MobileNetAN`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Li, Sun and Wu, "Attentive Normalization", ECCV 2020.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.MobileNetV2AN(weights=None, classes=10)
     >>> model.compute_output_shape((1, 64, 96, 3))
     (1, 10)
     """

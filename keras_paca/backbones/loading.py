@@ -167,6 +167,11 @@ def choose_file(
     fitting = [(rank, i) for i, rank in enumerate(ranks) if rank is not None]
     if fitting:
         return files[min(fitting)[1]]
+    if family.restricted:
+        raise ValueError(
+            f"No {task.data_set} weights are downloaded for {names.get(size, size)}. "
+            f'{family.restricted}: `weights="FILE.pth"`, or `weights=None` for random ones.'
+        )
     keys = {name for file in files for name in file.options}
     wanted = {name: options[name] for name in options if name in keys}
     wanted = {name: value for name, value in wanted.items() if value is not None}

@@ -16,6 +16,7 @@ from keras_paca.detection.coco_metrics import coco_metrics as coco_metrics
 from keras_paca.detection.coco_metrics import evaluate_detections as evaluate_detections
 from keras_paca.detection.evaluation import evaluate_coco as evaluate_coco
 from keras_paca.detection.feature_pyramid import FeaturePyramid as FeaturePyramid
+from keras_paca.detection.heads import AttentiveBoxHead as AttentiveBoxHead
 from keras_paca.detection.heads import BoxHead as BoxHead
 from keras_paca.detection.heads import MaskHead as MaskHead
 from keras_paca.detection.mask_rcnn import MaskRCNN as MaskRCNN
@@ -48,6 +49,7 @@ def PaCaBaseMaskRCNN(
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -92,6 +94,9 @@ def PaCaBaseMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
@@ -141,6 +146,7 @@ def PaCaSmallMaskRCNN(
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -185,6 +191,9 @@ def PaCaSmallMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
@@ -234,6 +243,7 @@ def PaCaTinyMaskRCNN(
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -278,6 +288,9 @@ def PaCaTinyMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
@@ -322,6 +335,7 @@ def RapidNetBMaskRCNN(
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     ema: bool = False,
     class_names: collections.abc.Sequence[str] | None = None,
@@ -360,6 +374,9 @@ def RapidNetBMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
             files of classifiers hold beside the weights.
@@ -406,6 +423,7 @@ def RapidNetMMaskRCNN(
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     ema: bool = False,
     class_names: collections.abc.Sequence[str] | None = None,
@@ -444,6 +462,9 @@ def RapidNetMMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
             files of classifiers hold beside the weights.

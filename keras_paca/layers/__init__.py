@@ -3,16 +3,18 @@
 from keras_paca.layers.add_erase import AddErase
 from keras_paca.layers.angular_attention import LinearAngularAttention
 from keras_paca.layers.attention import PatchToClusterAttention
+from keras_paca.layers.attentive_dense import AttentiveDenseLayer, DenseTransition
 from keras_paca.layers.attentive_norm import (
     AttentiveBatchNormalization,
     AttentiveGroupNormalization,
 )
+from keras_paca.layers.attentive_residual import AttentiveBottleneck, AttentiveInvertedResidual
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
 from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPClustering
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
-from keras_paca.layers.conv_stem import ConvStem
+from keras_paca.layers.conv_stem import ConvStem, PlainStem
 from keras_paca.layers.cross_attention import CrossAttention
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.drop_path import DropPath
@@ -34,7 +36,10 @@ __all__ = [
     "AddErase",
     "AngularSelfAttention",
     "AttentiveBatchNormalization",
+    "AttentiveBottleneck",
+    "AttentiveDenseLayer",
     "AttentiveGroupNormalization",
+    "AttentiveInvertedResidual",
     "BatchNormalization",
     "ConvClustering",
     "ConvMLP",
@@ -42,6 +47,7 @@ __all__ = [
     "ConvNorm",
     "ConvStem",
     "CrossAttention",
+    "DenseTransition",
     "DepthwiseConv2D",
     "DepthwiseNorm",
     "DropPath",
@@ -60,6 +66,7 @@ __all__ = [
     "PaCaBlock",
     "PatchEmbedding",
     "PatchToClusterAttention",
+    "PlainStem",
     "ResidualMLP",
     "TokenLearner",
     "linear_initializer",

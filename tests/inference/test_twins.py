@@ -84,6 +84,14 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
         (2, 9, 9, 8),
         4,
     ),
+    "plain_stem": (
+        layers.PlainStem,
+        {"filters": 8, "mean": [0.0, 1.0, 2.0], "deviation": [2.0, 3.0, 4.0]},
+        (2, 33, 36, 3),
+        (2, 9, 9, 8),
+        2,
+    ),
+    "dense_transition": (layers.DenseTransition, {"filters": 3}, (2, 7, 6, 4), (2, 3, 3, 3), 3),
     "inverted_residual": (layers.InvertedResidual, {}, (2, 7, 5, 4), (2, 7, 5, 4), 3 * 2),
     "mldc": (layers.MLDCBlock, {"kernel_size": 5}, (2, 7, 5, 4), (2, 7, 5, 4), (1 + 4 + 3) * 2),
     "angular": (
@@ -125,12 +133,12 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
 }
 
 
+ON_TORCH = ("attentive_norm", "plain_stem", "dense_transition")
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=slow_but_on_torch if name == "attentive_norm" else ())
-        for name in CASES
-    ],
+    [pytest.param(name, marks=slow_but_on_torch if name in ON_TORCH else ()) for name in CASES],
 )
 def test_run_layer_test(name):
     cls, options, shape, expected, trainable = CASES[name]
@@ -225,6 +233,34 @@ def test_convolutions_and_their_norms(name, images):
     assert error(fused(x), model(x)) <= 1e-5
     assert not any("/norm/" in weight.path for weight in fused.weights)
     assert fused.count_params() < model.count_params()
+
+
+ATTENTIVE = {
+    "relu": (layers.ConvNorm, {"filters": 6, "activate": True, "activation": "relu"}),
+    "7 x 7": (layers.ConvNorm, {"filters": 6, "kernel_size": 7, "strides": 2, "use_bias": False}),
+    "plain stem": (layers.PlainStem, {"filters": 6}),
+    "bottleneck": (layers.AttentiveBottleneck, {"filters": 2}),
+    "strided": (layers.AttentiveBottleneck, {"filters": 3, "strides": 2}),
+    "inverted": (layers.AttentiveInvertedResidual, {"filters": 8, "expansion": 2}),
+    "bare": (layers.AttentiveInvertedResidual, {"filters": 4, "strides": 2, "expansion": 1}),
+    "dense layer": (layers.AttentiveDenseLayer, {"growth_rate": 3}),
+    "transition": (layers.DenseTransition, {"filters": 3}),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=[] if x == "strided" else slow_but_on_torch) for x in ATTENTIVE],
+)
+def test_attentive_blocks(name, images):
+    """Batch norms after convolutions are part of them; those before a ReLU stay."""
+    cls, options = ATTENTIVE[name]
+    given = {"mixtures": 3} if "attentive" in cls.__module__ and name != "transition" else {}
+    model = randomise(keras.Sequential([keras.Input((7, 6, 8)), cls(**options, **given)]))
+    fused, x = keras_paca.fuse(model), images(2, 7, 6, 8) / 100 - 1
+    assert error(fused(x), model(x)) <= 1e-5
+    norms = [x for x in fused._flatten_layers() if isinstance(x, layers.BatchNormalization)]
+    assert len(norms) == (name in ("dense layer", "transition"))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,19 @@ def test_a_kernel_that_is_no_square(size):
     np.testing.assert_allclose(ops.convert_to_numpy(found), convolve(x, kernel), atol=1e-4)
 
 
+@pytest.mark.parametrize(("size", "height", "width"), [(3, 5, 8), (7, 6, 3)])
+def test_stride(size, height, width):
+    """Every second row and column, from the first, at even and odd sides."""
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((2, height, width, 4)).astype("float32")
+    kernel = draw.standard_normal((size, size, 4, 1)).astype("float32")
+    shift = draw.standard_normal(4).astype("float32")
+    given = [ops.convert_to_tensor(array) for array in (x, kernel, shift)]
+    found = ops.convert_to_numpy(depthwise_conv2d(*given, strides=2))
+    expected = convolve(x, kernel)[:, ::2, ::2] + shift
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="a gradient of its own under JAX")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(

@@ -12,7 +12,15 @@ from keras_paca.frozen import layers_inside
 from keras_paca.inference import can_fuse
 from tests.inference.compare import randomise
 from tests.marks import slow_but_on_torch
-from tests.plugins.conftest import check, check_segmenter, sides, small_rapidnet, small_vittm
+from tests.plugins.conftest import (
+    ATTENTIVE,
+    check,
+    check_segmenter,
+    sides,
+    small_attentive,
+    small_rapidnet,
+    small_vittm,
+)
 
 pytestmark = pytest.mark.plugins
 
@@ -353,10 +361,24 @@ def test_detector_preset(hub, ours, small, images, tmp_path):
 
 # --- Families with layers before their classifiers --------------------------------------------
 
-FAMILIES = {"RapidNet": (small_rapidnet, (48, 64)), "ViTTM": (small_vittm, (56, 84))}
+FAMILIES = {
+    "RapidNet": (small_rapidnet, (48, 64)),
+    "ViTTM": (small_vittm, (56, 84)),
+    **{name: (small_attentive(name), (48, 64)) for name in ATTENTIVE},
+}
+FROZEN = {  # a layer between backbone and classifier, where there is one
+    "RapidNet": "projection",
+    "ViTTM": "memory_pool_norm",
+    "MobileNetAN": "projection",
+}
 
 
-@pytest.fixture(params=FAMILIES)
+MARKS = {"MobileNetAN": slow_but_on_torch} | dict.fromkeys(
+    ("ResNetAN", "DenseNetAN"), pytest.mark.slow
+)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in FAMILIES])
 def family(request, ours):
     """Return the name of a family, what builds a small model, its classifier, a size of images."""
     build, size = FAMILIES[request.param]
@@ -385,7 +407,7 @@ def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_
     assert other.predict(raw, verbose=0).shape == (2, 7)
     backbone = hub.models.Backbone.from_preset(folder, image_shape=(112, 84, 3), dtype="bfloat16")
     assert type(backbone) is getattr(ours, f"{name}Backbone")
-    assert backbone.output_shape[1:3] == {"RapidNet": (4, 3), "ViTTM": (4, 3)}[name]
+    assert backbone.output_shape[1:3] == ((3, 2) if name == "DenseNetAN" else (4, 3))
     assert backbone.compute_dtype == "bfloat16"
     converter = hub.layers.ImageConverter.from_preset(folder)
     assert (type(converter), converter.image_size) == (
@@ -399,7 +421,9 @@ def test_what_a_file_of_a_family_keeps(family, images, round_trip):
     """Also frozen layers between backbone and classifier, and the fused form."""
     _, build, cls, size = family
     source = build(classifier_activation=None)
-    frozen = {"RapidNet": "projection", "ViTTM": "memory_pool_norm"}[family[0]]
+    if family[0] not in FROZEN:
+        pytest.skip("no layer between backbone and classifier")
+    frozen = FROZEN[family[0]]
     source.get_layer(frozen).trainable = False
     model = cls.from_model(source, image_size=size)
     assert not model.pooler.get_layer(frozen).trainable
@@ -474,8 +498,9 @@ def test_wrong_input_of_a_family(family, ours, small):
     with pytest.raises(ValueError, match=f"`from_model` takes a `{family[0]}` with"):
         cls.from_model(build(include_top=False))
     backbone = cls.backbone_cls.from_config(cls.from_model(build()).backbone.get_config())
-    with pytest.raises(ValueError, match='`pooling` must be "avg"'):
-        cls(backbone, 2, pooling="max")
+    if family[0] in FROZEN:
+        with pytest.raises(ValueError, match='`pooling` must be "avg"'):
+            cls(backbone, 2, pooling="max")
     assert str(inspect.signature(ours.ViTTMBackbone)).startswith("(hidden_dim: int, num_heads")
     assert "\n    hidden_dim: int. Channels of all tokens." in ours.ViTTMBackbone.__doc__
 
