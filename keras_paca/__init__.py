@@ -15,6 +15,10 @@ from keras_paca import (
 )
 from keras_paca._version import __version__
 from keras_paca.backbones import (
+    CastlingViT,
+    CastlingViTBase,
+    CastlingViTSmall,
+    CastlingViTTiny,
     PaCaBase,
     PaCaSmall,
     PaCaTiny,
@@ -46,6 +50,10 @@ from keras_paca.train import finish_castling
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
 __all__ = [
+    "CastlingViT",
+    "CastlingViTBase",
+    "CastlingViTSmall",
+    "CastlingViTTiny",
     "FreshWeightsWarning",
     "KerasPaCaWarning",
     "PaCaBase",

@@ -62,6 +62,7 @@ MADE = (
     keras_paca.PaCaTiny,
     keras_paca.RapidNetTi,
     keras_paca.ViTTMTiny,
+    keras_paca.CastlingViTTiny,
     segmentation.PaCaTinySegmenter,
     segmentation.RapidNetMSegmenter,
     segmentation.ViTTMSmallSegmenter,

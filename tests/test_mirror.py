@@ -35,6 +35,7 @@ OTHERS = {
 
 # Modules without a file of tests, and the file that tests them.
 ELSEWHERE = {
+    "backbones/auxiliary.py": "backbones/test_castling_vit.py",
     "backbones/graph_maker.py": "backbones/test_base.py",
     "backbones/normalisation.py": "detection/test_predict.py",
     "backbones/vittm_keys.py": "backbones/test_vittm.py",

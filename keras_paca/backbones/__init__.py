@@ -6,8 +6,21 @@ from keras_paca.backbones.rapidnet import RapidNet, RapidNetB, RapidNetM, RapidN
 from keras_paca.backbones.variants import variant
 from keras_paca.backbones.vittm import ViTTM, ViTTMBase, ViTTMLarge, ViTTMSmall, ViTTMTiny
 
+# isort: split
+# The families are listed in the order of their imports.
+from keras_paca.backbones.castling_vit import (
+    CastlingViT,
+    CastlingViTBase,
+    CastlingViTSmall,
+    CastlingViTTiny,
+)
+
 __all__ = [
     "Backbone",
+    "CastlingViT",
+    "CastlingViTBase",
+    "CastlingViTSmall",
+    "CastlingViTTiny",
     "PaCaBase",
     "PaCaSmall",
     "PaCaTiny",

@@ -86,7 +86,7 @@ class Variant:
         """The name of the function that builds it, such as "PaCaSmall"."""
         if not self.family.variant_prefix:
             return self.name.title().replace("_", "")
-        rest = self.name.partition("_")[2]
+        rest = self.name.rpartition("_")[2]
         return self.family.variant_prefix + rest.title().replace("_", "")
 
     @property
@@ -367,7 +367,7 @@ OF_ALL_MODELS = {  # parameters that are no options of a family or a task
     "num_classes",
 }
 
-_DOCSTRING = """Build {name}, with the released ImageNet weights by default.
+_DOCSTRING = """Build {name}, {released}.
 
 {sizes}
 
@@ -426,6 +426,9 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
         name=name,
         function=name,
         family=family.__name__,
+        released="of which nobody released weights"
+        if family.unreleased
+        else "with the released ImageNet weights by default",
         sizes=textwrap.fill(f"The size: {sizes}.", 96),
         source=f"{source}\n" if (source := read_source(family.__doc__)) else "",
     )

@@ -5,6 +5,7 @@ from keras_paca.layers.angular_attention import LinearAngularAttention
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
+from keras_paca.layers.class_tokens import ClassTokens, TokenAt, TokensToMap
 from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPClustering
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
@@ -30,6 +31,7 @@ __all__ = [
     "AddErase",
     "AngularSelfAttention",
     "BatchNormalization",
+    "ClassTokens",
     "ConvClustering",
     "ConvMLP",
     "ConvMixerTeacher",
@@ -55,6 +57,8 @@ __all__ = [
     "PatchEmbedding",
     "PatchToClusterAttention",
     "ResidualMLP",
+    "TokenAt",
     "TokenLearner",
+    "TokensToMap",
     "linear_initializer",
 ]

@@ -352,6 +352,10 @@ class HeadwiseConv(BaseLayer):
         """Return `input_shape`."""
         return input_shape
 
+    def count_products(self, input_shape: tuple) -> int:
+        """Return the number of multiply-accumulates of a call."""
+        return math.prod(input_shape) * math.prod(self.kernel_size)
+
 
 def direction(vectors: Any) -> Any:
     """Return vectors divided by their lengths, in float32 or wider; short ones become zero.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca import ViTTM, weights
+from keras_paca import CastlingViT, ViTTM, weights
 from keras_paca.backbones.convert import official_tensors
 from keras_paca.backbones.loading import CLASSIFICATION, find_source, load_weights
 from keras_paca.backbones.plain_vit import plain_vit_tensors
@@ -185,3 +185,46 @@ def test_keras_hub(kind, head, suffix, tmp_path, images):
         rtol=1e-3,
         atol=1e-3,
     )
+
+
+@pytest.mark.plugins
+@pytest.mark.parametrize("suffix", [".keras", pytest.param(".weights.h5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["ViT", "DeiT"])
+def test_castling_vit_of_keras_hub(kind, suffix, tmp_path, images):
+    """It has the same embeddings and classifier, with the file's size and tokens."""
+    import keras_hub.models
+
+    width = {"ViT": "mlp_dim", "DeiT": "intermediate_dim"}[kind]
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, width: 64}
+    make = getattr(keras_hub.models, f"{kind}Backbone")
+    theirs = make(image_shape=(48, 48, 3), patch_size=(16, 16), **sizes)
+    theirs = getattr(keras_hub.models, f"{kind}ImageClassifier")(backbone=theirs, num_classes=3)
+    draw = np.random.default_rng(0)
+    theirs.set_weights([draw.normal(size=w.shape).astype("float32") for w in theirs.weights])
+    path = tmp_path / f"vit{suffix}"
+    theirs.save(path) if suffix == ".keras" else theirs.save_weights(path)
+    checkpoint = weights.open_checkpoint(path)
+    options = CastlingViT.options_of_file(checkpoint.tensors)
+    wanted = {"patch_size": 16, "image_size": 48, "distillation": kind == "DeiT"}
+    assert options == wanted
+    model = CastlingViT(16, 2, depth=2, classes=3, include_preprocessing=False, **options)
+    with pytest.warns(FreshWeightsWarning, match="a plain vision transformer"):
+        load_weights(model, checkpoint)
+    x = images(1, 48, 48, 3) / 255
+    embed = theirs.backbone.get_layer(f"{kind.lower()}_patching_and_embedding")
+    found = model.get_layer("tokens")(model.get_layer("embedding")(x))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found), ops.convert_to_numpy(embed(x)), rtol=1e-3, atol=1e-3
+    )
+    tokens = draw.normal(size=(1, 3, 16)).astype("float32")
+    block = theirs.backbone.get_layer(f"{kind.lower()}_encoder").encoder_layers[1]
+    ours = model.get_layer("block2").mlp(tokens)
+    parts = [block.mlp(tokens)] if kind == "ViT" else []
+    for part in parts:
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(ours), ops.convert_to_numpy(part), rtol=1e-3, atol=1e-3
+        )
+    for a, b in zip(
+        model.get_layer("predictions").get_weights(), theirs.output_dense.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)

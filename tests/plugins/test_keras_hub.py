@@ -12,7 +12,14 @@ from keras_paca.frozen import layers_inside
 from keras_paca.inference import can_fuse
 from tests.inference.compare import randomise
 from tests.marks import slow_but_on_torch
-from tests.plugins.conftest import check, check_segmenter, sides, small_rapidnet, small_vittm
+from tests.plugins.conftest import (
+    check,
+    check_segmenter,
+    sides,
+    small_castling,
+    small_rapidnet,
+    small_vittm,
+)
 
 pytestmark = pytest.mark.plugins
 
@@ -353,7 +360,11 @@ def test_detector_preset(hub, ours, small, images, tmp_path):
 
 # --- Families with layers before their classifiers --------------------------------------------
 
-FAMILIES = {"RapidNet": (small_rapidnet, (48, 64)), "ViTTM": (small_vittm, (56, 84))}
+FAMILIES = {
+    "RapidNet": (small_rapidnet, (48, 64)),
+    "ViTTM": (small_vittm, (56, 84)),
+    "CastlingViT": (small_castling, (64, 48)),
+}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -365,7 +376,7 @@ def family(request, ours):
 
 
 def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_path):
-    """Raw images in, the mean of RapidNet's classifiers or that of ViTTM's memory out."""
+    """Raw images in, the mean of the classifiers or that of ViTTM's memory out."""
     name, build, cls, size = family
     model = build(class_names=list("abcde"))
     hub_model = cls.from_model(model, image_size=size)
@@ -385,7 +396,8 @@ def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_
     assert other.predict(raw, verbose=0).shape == (2, 7)
     backbone = hub.models.Backbone.from_preset(folder, image_shape=(112, 84, 3), dtype="bfloat16")
     assert type(backbone) is getattr(ours, f"{name}Backbone")
-    assert backbone.output_shape[1:3] == {"RapidNet": (4, 3), "ViTTM": (4, 3)}[name]
+    sizes = {"RapidNet": (4, 3), "ViTTM": (4, 3), "CastlingViT": (2 + 7 * 5, 16)}
+    assert backbone.output_shape[1:3] == sizes[name]
     assert backbone.compute_dtype == "bfloat16"
     converter = hub.layers.ImageConverter.from_preset(folder)
     assert (type(converter), converter.image_size) == (
@@ -399,16 +411,19 @@ def test_what_a_file_of_a_family_keeps(family, images, round_trip):
     """Also frozen layers between backbone and classifier, and the fused form."""
     _, build, cls, size = family
     source = build(classifier_activation=None)
-    frozen = {"RapidNet": "projection", "ViTTM": "memory_pool_norm"}[family[0]]
+    names = {"RapidNet": "projection", "ViTTM": "memory_pool_norm", "CastlingViT": "norm"}
+    frozen = names[family[0]]
     source.get_layer(frozen).trainable = False
     model = cls.from_model(source, image_size=size)
-    assert not model.pooler.get_layer(frozen).trainable
+    part = "backbone" if family[0] == "CastlingViT" else "pooler"
+    layer = getattr(model, part).get_layer(frozen)
+    assert not layer.trainable
     raw = images(2, *size, 3)
-    before = model.pooler.get_layer(frozen).get_weights()[0]
+    before = layer.get_weights()[0]
     assert np.isfinite(model.fit(raw, np.array([0, 2]), verbose=0).history["loss"][0])
-    np.testing.assert_array_equal(model.pooler.get_layer(frozen).get_weights()[0], before)
+    np.testing.assert_array_equal(layer.get_weights()[0], before)
     again = round_trip(model, raw)
-    assert not again.pooler.get_layer(frozen).trainable
+    assert not getattr(again, part).get_layer(frozen).trainable
     fused = keras_paca.fuse(model)
     assert type(fused) is cls
     wanted = model.predict(raw, verbose=0)
