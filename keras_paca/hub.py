@@ -199,11 +199,9 @@ class FamilyImageConverter(keras_hub.layers.ImageConverter):
         **kwargs: Any,
     ) -> None:
         family = self.backbone_cls.family
-        if isinstance(scale, str):
-            scale = tuple(1 / (255 * each) for each in family.deviation)
-        if isinstance(offset, str):
-            pairs = zip(family.mean, family.deviation, strict=True)
-            offset = tuple(-mean / deviation for mean, deviation in pairs)
+        auto = _scale_and_offset(family.mean, family.deviation)
+        scale = auto["scale"] if isinstance(scale, str) else scale
+        offset = auto["offset"] if isinstance(offset, str) else offset
         super().__init__(
             image_size=image_size,
             scale=scale,
@@ -212,6 +210,17 @@ class FamilyImageConverter(keras_hub.layers.ImageConverter):
             antialias=antialias,
             **{"data_format": "channels_last", **kwargs},
         )
+
+
+def _scale_and_offset(
+    mean: Sequence[float], deviation: Sequence[float]
+) -> dict[str, tuple[float, ...]]:
+    """Return the arguments of an image converter for a mean and a deviation of images in 0..1."""
+    pairs = list(zip(mean, deviation, strict=True))
+    return {
+        "scale": tuple(1 / (255 * each) for _, each in pairs),
+        "offset": tuple(-middle / each for middle, each in pairs),
+    }
 
 
 class FamilyImageClassifier(keras_hub.models.ImageClassifier):
@@ -342,7 +351,8 @@ class FamilyImageClassifier(keras_hub.models.ImageClassifier):
             **{**options, "dtype": model.dtype_policy, "name": f"{model.name}_backbone"},
             image_shape=shape,
         )
-        converter = cls.preprocessor_cls.image_converter_cls(image_size)
+        normalisation = _scale_and_offset(*family.normalisation(config))
+        converter = cls.preprocessor_cls.image_converter_cls(image_size, **normalisation)
         heads = [model.get_layer(name) for name in model.classifiers(config).values()]
         classifier = cls(
             backbone=backbone,

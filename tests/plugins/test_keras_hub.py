@@ -407,6 +407,17 @@ def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_
 
 
 @slow_but_on_torch
+@pytest.mark.parametrize("name", ["ViTTM", "CastlingViT"])
+def test_another_normalisation_of_a_family(name, ours, images):
+    build, size = FAMILIES[name]
+    model = randomise(build(normalization="symmetric"))
+    hub_model = getattr(ours, f"{name}ImageClassifier").from_model(model, image_size=size)
+    raw = images(2, *size, 3).astype("uint8")
+    wanted = model.predict(raw, verbose=0)
+    np.testing.assert_allclose(hub_model.predict(raw, verbose=0), wanted, atol=1e-5)
+
+
+@slow_but_on_torch
 def test_what_a_file_of_a_family_keeps(family, images, round_trip):
     """Also frozen layers between backbone and classifier, and the fused form."""
     _, build, cls, size = family
