@@ -45,6 +45,7 @@ OPTIONS = {
 
 
 EACH_BACKEND = ("teacher",)
+SLOW = ("castling",)  # it has tests of its own below
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ EACH_BACKEND = ("teacher",)
     [
         *EACH_BACKEND,
         *(
-            pytest.param(name, marks=slow_but_on_torch)
+            pytest.param(name, marks=pytest.mark.slow if name in SLOW else slow_but_on_torch)
             for name in OPTIONS
             if name not in EACH_BACKEND
         ),
@@ -584,7 +585,8 @@ def test_rates_are_named(name, value, small):
 CASTLING = {"attention": "castling", "include_top": False}
 
 
-def test_castling(small, images, tmp_path):
+@slow_but_on_torch
+def test_castling(small, images):
     """A pyramid without clusters, also fused, on maps of any size."""
     model, x = randomise(small(**CASTLING)), images(2, 33, 47, 3)
     assert model.get_config()["clusters"] == (0, 0, 0, 0)
@@ -649,6 +651,7 @@ def test_nobody_released_castling():
     assert PaCaTiny(attention="castling", weights=None).get_config()["clusters"] == (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 @slow_but_on_torch
 def test_segmenter_and_detector_on_castling(small, images):
     x = images(1, 64, 96, 3)

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_paca import layers
 from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
 
 
 def test_run_layer_test():
@@ -31,11 +32,13 @@ def test_run_layer_test_block_with_clustering():
     )
 
 
+@slow_but_on_torch
 def test_run_layer_test_of_castling():
     options = {"num_heads": 2, "castling": {"convolution": "grid", "auxiliary": False}}
     run_layer_test(layers.PaCaBlock, options, (2, 7, 5, 4), (2, 7, 5, 4), 4 + 1 + 8 + 6)
 
 
+@slow_but_on_torch
 @pytest.mark.parametrize("remat", [False, True])
 def test_castling_of_tokens(remat, images):
     """On the grid of another map, beside a class token; and its options as they are now."""

@@ -7,6 +7,9 @@ from keras import ops
 from keras_paca.layers import ClassTokens, TokenAt, TokensToMap
 from tests.inference.compare import randomise
 from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
+
+pytestmark = slow_but_on_torch
 
 
 @pytest.mark.parametrize("distillation", [False, True])
