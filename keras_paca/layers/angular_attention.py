@@ -141,7 +141,9 @@ class LinearAngularAttention(BaseLayer):
         """
         if not self.auxiliary or self._threshold >= 1:
             return 0.0
-        density = float(self.auxiliary_attention.density) if self.built else -1.0
+        if not self.built:
+            return None
+        density = float(keras.ops.convert_to_numpy(self.auxiliary_attention.density))
         return None if density < 0 else density
 
     def build(self, inputs_shape: tuple, like_shape: tuple | None = None) -> None:
@@ -235,8 +237,8 @@ class LinearAngularAttention(BaseLayer):
         """Return `inputs_shape`."""
         return inputs_shape
 
-    def count_products(self, inputs_shape: tuple, like_shape: tuple | None = None) -> int:
-        """Return the number of multiply-accumulates in inference, without the projections'."""
+    def count_products(self, inputs_shape: tuple, like: tuple | None = None) -> int:
+        """Return the multiply-accumulates in inference, without those of the layers inside."""
         size, channels = math.prod(inputs_shape), inputs_shape[-1]
         return 2 * size * channels // self.num_heads
 

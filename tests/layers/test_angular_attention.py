@@ -324,6 +324,19 @@ def test_initial_values_and_products():
     assert layer.count_products((2, 49, 96)) == 2 * 2 * 49 * 96 * 24
 
 
+@slow_but_on_torch
+@pytest.mark.parametrize("convolution", ["tokens", "grid"])
+def test_products_of_a_model(convolution):
+    """Four projections, k^T v, q (k^T v) and the filters, for 12 tokens of 8 channels."""
+    image = keras.Input((3, 4, 8))
+    layer = layers.LinearAngularAttention(2, kernel_size=3, convolution=convolution)
+    tokens = keras.layers.Reshape((12, 8))(image)
+    model = keras.Model(image, layer(tokens, like=image))
+    report = keras_paca.quantization_report(model, image_size=(3, 4))
+    taps = 3 if convolution == "tokens" else 9
+    assert report.macs == 12 * 8 * (4 * 8 + 2 * 4 + taps)
+
+
 # --- Exports and training that is compiled --------------------------------------------------------
 
 

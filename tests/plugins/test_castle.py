@@ -103,3 +103,18 @@ def test_lora(hub):
     assert sorted(lora) == sorted(
         2 * [[a, f"lora_kernel_{b}"] for a in ("query", "value") for b in "ab"]
     )
+
+
+@slow_but_on_torch
+def test_quantized(hub, tmp_path):
+    """KerasHub's file says which projections are quantized, those of our attention too."""
+    castled = randomise(keras_paca.castle(vit(hub)))
+    castled.quantize("int8")
+    attention = next(x for x in castled._flatten_layers() if isinstance(x, AngularSelfAttention))
+    assert attention.query_dense.quantization_mode == "int8"
+    castled.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    images = np.random.default_rng(0).uniform(0, 1, (2, 32, 48, 3)).astype("float32")
+    np.testing.assert_array_equal(
+        *map(keras.ops.convert_to_numpy, (loaded(images), castled(images)))
+    )
