@@ -27,6 +27,16 @@ each_option = pytest.mark.parametrize(
 )
 HEADS = ("predictions", "distilled_predictions")
 
+GRIDS = {"vit": {}, "grid": {"convolution": "grid", "kernel_size": 3}}
+
+
+@pytest.fixture(name="small_paca")
+def _small_paca():
+    """Return a function that builds a small PaCaViT with castling attention and the auxiliary."""
+    sizes = {"hidden_dims": (16, 24, 32, 40), "depths": (1, 2, 1, 1), "num_heads": (1, 2, 2, 4)}
+    castling = {"attention": "castling", "auxiliary": True}
+    return lambda: keras_paca.PaCaViT(**sizes, **castling, classes=4)
+
 
 def small(**options):
     """Return a CastlingViT of two blocks, with patches of 8."""
@@ -394,6 +404,31 @@ def test_it_fuses(name, images, tmp_path):
     fused.save(tmp_path / "fused.keras")
     again = keras.saving.load_model(tmp_path / "fused.keras")
     assert error(again(x), model(x)) <= 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["vit", "grid", "paca"])
+def test_the_schedule_ends_the_auxiliary(kind, images, tmp_path, small_paca):
+    """Its masks become empty in training; the file and the fused model have no auxiliary."""
+    model = small_paca() if kind == "paca" else small(**GRIDS[kind])
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    x, y = images(4, 48, 32, 3), np.arange(4)
+    schedule = keras_paca.train.CastlingSchedule(threshold=0.001, start=0.4, end=0.8)
+    assert model.auxiliary
+    given = {"batch_size": 2, "epochs": 4, "verbose": 0, "callbacks": [schedule]}
+    history = model.fit(x, y, **given).history
+    densities = {key: x for key, x in history.items() if key.startswith("mask_density/")}
+    assert len(densities) == (5 if kind == "paca" else 2)
+    assert all(x[0] > 0 and x[-1] == 0 for x in densities.values())
+    assert not model.auxiliary
+    wanted = model.predict(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), wanted)
+    for other in (again, keras_paca.fuse(model)):
+        assert not other.auxiliary
+        assert not [v.path for v in other.variables if "auxiliary" in v.path]
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
 
 
 @pytest.mark.slow
