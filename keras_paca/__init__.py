@@ -15,6 +15,10 @@ from keras_paca import (
 )
 from keras_paca._version import __version__
 from keras_paca.backbones import (
+    CastlingViT,
+    CastlingViTBase,
+    CastlingViTSmall,
+    CastlingViTTiny,
     DenseNet121AN,
     DenseNetAN,
     MobileNetAN,
@@ -53,6 +57,10 @@ from keras_paca.train import finish_castling
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
 __all__ = [
+    "CastlingViT",
+    "CastlingViTBase",
+    "CastlingViTSmall",
+    "CastlingViTTiny",
     "DenseNet121AN",
     "DenseNetAN",
     "FreshWeightsWarning",

@@ -18,7 +18,6 @@ from keras_paca.backbones.variants import NamedModel
 from keras_paca.weights import ReleasedFile, released_files
 
 MEASURES = {"top1": "top-1", "miou": "mIoU", "box_ap": "box AP", "mask_ap": "mask AP"}
-RESTRICTED = "research alone, not downloaded"
 COLUMNS = ("name", "parameters", "MACs", "image", "accuracy as stated", "weights", "licence")
 
 
@@ -212,7 +211,7 @@ def _describe(model: NamedModel) -> ListedModel:
     default = _default_file(model) if files else None
     shown = [default] if default is not None else files
     parameters, macs, height, width = counted or (None,) * 4
-    licences = [file.licence for file in shown] or [RESTRICTED] * bool(family.restricted)
+    licences = [file.licence for file in shown] or [family.files_licence]
     return ListedModel(
         name=model.name,
         family=family.__name__,

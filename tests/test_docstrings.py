@@ -65,6 +65,7 @@ MADE = (
     keras_paca.ResNet50AN,
     keras_paca.MobileNetV2AN,
     keras_paca.DenseNet121AN,
+    keras_paca.CastlingViTTiny,
     segmentation.PaCaTinySegmenter,
     segmentation.RapidNetMSegmenter,
     segmentation.ViTTMSmallSegmenter,

@@ -39,6 +39,7 @@ OTHERS = {
 # Modules without a file of tests, and the file that tests them.
 ELSEWHERE = {
     "backbones/densenet_an.py": "backbones/test_attentive.py",
+    "backbones/auxiliary.py": "backbones/test_castling_vit.py",
     "backbones/graph_maker.py": "backbones/test_base.py",
     "backbones/mobilenet_an.py": "backbones/test_attentive.py",
     "backbones/normalisation.py": "detection/test_predict.py",

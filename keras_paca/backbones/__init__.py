@@ -8,6 +8,14 @@ from keras_paca.backbones.vittm import ViTTM, ViTTMBase, ViTTMLarge, ViTTMSmall,
 
 # isort: split
 # Models are listed in the order in which their families are defined: later families come here.
+from keras_paca.backbones.castling_vit import (
+    CastlingViT,
+    CastlingViTBase,
+    CastlingViTSmall,
+    CastlingViTTiny,
+)
+
+# isort: split
 from keras_paca.backbones.resnet_an import ResNet50AN, ResNet101AN, ResNetAN
 
 # isort: split
@@ -16,6 +24,10 @@ from keras_paca.backbones.mobilenet_an import MobileNetAN, MobileNetV2AN
 
 __all__ = [
     "Backbone",
+    "CastlingViT",
+    "CastlingViTBase",
+    "CastlingViTSmall",
+    "CastlingViTTiny",
     "DenseNet121AN",
     "DenseNetAN",
     "MobileNetAN",

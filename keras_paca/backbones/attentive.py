@@ -42,12 +42,13 @@ class AttentiveBackbone(Backbone):
     top_options = ("dropout",)
     lora_layers = ("conv",)
     classifier_initializer = staticmethod(classifier_initializer)
-    restricted = (
+    unreleased = (
         "The authors' files lie on Google Drive, under a licence for research alone, and aren't "
         "downloaded by name. If that licence covers your use, download the file by hand, from a "
         "link at https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and "
-        "pass its path"
+        "pass its path as `weights`."
     )
+    files_licence = "research alone, not downloaded"
 
     def pool(self, x: Any, config: Mapping[str, Any], make: GraphMaker) -> Any:
         """Return the vector before the classifier: the mean of a map, and dropout of it.

@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
+import keras
 import numpy as np
 
-from keras_paca import weights
+from keras_paca import ops, weights
+from keras_paca.weights import Entry
+
+LAYER_SCALE = 1e-6  # the initial value of DeiT-3's
 
 # What a plain vision transformer has beside its patch embedding and its blocks, by timm's keys.
 _OTHERS = re.compile(
@@ -68,6 +73,71 @@ def is_beside_blocks(key: str) -> bool:
     (True, False)
     """
     return _OTHERS.fullmatch(key) is not None
+
+
+def add_block(entries: weights.KeyMap, config: Mapping[str, Any], i: int) -> None:
+    """Add timm's keys of a transformer block, which is the `PaCaBlock` of the next number.
+
+    Args:
+        entries: KeyMap. Where the keys are added.
+        config: dict. Configuration of a family with `qkv_bias` and `layer_scale`.
+        i: int. The index of the block, from 0.
+
+    Example:
+    >>> entries = weights.KeyMap()
+    >>> add_block(entries, {"qkv_bias": True, "layer_scale": None}, 0)
+    >>> entries["blocks.0.attn.proj.bias"].path
+    'block1/attention/attention_output/bias'
+    """
+    key, block = f"blocks.{i}", f"block{i + 1}"
+    entries.norm(f"{key}.norm1", f"{block}/norm1_before")
+    qkv = [f"{block}/attention/{name}" for name in ("query", "key", "value")]
+    entries.kernels(f"{key}.attn.qkv", qkv, "linear", bias=config["qkv_bias"])
+    if config.get("qk_norm"):
+        entries.norm(f"{key}.attn.q_norm", f"{block}/attention/query_norm")
+        entries.norm(f"{key}.attn.k_norm", f"{block}/attention/key_norm")
+    entries.kernel(f"{key}.attn.proj", f"{block}/attention/attention_output", "linear")
+    entries.norm(f"{key}.norm2", f"{block}/norm2_before")
+    entries.kernel(f"{key}.mlp.fc1", f"{block}/mlp/expand", "linear")
+    entries.kernel(f"{key}.mlp.fc2", f"{block}/mlp/project", "linear")
+    if config["layer_scale"] is not None:
+        entries[f"{key}.ls1.gamma"] = Entry(block, "scale1", "vector")
+        entries[f"{key}.ls2.gamma"] = Entry(block, "scale2", "vector")
+
+
+def layer_scale_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the layer scale of a file, also of a plain ViT such as DeiT-3.
+
+    Args:
+        tensors: dict. The arrays of an official or a saved Keras file by their keys.
+
+    Returns:
+        dict. {"layer_scale": DeiT-3's initial value}, empty for files without layer scales.
+
+    Example:
+    >>> layer_scale_of_file({"blocks.0.ls1.gamma": np.ones(8)})
+    {'layer_scale': 1e-06}
+    """
+    has_any = "blocks.0.ls1.gamma" in tensors or "block1/0" in tensors
+    return {"layer_scale": LAYER_SCALE} if has_any else {}
+
+
+def resize_positions(positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Resize position embeddings in float32, by bicubic interpolation with antialiasing, as timm.
+
+    Args:
+        positions: np.ndarray. Embeddings (rows, columns, channels).
+        grid: (int, int). The new rows and columns.
+
+    Returns:
+        np.ndarray. (rows, columns, channels), float32.
+
+    Example:
+    >>> resize_positions(np.zeros((4, 4, 8)), (2, 3)).shape
+    (2, 3, 8)
+    """
+    resized = ops.resize_bicubic(np.asarray(positions, "float32")[None], grid)
+    return keras.ops.convert_to_numpy(resized)[0]
 
 
 def _from_keras_hub(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:

@@ -90,7 +90,7 @@ class Variant:
             return self.function_name
         if not self.family.variant_prefix:
             return self.name.title().replace("_", "")
-        rest = self.name.partition("_")[2]
+        rest = self.name.rpartition("_")[2]
         return self.family.variant_prefix + rest.title().replace("_", "")
 
     @property
@@ -418,8 +418,8 @@ def describe_arguments(family: type) -> dict[str, str]:
     """
     shared = read_args(shared_parameters.__doc__)
     other_files = family.other_files
-    if family.restricted:
-        shared["weights"] = textwrap.fill(f"{_FROM_FILES} {family.restricted}.", 92)
+    if family.unreleased:
+        shared["weights"] = textwrap.fill(f"{_FROM_FILES} {family.unreleased}", 92)
         shared["weights"] = shared["weights"].replace("\n", "\n    ")
     return {
         **family.describe_parameters(),
@@ -444,7 +444,7 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
         function=name,
         family=family.__name__,
         released="with random weights or those of a file"
-        if family.restricted
+        if family.unreleased
         else "with the released ImageNet weights by default",
         sizes=textwrap.fill(f"The size: {sizes}.", 96),
         source=f"{source}\n" if (source := read_source(family.__doc__)) else "",

@@ -44,6 +44,11 @@ def PaCaBaseMaskRCNN(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     max_detections: int = 100,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.5,
@@ -87,6 +92,18 @@ def PaCaBaseMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         max_detections: int. Number of boxes per image in the output.
         score_threshold: float. A detection's probability must be above this, in [0, 1].
         iou_threshold: float. Intersection over union above which non-maximum suppression removes
@@ -141,6 +158,11 @@ def PaCaSmallMaskRCNN(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     max_detections: int = 100,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.5,
@@ -184,6 +206,18 @@ def PaCaSmallMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         max_detections: int. Number of boxes per image in the output.
         score_threshold: float. A detection's probability must be above this, in [0, 1].
         iou_threshold: float. Intersection over union above which non-maximum suppression removes
@@ -238,6 +272,11 @@ def PaCaTinyMaskRCNN(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     max_detections: int = 100,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.5,
@@ -281,6 +320,18 @@ def PaCaTinyMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         max_detections: int. Number of boxes per image in the output.
         score_threshold: float. A detection's probability must be above this, in [0, 1].
         iou_threshold: float. Intersection over union above which non-maximum suppression removes

@@ -11,6 +11,7 @@ from keras_paca.layers.attentive_norm import (
 from keras_paca.layers.attentive_residual import AttentiveBottleneck, AttentiveInvertedResidual
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.block import PaCaBlock
+from keras_paca.layers.class_tokens import ClassTokens, TokenAt, TokensToMap
 from keras_paca.layers.clustering import ConvClustering, LinearClustering, MLPClustering
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
@@ -41,6 +42,7 @@ __all__ = [
     "AttentiveGroupNormalization",
     "AttentiveInvertedResidual",
     "BatchNormalization",
+    "ClassTokens",
     "ConvClustering",
     "ConvMLP",
     "ConvMixerTeacher",
@@ -68,6 +70,8 @@ __all__ = [
     "PatchToClusterAttention",
     "PlainStem",
     "ResidualMLP",
+    "TokenAt",
     "TokenLearner",
+    "TokensToMap",
     "linear_initializer",
 ]

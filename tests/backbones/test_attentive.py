@@ -285,7 +285,7 @@ def test_channels_first_changes_nothing(name, images):
 def test_a_named_weight_says_how_to_get_a_file(function):
     words = (
         "No ImageNet weights are downloaded for .*_an. The authors' files lie on Google Drive, "
-        'under a licence for research alone.*download the file by hand.*: `weights="FILE.pth"`'
+        "under a licence for research alone.*download the file by hand.*path as `weights`"
     )
     with pytest.raises(ValueError, match=words):
         function()

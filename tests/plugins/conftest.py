@@ -96,6 +96,12 @@ def small_attentive(name):
     return lambda **options: family(**{**given, **options})
 
 
+def small_castling(**options):
+    """Return a small CastlingViT of any options, with a distillation token."""
+    given = {"hidden_dim": 16, "num_heads": 2, "depth": 2, "classes": 5, "image_size": 64}
+    return keras_paca.CastlingViT(**given | {"distillation": True, "drop_path_rate": 0.0} | options)
+
+
 @pytest.fixture(scope="session")
 def round_trip(tmp_path_factory):
     """Return a function that saves and loads a model, and compares what both predict."""

@@ -18,6 +18,7 @@ from tests.plugins.conftest import (
     check_segmenter,
     sides,
     small_attentive,
+    small_castling,
     small_rapidnet,
     small_vittm,
 )
@@ -364,12 +365,14 @@ def test_detector_preset(hub, ours, small, images, tmp_path):
 FAMILIES = {
     "RapidNet": (small_rapidnet, (48, 64)),
     "ViTTM": (small_vittm, (56, 84)),
+    "CastlingViT": (small_castling, (64, 48)),
     **{name: (small_attentive(name), (48, 64)) for name in ATTENTIVE},
 }
 FROZEN = {  # a layer between backbone and classifier, where there is one
     "RapidNet": "projection",
     "ViTTM": "memory_pool_norm",
     "MobileNetAN": "projection",
+    "CastlingViT": "norm",
 }
 
 
@@ -387,7 +390,7 @@ def family(request, ours):
 
 
 def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_path):
-    """Raw images in, the mean of RapidNet's classifiers or that of ViTTM's memory out."""
+    """Raw images in, the mean of the classifiers or that of ViTTM's memory out."""
     name, build, cls, size = family
     model = build(class_names=list("abcde"))
     hub_model = cls.from_model(model, image_size=size)
@@ -407,13 +410,25 @@ def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_
     assert other.predict(raw, verbose=0).shape == (2, 7)
     backbone = hub.models.Backbone.from_preset(folder, image_shape=(112, 84, 3), dtype="bfloat16")
     assert type(backbone) is getattr(ours, f"{name}Backbone")
-    assert backbone.output_shape[1:3] == ((3, 2) if name == "DenseNetAN" else (4, 3))
+    sizes = {"DenseNetAN": (3, 2), "CastlingViT": (2 + 7 * 5, 16)}
+    assert backbone.output_shape[1:3] == sizes.get(name, (4, 3))
     assert backbone.compute_dtype == "bfloat16"
     converter = hub.layers.ImageConverter.from_preset(folder)
     assert (type(converter), converter.image_size) == (
         type(again.preprocessor.image_converter),
         size,
     )
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("name", ["ViTTM", "CastlingViT"])
+def test_another_normalisation_of_a_family(name, ours, images):
+    build, size = FAMILIES[name]
+    model = randomise(build(normalization="symmetric"))
+    hub_model = getattr(ours, f"{name}ImageClassifier").from_model(model, image_size=size)
+    raw = images(2, *size, 3).astype("uint8")
+    wanted = model.predict(raw, verbose=0)
+    np.testing.assert_allclose(hub_model.predict(raw, verbose=0), wanted, atol=1e-5)
 
 
 @slow_but_on_torch
@@ -426,13 +441,15 @@ def test_what_a_file_of_a_family_keeps(family, images, round_trip):
     frozen = FROZEN[family[0]]
     source.get_layer(frozen).trainable = False
     model = cls.from_model(source, image_size=size)
-    assert not model.pooler.get_layer(frozen).trainable
+    part = "backbone" if family[0] == "CastlingViT" else "pooler"
+    layer = getattr(model, part).get_layer(frozen)
+    assert not layer.trainable
     raw = images(2, *size, 3)
-    before = model.pooler.get_layer(frozen).get_weights()[0]
+    before = layer.get_weights()[0]
     assert np.isfinite(model.fit(raw, np.array([0, 2]), verbose=0).history["loss"][0])
-    np.testing.assert_array_equal(model.pooler.get_layer(frozen).get_weights()[0], before)
+    np.testing.assert_array_equal(layer.get_weights()[0], before)
     again = round_trip(model, raw)
-    assert not again.pooler.get_layer(frozen).trainable
+    assert not getattr(again, part).get_layer(frozen).trainable
     fused = keras_paca.fuse(model)
     assert type(fused) is cls
     wanted = model.predict(raw, verbose=0)
