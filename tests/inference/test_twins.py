@@ -7,6 +7,7 @@ import pytest
 import keras_paca
 from keras_paca import layers, segmentation
 from keras_paca.forms import twin_of
+from keras_paca.inference.folding import Affine
 from keras_paca.segmentation.heads import ConvNormReLU
 from tests.inference.compare import CLUSTERINGS, arrays, block_model, error, randomise
 from tests.layers.run import run_layer_test
@@ -91,6 +92,20 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
     ),
     "inverted_residual": (layers.InvertedResidual, {}, (2, 7, 5, 4), (2, 7, 5, 4), 3 * 2),
     "mldc": (layers.MLDCBlock, {"kernel_size": 5}, (2, 7, 5, 4), (2, 7, 5, 4), (1 + 4 + 3) * 2),
+    "angular": (
+        layers.LinearAngularAttention,
+        {"num_heads": 2, "convolution": "grid", "prefix_tokens": 2, "kernel_size": 3},
+        (2, 11, 4),
+        (2, 11, 4),
+        4 * 2 + 1,
+    ),
+    "angular_self": (
+        layers.AngularSelfAttention,
+        {"num_heads": 2},
+        (2, 9, 4),
+        (2, 9, 4),
+        4 * 2 + 1,
+    ),
     "conv_norm_relu": (ConvNormReLU, {"filters": 5}, (2, 7, 5, 4), (2, 7, 5, 5), 2),
     "paca_head": (
         segmentation.PaCaSegmentationHead,
@@ -226,6 +241,26 @@ def test_conv_stem_normalises_before_it_pads(images):
             assert error(found[part], wanted[part]) <= 1e-5
     half = keras_paca.fuse(keras_paca.RapidNet(**options, dtype="mixed_bfloat16"))
     assert [layer.name for layer in half.layers][1] == "preprocessing"
+
+
+# --- Linear angular attention -----------------------------------------------------------------
+
+
+@slow_but_on_torch
+def test_angular_attention_includes_what_is_around_it(images):
+    """Scales and offsets on both sides, where the layer has no biases of its own."""
+    draw = np.random.default_rng(0)
+    scale, offset, after = draw.uniform(0.5, 1.5, (3, 8))
+    layer = layers.LinearAngularAttention(2)
+    twin = twin_of(layers.LinearAngularAttention)(2)
+    for each in (layer, twin):
+        each.build((2, 9, 8))
+    randomise(layer)
+    twin.fold(layer, before=Affine(scale, offset), after=Affine(after, offset))
+    x = images(2, 9, 8) / 100 - 1
+    wanted = arrays(layer((scale * x + offset).astype("float32")))[0] * after + offset
+    assert not twin.auxiliary
+    assert error(twin(x, training=True), wanted.astype("float32")) <= 1e-5
 
 
 # --- The stem ---------------------------------------------------------------------------------
