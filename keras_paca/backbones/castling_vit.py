@@ -30,7 +30,10 @@ from keras_paca.backbones.loading import Related
 from keras_paca.backbones.per_stage import image_size as check_image_size
 from keras_paca.backbones.plain_vit import (
     add_block,
+    fit_prefix,
+    image_size,
     layer_scale_of_file,
+    options_of_plain_vit,
     plain_vit_tensors,
     resize_positions,
 )
@@ -242,20 +245,11 @@ class CastlingViT(Backbone):
         tensors = {key.removeprefix("backbone."): value for key, value in tensors.items()}
         if {"embedding/0", "embedding/2", "tokens/1"} <= tensors.keys():  # a saved model
             patch, grid = tensors["embedding/0"].shape[0], tensors["embedding/2"].shape[:2]
-            distillation = "tokens/2" in tensors
-        else:
-            plain = plain_vit_tensors(weights.Checkpoint("", "pos_embed" in tensors, tensors))
-            if plain is None or not {"patch_embed.proj.weight", "pos_embed"} <= plain.keys():
-                return {}
-            patch, distillation = plain["patch_embed.proj.weight"].shape[-1], "dist_token" in plain
-            tensors, rows = plain, plain["pos_embed"].shape[-2]
-            grid = (math.isqrt(rows),) * 2  # a few tokens more don't make the next square
-        height, width = (int(patch * side) for side in grid)
-        held = {
-            "patch_size": int(patch),
-            "image_size": height if height == width else (height, width),
-        }
-        return {**held, "distillation": distillation, **layer_scale_of_file(tensors)}
+            held = {"patch_size": int(patch), "image_size": image_size(patch, grid)}
+            held["distillation"] = "tokens/2" in tensors
+            return held | layer_scale_of_file(tensors)
+        plain = plain_vit_tensors(weights.Checkpoint("", "pos_embed" in tensors, tensors))
+        return {} if plain is None else options_of_plain_vit(plain)
 
     @classmethod
     def adapt_tensors(
@@ -296,7 +290,7 @@ class CastlingViT(Backbone):
         if "head.predictions.weight" in tensors:  # of KerasHub, in the layout of Keras
             tensors["head.weight"] = tensors.pop("head.predictions.weight").T
             tensors["head.bias"] = tensors.pop("head.predictions.bias")
-        tensors["pos_embed"] = _positions(tensors, len(cls.classifiers(config)))
+        tensors["pos_embed"] = fit_prefix(tensors["pos_embed"], len(cls.classifiers(config)))
         own, has_token = cls.checkpoint_map(config).keys(), "dist_token" in tensors
         unused = set() if config["distillation"] else {"dist_token"} & tensors.keys()
         if not config["include_top"]:
@@ -344,21 +338,6 @@ FILTER = "attn.dconv.weight"  # the name in the official code of the attention
 def _grid(config: Mapping[str, Any]) -> tuple[int, int]:
     """Return the rows and columns of patches for images of the size `image_size`."""
     return tuple(side // config["patch_size"] for side in config["image_size"])
-
-
-def _positions(tensors: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-    """Return a plain ViT's position embeddings (1, rows, channels) for `count` prefix tokens.
-
-    Those of DeiT-3 belong to the patches alone; then the prefix gets zeros.
-    """
-    array = tensors["pos_embed"]
-    array = array.reshape(1, -1, array.shape[-1])
-    patches = math.isqrt(array.shape[1]) ** 2
-    prefix, rest = array[:, : array.shape[1] - patches], array[:, array.shape[1] - patches :]
-    if not prefix.size:
-        prefix = np.zeros_like(array[:, :1])
-    prefix = np.concatenate([prefix, *[prefix[:, :1]] * count], axis=1)[:, :count]
-    return np.concatenate([prefix, rest], axis=1)
 
 
 # --- Arguments ------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Files of plain vision transformers, timm's and KerasHub's, from which families may start."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -120,6 +121,69 @@ def layer_scale_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
     """
     has_any = "blocks.0.ls1.gamma" in tensors or "block1/0" in tensors
     return {"layer_scale": LAYER_SCALE} if has_any else {}
+
+
+def options_of_plain_vit(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the patches, the image size, the tokens and the layer scale of a plain ViT.
+
+    Args:
+        tensors: dict. What `plain_vit_tensors` returned.
+
+    Returns:
+        dict. {"patch_size", "image_size", "distillation"} and perhaps "layer_scale", empty without
+        patches or positions.
+
+    Example:
+    >>> shapes = {"patch_embed.proj.weight": (8, 3, 16, 16), "pos_embed": (1, 197, 8)}
+    >>> options_of_plain_vit({key: np.zeros(shape) for key, shape in shapes.items()})
+    {'patch_size': 16, 'image_size': 224, 'distillation': False}
+    """
+    kernel, positions = (tensors.get(key) for key in ("patch_embed.proj.weight", "pos_embed"))
+    if kernel is None or positions is None:
+        return {}
+    patch, side = int(kernel.shape[-1]), math.isqrt(positions.shape[-2])  # with 1 or 2 tokens more
+    held = {"patch_size": patch, "image_size": image_size(patch, (side, side))}
+    return {**held, "distillation": "dist_token" in tensors, **layer_scale_of_file(tensors)}
+
+
+def image_size(patch: int, grid: tuple[int, int]) -> int | tuple[int, int]:
+    """Return the image size of a grid of patches, one number for a square.
+
+    Args:
+        patch: int. Side of the patches.
+        grid: (int, int). Rows and columns.
+
+    Example:
+    >>> image_size(16, (14, 14)), image_size(16, (14, 12))
+    (224, (224, 192))
+    """
+    height, width = (int(patch * side) for side in grid)
+    return height if height == width else (height, width)
+
+
+def fit_prefix(positions: np.ndarray, count: int) -> np.ndarray:
+    """Return position embeddings for a number of tokens before the patches.
+
+    A token that the file doesn't have gets those of the first one. In DeiT-3, patches alone have
+    position embeddings; then the tokens get zeros.
+
+    Args:
+        positions: np.ndarray. Embeddings (1, rows, channels) or (rows, channels), of up to two
+            tokens and a square of patches.
+        count: int. Number of tokens before the patches.
+
+    Returns:
+        np.ndarray. (1, count + patches, channels).
+
+    Example:
+    >>> fit_prefix(np.reshape([1.0, 2.0, 3.0, 4.0, 5.0], (5, 1)), 2).ravel().tolist()
+    [1.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    """
+    positions = positions.reshape(1, -1, positions.shape[-1])
+    held = positions.shape[1] - math.isqrt(positions.shape[1]) ** 2
+    prefix, patches = positions[:, :held], positions[:, held:]
+    first = prefix[:, :1] if held else np.zeros_like(patches[:, :1])
+    return np.concatenate([prefix[:, :count], *[first] * (count - held), patches], axis=1)
 
 
 def resize_positions(positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -27,7 +27,7 @@ each_option = pytest.mark.parametrize(
 )
 HEADS = ("predictions", "distilled_predictions")
 
-GRIDS = {"vit": {}, "grid": {"convolution": "grid", "kernel_size": 3}}
+KINDS = {"vit": {}, "grid": {"convolution": "grid", "kernel_size": 3}, "remat": {"remat": True}}
 
 
 @pytest.fixture(name="small_paca")
@@ -407,10 +407,10 @@ def test_it_fuses(name, images, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["vit", "grid", "paca"])
+@pytest.mark.parametrize("kind", [*KINDS, "paca"])
 def test_the_schedule_ends_the_auxiliary(kind, images, tmp_path, small_paca):
     """Its masks become empty in training; the file and the fused model have no auxiliary."""
-    model = small_paca() if kind == "paca" else small(**GRIDS[kind])
+    model = small_paca() if kind == "paca" else small(**KINDS[kind])
     model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
     x, y = images(4, 48, 32, 3), np.arange(4)
     schedule = keras_paca.train.CastlingSchedule(threshold=0.001, start=0.4, end=0.8)

@@ -48,13 +48,6 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
         (2, 7, 5, 4),
         6 + 6 + 4,  # query, key, value and output, feed-forward network, norms after
     ),
-    "angular_attention": (
-        layers.LinearAngularAttention,
-        {"num_heads": 2, "auxiliary": False},
-        (2, 7, 5, 4),
-        (2, 7, 5, 4),
-        4 * 2 + 1,
-    ),
     "castling_block": (
         layers.PaCaBlock,
         {"num_heads": 2, "castling": {"auxiliary": False}, "layer_scale": 0.1},

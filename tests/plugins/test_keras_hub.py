@@ -469,6 +469,20 @@ def test_lora_of_vittm(ours, images):
 
 
 @slow_but_on_torch
+@pytest.mark.parametrize("kind", ["CastlingViT", "PaCa"])
+def test_the_end_of_the_auxiliary(kind, ours, small, images, round_trip):
+    """In the backbone, in a classifier around it, and in its file."""
+    model = small(attention="castling", auxiliary=True) if kind == "PaCa" else small_castling()
+    classifier = getattr(ours, f"{kind}ImageClassifier").from_model(model, image_size=(64, 64))
+    assert classifier.backbone.auxiliary
+    keras_paca.train.finish_castling(classifier, force=True)
+    again = round_trip(classifier, images(2, 64, 64, 3))
+    for each in (classifier, again):
+        assert not each.backbone.auxiliary
+        assert each.backbone.get_config()["auxiliary"] is False
+
+
+@slow_but_on_torch
 def test_lora_of_rapidnet(ours, images, tmp_path):
     def backbone():
         depths = ((1, 0), (1, 0), (1, 1), (0, 1))
