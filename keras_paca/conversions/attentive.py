@@ -99,10 +99,10 @@ def attentive(
     sum is K / 2 for every image, although the attention is random: the weights come in pairs whose
     linear layers have opposite signs, such as 0.3 and 0.7. So the new model computes what the old
     one does, in inference and in training, up to rounding: for ResNet50 and MobileNetV2 of
-    `keras.applications`, the relative error is below 1e-13 in float64, 2e-6 and 1e-5 in float32,
-    in which the old models are as far from float64. The last weight of an odd K, without a
-    partner, starts with a scale and an offset of 0; a softmax sums to 1 by itself; and where K is
-    1, the attention starts as the constant 0.5.
+    `keras.applications`, the relative error is below 1e-13 in float64; in float32 it is about 2e-6
+    and 1e-5, as far as the old models are from their own outputs in float64. The last weight of an
+    odd K, without a partner, starts with a scale and an offset of 0; a softmax sums to 1 by itself;
+    and where K is 1, the attention starts as the constant 0.5.
 
     In further training, moving variances become the unbiased ones, as in
     `keras_paca.layers.BatchNormalization`.

@@ -46,7 +46,9 @@ class Attention(NamedTuple):
     is_deep: bool = False
 
 
-ATTENTIONS = {  # in the order of their official numbers, from 0
+# In the order of their official numbers, from 0. No released network has two layers: these two are
+# written from their descriptions.
+ATTENTIONS = {
     "sigmoid": Attention(sigmoid),
     "two_layer_sigmoid": Attention(sigmoid, is_deep=True),
     "norm_hard_sigmoid": Attention(hard_sigmoid, has_norm=True),

@@ -154,6 +154,19 @@ def test_unknown_sizes_and_training(images):
 
 
 @slow_but_on_torch
+@pytest.mark.parametrize("cls", [BATCH, GROUP])
+def test_under_channels_first(cls, images):
+    """Keras's global layout changes nothing."""
+    found = []
+    for layout in ("channels_last", "channels_first"):
+        keras.config.set_image_data_format(layout)
+        layer = cls(3, **({"groups": 2} if cls is GROUP else {}))
+        layer.build((2, 7, 5, 4))
+        found.append(randomise(layer)(images(2, 7, 5, 4) / 100, training=True))
+    assert error(found[0], found[1]) == 0
+
+
+@slow_but_on_torch
 def test_frozen(images):
     """A frozen layer uses its moving statistics; so does one whose norms alone are frozen."""
     x, layer = images(3, 7, 5, 4) / 100, BATCH(3)
