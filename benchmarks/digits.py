@@ -73,6 +73,18 @@ FAMILIES = {
         4e-3,
     ),
 }
+FAMILIES["castling_vit"] = (
+    keras_paca.CastlingViT,
+    {"hidden_dim": 96, "num_heads": 4, "depth": 3, "patch_size": 8, "image_size": SIDE, **COMMON},
+    34,
+    2e-3,
+)
+FAMILIES["paca_vit_castling"] = (
+    keras_paca.PaCaViT,
+    {**SETTINGS, "attention": "castling", "convolution": "grid", "local_kernel_size": 3},
+    8,
+    2e-3,
+)
 FIELDS = ("family", "backend", "parameters", "epochs", "accuracy", "seconds")
 TARGET = Path(__file__).with_suffix(".csv")
 

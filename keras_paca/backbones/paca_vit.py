@@ -309,18 +309,19 @@ class PaCaViT(Backbone):
         made_by = (name for name, mark in marks.items() if any(mark in key for key in tensors))
         official = checkpoint.official
         local = tensors.get(f"stage1.0.{FILTER}" if official else "stage1_block1/attention/local/0")
-        castling = {}
+        attention = {
+            "clustering": next(made_by, "linear"),
+            "cluster_every": [b[1] - b[0] if len(b) > 1 else None for b in clustered],
+        }
         if local is not None:
             rows, columns = local.shape[2:] if official else local.shape[:2]
             convolution = "tokens" if columns == 1 else "grid"
-            castling = {"attention": "castling", "convolution": convolution}
-            castling["local_kernel_size"] = int(rows)
+            attention = {"attention": "castling", "convolution": convolution}
+            attention["local_kernel_size"] = int(rows)
         return {
             "hidden_dims": tuple(norms),
             "depths": tuple(map(len, blocks)),
-            "clustering": next(made_by, "linear"),
-            "cluster_every": [b[1] - b[0] if len(b) > 1 else None for b in clustered],
-            **castling,
+            **attention,
             **cls.options_of_file(tensors),
         }
 

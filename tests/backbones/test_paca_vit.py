@@ -12,7 +12,7 @@ from keras import ops
 
 import keras_paca
 from keras_paca import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT, weights
-from keras_paca.backbones.convert import official_tensors
+from keras_paca.backbones.convert import convert, official_tensors
 from keras_paca.backbones.loading import load_weights
 from keras_paca.warn import FreshWeightsWarning
 from tests.inference.compare import error, randomise
@@ -637,12 +637,34 @@ def test_castling_from_a_file_with_clusters(small):
     with pytest.warns(FreshWeightsWarning, match="filter and the head keeps"):
         load_weights(model, weights.Checkpoint("segmenter.pth", True, part))
     shown = PaCaViT.identify(weights.Checkpoint("castling.pth", True, found))
-    for key in ("attention", "convolution", "local_kernel_size", "clusters", "depths"):
-        assert model.get_config()[key] == shown[key]
+    assert {key: model.get_config()[key] for key in shown} == shown
     load_weights(small(attention="castling"), weights.Checkpoint("castling.pth", True, found))
     del tensors["norm2.bias"]
     with pytest.raises(ValueError, match=r"missing in the file: norm2\.bias"):
         load_weights(model, checkpoint)
+
+
+@pytest.mark.slow
+@slow_but_on_torch
+def test_castling_of_a_variant_from_a_released_file(tiny_file):
+    with pytest.warns(FreshWeightsWarning, match="each attention's filter keeps"):
+        model = PaCaTiny(attention="castling", weights=tiny_file)
+    assert model.get_config()["clusters"] == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
+@slow_but_on_torch
+def test_convert_castling(tmp_path):
+    model = PaCaTiny(weights=None, classes=3, attention="castling", convolution="grid",
+                     local_kernel_size=3)  # fmt: skip
+    model.save(tmp_path / "castling.keras")
+    convert(tmp_path / "castling.keras", tmp_path / "castling.safetensors")
+    convert(tmp_path / "castling.safetensors", tmp_path / "again.keras")
+    again = keras.saving.load_model(tmp_path / "again.keras")
+    for name in ("attention", "convolution", "local_kernel_size", "clustering", "clusters"):
+        assert again.get_config()[name] == model.get_config()[name]
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_nobody_released_castling():
