@@ -135,7 +135,7 @@ def list_models(pattern: str | None = None) -> ModelList:
     >>> import keras_paca
     >>> [model.name for model in keras_paca.list_models("paca_*") if model.task == "classification"]
     ['paca_tiny', 'paca_small', 'paca_base']
-    >>> keras_paca.list_models("resnet*")
+    >>> keras_paca.list_models("vgg*")
     no models
     """
     if not isinstance(pattern, str | None):
