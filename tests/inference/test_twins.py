@@ -124,7 +124,10 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=slow_but_on_torch) if x == "castling_block" else x for x in CASES],
+)
 def test_run_layer_test(name):
     cls, options, shape, expected, trainable = CASES[name]
     is_head = name.endswith("head")
