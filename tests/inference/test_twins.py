@@ -140,7 +140,7 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
 }
 
 
-ON_TORCH = ("attentive_norm", "plain_stem", "dense_transition")
+ON_TORCH = ("attentive_norm", "plain_stem", "dense_transition", "castling_block")
 
 
 @pytest.mark.parametrize(
