@@ -398,6 +398,7 @@ def test_name_of_the_input_survives(small, images, tmp_path):
     np.testing.assert_array_equal(again.predict(x, verbose=0), scores)
 
 
+@pytest.mark.slow
 @slow_but_on_torch
 @pytest.mark.parametrize("dtype", ["uint8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_layers_before_the_backbone_in_another_process(dtype, images, tmp_path):
