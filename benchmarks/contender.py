@@ -25,6 +25,8 @@ DEFAULTS = {
     "clusters": None,
     "remat": False,
     "jit": "auto",
+    "heads": 3,  # of one attention layer
+    "auxiliary": False,  # whether it has it in training
     "plain": False,  # with the backend's own depthwise convolution, as a plain port has it
 }
 
@@ -150,7 +152,24 @@ def mask_rcnn(options):
     )
 
 
+def attention(options):
+    """Return one attention layer on tokens, "size" of them with so many channels."""
+    import keras
+
+    from keras_paca import layers
+
+    tokens, channels = options["size"]
+    inputs, heads = keras.Input((tokens, channels)), options["heads"]
+    if options["model"] == "softmax_attention":
+        layer = keras.layers.MultiHeadAttention(heads, channels // heads)
+        return keras.Model(inputs, layer(inputs, inputs))
+    layer = layers.LinearAngularAttention(heads, qkv_bias=True, auxiliary=options["auxiliary"])
+    return keras.Model(inputs, layer(inputs))
+
+
+LAYERS = ("softmax_attention", "angular_attention")
 KERAS = {
+    **dict.fromkeys(LAYERS, attention),
     "mask_rcnn": mask_rcnn,
     "paca_tiny": paca,
     "paca_small": paca,
@@ -177,7 +196,10 @@ def keras_task(options):
     if options["task"] == "forward":
         model.compile(jit_compile=options["jit"])
         return lambda: model.predict_on_batch(images), model.count_params()
-    if options["model"] == "mask_rcnn":  # which has its own losses
+    if options["model"] in LAYERS:
+        labels = np.zeros_like(images)
+        model.compile("sgd", "mse", jit_compile=options["jit"])
+    elif options["model"] == "mask_rcnn":  # which has its own losses
         labels = objects(options)
         model.compile(jit_compile=options["jit"])
     else:
@@ -257,9 +279,11 @@ def torch_task(options):
 
 
 def data(options, steps):
-    """Return images in 0..255 and labels."""
+    """Return images in 0..255 and labels, or the tokens of a layer."""
     count = options["batch"] * steps
     draw = np.random.default_rng(0)
+    if options["model"] in LAYERS:
+        return draw.normal(size=(count, *options["size"])).astype("float32"), None
     images = draw.uniform(0, 255, (count, *options["size"], 3)).astype("float32")
     return images, np.arange(count) % 1000
 

@@ -46,7 +46,45 @@ FAMILIES = {
         34,
         2e-3,
     ),
+    "resnet_an": (
+        keras_paca.ResNetAN,
+        {"hidden_dims": (32, 64, 96, 128), "depths": 1, "mixtures": 5, **COMMON},
+        5,
+        4e-3,
+    ),
+    "mobilenet_an": (
+        keras_paca.MobileNetAN,
+        {
+            "hidden_dims": (8, 16, 24, 32, 48, 64, 96),
+            "depths": 1,
+            "mixtures": 5,
+            "stem_filters": 16,
+            "expansion": 4,
+            "embedding_dim": 128,
+            **COMMON,
+        },
+        5,
+        4e-3,
+    ),
+    "densenet_an": (
+        keras_paca.DenseNetAN,
+        {"depths": (2, 2, 3, 2), "growth_rate": 16, "mixtures": 5, **COMMON},
+        5,
+        4e-3,
+    ),
 }
+FAMILIES["castling_vit"] = (
+    keras_paca.CastlingViT,
+    {"hidden_dim": 96, "num_heads": 4, "depth": 3, "patch_size": 8, "image_size": SIDE, **COMMON},
+    34,
+    2e-3,
+)
+FAMILIES["paca_vit_castling"] = (
+    keras_paca.PaCaViT,
+    {**SETTINGS, "attention": "castling", "convolution": "grid", "local_kernel_size": 3},
+    8,
+    2e-3,
+)
 FIELDS = ("family", "backend", "parameters", "epochs", "accuracy", "seconds")
 TARGET = Path(__file__).with_suffix(".csv")
 

@@ -1,6 +1,7 @@
 """Efficient, interpretable vision backbones for Keras 3 that load the released weights."""
 
 from keras_paca import (
+    conversions,
     deploy,
     detection,
     explain,
@@ -14,6 +15,14 @@ from keras_paca import (
 )
 from keras_paca._version import __version__
 from keras_paca.backbones import (
+    CastlingViT,
+    CastlingViTBase,
+    CastlingViTSmall,
+    CastlingViTTiny,
+    DenseNet121AN,
+    DenseNetAN,
+    MobileNetAN,
+    MobileNetV2AN,
     PaCaBase,
     PaCaSmall,
     PaCaTiny,
@@ -23,12 +32,16 @@ from keras_paca.backbones import (
     RapidNetM,
     RapidNetS,
     RapidNetTi,
+    ResNet50AN,
+    ResNet101AN,
+    ResNetAN,
     ViTTM,
     ViTTMBase,
     ViTTMLarge,
     ViTTMSmall,
     ViTTMTiny,
 )
+from keras_paca.conversions import attentive, castle
 from keras_paca.deploy import export, quantization_report
 from keras_paca.explain import (
     cluster_maps,
@@ -40,11 +53,20 @@ from keras_paca.explain import (
 from keras_paca.inference import fuse
 from keras_paca.models import create_model, list_models
 from keras_paca.preprocessing import decode_predictions, evaluation_transform
+from keras_paca.train import finish_castling
 from keras_paca.warn import FreshWeightsWarning, KerasPaCaWarning
 
 __all__ = [
+    "CastlingViT",
+    "CastlingViTBase",
+    "CastlingViTSmall",
+    "CastlingViTTiny",
+    "DenseNet121AN",
+    "DenseNetAN",
     "FreshWeightsWarning",
     "KerasPaCaWarning",
+    "MobileNetAN",
+    "MobileNetV2AN",
     "PaCaBase",
     "PaCaSmall",
     "PaCaTiny",
@@ -54,14 +76,20 @@ __all__ = [
     "RapidNetM",
     "RapidNetS",
     "RapidNetTi",
+    "ResNet50AN",
+    "ResNet101AN",
+    "ResNetAN",
     "ViTTM",
     "ViTTMBase",
     "ViTTMLarge",
     "ViTTMSmall",
     "ViTTMTiny",
     "__version__",
+    "attentive",
+    "castle",
     "cluster_maps",
     "cluster_statistics",
+    "conversions",
     "create_model",
     "decode_predictions",
     "deploy",
@@ -69,6 +97,7 @@ __all__ = [
     "evaluation_transform",
     "explain",
     "export",
+    "finish_castling",
     "fuse",
     "inference",
     "labels",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
 from keras_paca.extras import install_command
 from keras_paca.naming import default_name
@@ -20,11 +21,16 @@ except ImportError as error:
     raise ImportError(f"`keras_paca.hub` needs KerasHub: {install_command('hub')}") from error
 
 from keras_paca.arguments import check_class_names
+from keras_paca.backbones.auxiliary import auxiliary_in
 from keras_paca.backbones.base import Backbone
+from keras_paca.backbones.castling_vit import CastlingViT
+from keras_paca.backbones.densenet_an import DenseNetAN
 from keras_paca.backbones.documentation import join_parameters, with_args
+from keras_paca.backbones.mobilenet_an import MobileNetAN
 from keras_paca.backbones.model import add_exclusions, compile_with_exclusions
 from keras_paca.backbones.paca_vit import PaCaViT
 from keras_paca.backbones.rapidnet import RapidNet
+from keras_paca.backbones.resnet_an import ResNetAN
 from keras_paca.backbones.vittm import ViTTM
 from keras_paca.forms import accept_key, is_twin, resolve
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
@@ -74,6 +80,8 @@ class FamilyBackbone(keras_hub.models.Backbone):
     """
 
     family: ClassVar[type[Backbone]]
+    output_layer: ClassVar[str | None] = None  # by default, the output is that of the family
+    auxiliary = auxiliary_in("network_config")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Complete the signature and the docstring with the family's own options."""
@@ -116,9 +124,10 @@ class FamilyBackbone(keras_hub.models.Backbone):
             **options,
         )
         config = network.get_config()
+        layer = None if self.output_layer is None else network.get_layer(self.output_layer)
         super().__init__(
             inputs=network.input,
-            outputs=network.output,
+            outputs=network.output if layer is None else layer.output,
             name=name or default_name(type(self)),
             dtype=network.dtype_policy,
         )
@@ -193,11 +202,9 @@ class FamilyImageConverter(keras_hub.layers.ImageConverter):
         **kwargs: Any,
     ) -> None:
         family = self.backbone_cls.family
-        if isinstance(scale, str):
-            scale = tuple(1 / (255 * each) for each in family.deviation)
-        if isinstance(offset, str):
-            pairs = zip(family.mean, family.deviation, strict=True)
-            offset = tuple(-mean / deviation for mean, deviation in pairs)
+        auto = _scale_and_offset(family.mean, family.deviation)
+        scale = auto["scale"] if isinstance(scale, str) else scale
+        offset = auto["offset"] if isinstance(offset, str) else offset
         super().__init__(
             image_size=image_size,
             scale=scale,
@@ -206,6 +213,17 @@ class FamilyImageConverter(keras_hub.layers.ImageConverter):
             antialias=antialias,
             **{"data_format": "channels_last", **kwargs},
         )
+
+
+def _scale_and_offset(
+    mean: Sequence[float], deviation: Sequence[float]
+) -> dict[str, tuple[float, ...]]:
+    """Return the arguments of an image converter for a mean and a deviation of images in 0..1."""
+    pairs = list(zip(mean, deviation, strict=True))
+    return {
+        "scale": tuple(1 / (255 * each) for _, each in pairs),
+        "offset": tuple(-middle / each for middle, each in pairs),
+    }
 
 
 class FamilyImageClassifier(keras_hub.models.ImageClassifier):
@@ -336,7 +354,8 @@ class FamilyImageClassifier(keras_hub.models.ImageClassifier):
             **{**options, "dtype": model.dtype_policy, "name": f"{model.name}_backbone"},
             image_shape=shape,
         )
-        converter = cls.preprocessor_cls.image_converter_cls(image_size)
+        normalisation = _scale_and_offset(*family.normalisation(config))
+        converter = cls.preprocessor_cls.image_converter_cls(image_size, **normalisation)
         heads = [model.get_layer(name) for name in model.classifiers(config).values()]
         classifier = cls(
             backbone=backbone,
@@ -433,30 +452,44 @@ def _make_neck(backbone: FamilyBackbone, dtype: Any) -> keras.Model:
         classes=1,
     )
     features = whole.get_layer(backbone.output._keras_history.operation.name).output
-    first = next(iter(whole.classifiers(whole.get_config()).values()))
-    neck = keras.Model(features, whole.get_layer(first).input, name="pooler")
+    names = whole.classifiers(whole.get_config()).values()
+    heads = [whole.get_layer(name) for name in names]
+    vectors = _vectors(whole, heads)
+    if len(vectors) > 1:
+        join = keras.layers.Concatenate(name="join", dtype=keras.dtype_policies.get(dtype))
+        vectors = [join(vectors)]
+    neck = keras.Model(features, vectors[0], name="pooler")
     return keras.models.clone_model(neck)  # whose layers don't keep the whole network in memory
 
 
-def _combined_weights(model: Backbone, heads: Sequence[keras.layers.Layer]) -> list:
-    """Return the weights of one classifier for the logits that a model's classifiers make."""
+def _shares(model: Backbone, heads: Sequence[keras.layers.Layer]) -> dict[str, float]:
+    """Return how much the logits of each classifier count in a model's prediction."""
     if len(heads) == 1:
-        return heads[0].get_weights()
-    shares = {
+        return {heads[0].name: 1.0}
+    return {
         head.name: model.combine_heads({each.name: float(each is head) for each in heads})
         for head in heads
     }
-    used = [head for head in heads if shares[head.name]]
-    if any(head.input is not heads[0].input for head in used):
-        raise ValueError(
-            "`from_model` takes a model whose prediction comes from one vector. "
-            f"Received: {model!r}"
-        )
-    pairs = zip(*(head.get_weights() for head in used), strict=True)
-    return [
-        sum(shares[head.name] * array for head, array in zip(used, arrays, strict=True))
-        for arrays in pairs
+
+
+def _vectors(model: Backbone, heads: Sequence[keras.layers.Layer]) -> list[keras.KerasTensor]:
+    """Return the different vectors that the classifiers of a model's prediction read."""
+    shares = _shares(model, heads)
+    return list({id(head.input): head.input for head in heads if shares[head.name]}.values())
+
+
+def _combined_weights(model: Backbone, heads: Sequence[keras.layers.Layer]) -> list:
+    """Return the weights of one classifier for the logits that a model's classifiers make.
+
+    It reads the vectors that `_vectors` returns side by side.
+    """
+    shares = _shares(model, heads)
+    kernels = [
+        sum(shares[h.name] * h.get_weights()[0] for h in heads if h.input is vector)
+        for vector in _vectors(model, heads)
     ]
+    biases = [shares[head.name] * head.get_weights()[1] for head in heads]
+    return [np.concatenate(kernels), sum(biases)]
 
 
 # --- PaCa-ViT -----------------------------------------------------------------------------------
@@ -700,3 +733,287 @@ class ViTTMImageClassifier(FamilyImageClassifierWithNeck):
 
     backbone_cls = ViTTMBackbone
     preprocessor_cls = ViTTMImageClassifierPreprocessor
+
+
+# --- ResNet with attentive normalization --------------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ResNetANBackbone(FamilyBackbone):
+    """A `ResNetAN` without its top as a KerasHub backbone, for normalised images.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `ResNetANImageConverter`.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Example:
+    >>> backbone = ResNetANBackbone((8, 8, 16, 16), depths=1, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 8)
+    """
+
+    family = ResNetAN
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ResNetANImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for ResNetAN.
+
+    Example:
+    >>> converter = ResNetANImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = ResNetANBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ResNetANImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `ResNetANImageClassifier`: a `ResNetANImageConverter` and labels.
+
+    Args:
+        image_converter: ResNetANImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = ResNetANImageClassifierPreprocessor(ResNetANImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = ResNetANBackbone
+    image_converter_cls = ResNetANImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class ResNetANImageClassifier(FamilyImageClassifier):
+    """A ResNetAN as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    Example:
+    >>> backbone = ResNetANBackbone((8, 8, 16, 16), depths=1, image_shape=(64, 64, 3))
+    >>> classifier = ResNetANImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = ResNetANBackbone
+    preprocessor_cls = ResNetANImageClassifierPreprocessor
+
+
+# --- MobileNetV2 with attentive normalization ---------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class MobileNetANBackbone(FamilyBackbone):
+    """A `MobileNetAN` without its top as a KerasHub backbone, for normalised images.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `MobileNetANImageConverter`.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Example:
+    >>> backbone = MobileNetANBackbone((8, 8, 8, 16, 16, 24, 32), depths=1, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 8)
+    """
+
+    family = MobileNetAN
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class MobileNetANImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for MobileNetAN.
+
+    Example:
+    >>> converter = MobileNetANImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = MobileNetANBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class MobileNetANImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `MobileNetANImageClassifier`: a `MobileNetANImageConverter` and labels.
+
+    Args:
+        image_converter: MobileNetANImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = MobileNetANImageClassifierPreprocessor(MobileNetANImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = MobileNetANBackbone
+    image_converter_cls = MobileNetANImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class MobileNetANImageClassifier(FamilyImageClassifierWithNeck):
+    """A MobileNetAN as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    Example:
+    >>> backbone = MobileNetANBackbone((8, 8, 8, 16, 16, 24, 32), depths=1, image_shape=(64, 64, 3))
+    >>> classifier = MobileNetANImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = MobileNetANBackbone
+    preprocessor_cls = MobileNetANImageClassifierPreprocessor
+
+
+# --- DenseNet with attentive normalization ------------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DenseNetANBackbone(FamilyBackbone):
+    """A `DenseNetAN` without its top as a KerasHub backbone, for normalised images.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `DenseNetANImageConverter`.
+    Output shape: the map P5, (batch, height / 32, width / 32, channels).
+
+    Example:
+    >>> backbone = DenseNetANBackbone(depths=1, growth_rate=8, image_shape=(64, 64, 3))
+    >>> backbone.pyramid_outputs["P2"].shape
+    (None, 16, 16, 24)
+    """
+
+    family = DenseNetAN
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DenseNetANImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for DenseNetAN.
+
+    Example:
+    >>> converter = DenseNetANImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = DenseNetANBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DenseNetANImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `DenseNetANImageClassifier`: a `DenseNetANImageConverter` and labels.
+
+    Args:
+        image_converter: DenseNetANImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = DenseNetANImageClassifierPreprocessor(DenseNetANImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = DenseNetANBackbone
+    image_converter_cls = DenseNetANImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class DenseNetANImageClassifier(FamilyImageClassifier):
+    """A DenseNetAN as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    Example:
+    >>> backbone = DenseNetANBackbone(depths=1, growth_rate=8, image_shape=(64, 64, 3))
+    >>> classifier = DenseNetANImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 64, 64, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = DenseNetANBackbone
+    preprocessor_cls = DenseNetANImageClassifierPreprocessor
+
+
+# --- Castling-ViT -------------------------------------------------------------------------------
+
+
+@accept_key
+@keras.saving.register_keras_serializable(package="keras_paca")
+class CastlingViTBackbone(FamilyBackbone):
+    """A `CastlingViT` without its top as a KerasHub backbone, for images already normalised.
+
+    As KerasHub's own `ViTBackbone`, it returns all tokens, so that a classifier can read the class
+    token.
+
+    Args:
+        x: filled in by the base.
+
+    Input shape: (batch, height, width, channels), normalised as by `CastlingViTImageConverter`.
+    Output shape: the tokens (batch, tokens, hidden_dim): the class token, the distillation token if
+        there is one, and the patches.
+
+    Example:
+    >>> backbone = CastlingViTBackbone(8, num_heads=2, depth=1, image_shape=(64, 48, 3))
+    >>> backbone.output_shape, backbone.pyramid_outputs["P4"].shape
+    ((None, 13, 8), (None, 4, 3, 8))
+    """
+
+    family = CastlingViT
+    output_layer = "norm"
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class CastlingViTImageConverter(FamilyImageConverter):
+    """A `FamilyImageConverter` for Castling-ViT.
+
+    Example:
+    >>> converter = CastlingViTImageConverter(image_size=(64, 64))
+    >>> tuple(converter(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = CastlingViTBackbone
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class CastlingViTImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreprocessor):
+    """The preprocessing of `CastlingViTImageClassifier`: images and labels.
+
+    Args:
+        image_converter: CastlingViTImageConverter. The layer that resizes and normalises images.
+        **kwargs: Other arguments of `keras_hub.models.ImageClassifierPreprocessor`.
+
+    Example:
+    >>> preprocessor = CastlingViTImageClassifierPreprocessor(CastlingViTImageConverter((64, 64)))
+    >>> tuple(preprocessor(keras.ops.ones((1, 48, 96, 3))).shape)
+    (1, 64, 64, 3)
+    """
+
+    backbone_cls = CastlingViTBackbone
+    image_converter_cls = CastlingViTImageConverter
+
+
+@keras.saving.register_keras_serializable(package="keras_paca")
+class CastlingViTImageClassifier(FamilyImageClassifierWithNeck):
+    """A Castling-ViT as KerasHub's `ImageClassifier`; see `FamilyImageClassifier`.
+
+    With a distillation token, its classifier is the mean of the model's two, as in the model's
+    inference.
+
+    Example:
+    >>> backbone = CastlingViTBackbone(8, num_heads=2, depth=1, image_shape=(64, 48, 3))
+    >>> classifier = CastlingViTImageClassifier(backbone, num_classes=2)
+    >>> tuple(classifier(keras.ops.ones((1, 64, 48, 3))).shape)
+    (1, 2)
+    """
+
+    backbone_cls = CastlingViTBackbone
+    preprocessor_cls = CastlingViTImageClassifierPreprocessor

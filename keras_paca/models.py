@@ -135,7 +135,7 @@ def list_models(pattern: str | None = None) -> ModelList:
     >>> import keras_paca
     >>> [model.name for model in keras_paca.list_models("paca_*") if model.task == "classification"]
     ['paca_tiny', 'paca_small', 'paca_base']
-    >>> keras_paca.list_models("resnet*")
+    >>> keras_paca.list_models("vgg*")
     no models
     """
     if not isinstance(pattern, str | None):
@@ -211,6 +211,7 @@ def _describe(model: NamedModel) -> ListedModel:
     default = _default_file(model) if files else None
     shown = [default] if default is not None else files
     parameters, macs, height, width = counted or (None,) * 4
+    licences = [file.licence for file in shown] or [family.files_licence]
     return ListedModel(
         name=model.name,
         family=family.__name__,
@@ -221,7 +222,7 @@ def _describe(model: NamedModel) -> ListedModel:
         accuracy=dict(default.accuracy) if default is not None else {},
         weights=task.weights if default is not None else "",
         files=tuple(files),
-        licence="; ".join(dict.fromkeys(file.licence for file in shown)),
+        licence="; ".join(dict.fromkeys(licences)),
         function=model.function,
     )
 

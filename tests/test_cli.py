@@ -206,6 +206,7 @@ def test_help_and_version_import_no_keras(arguments):
     assert keras_paca.__version__ in result.stdout or "usage: keras-paca" in result.stdout
 
 
+@pytest.mark.slow
 @slow_but_on_torch
 def test_names_that_the_console_can_not_show(small, tmp_path):
     """They are printed with question marks, and the pictures get their answers."""

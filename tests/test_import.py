@@ -60,11 +60,12 @@ ARROWS = {
     "preprocessing": "arguments extras labels warn",
     "backbones": "arguments forms frozen labels layers naming ops weights",
     "explain": "arguments extras warn",
-    "train": "arguments confusion frozen preprocessing",
+    "train": "arguments confusion frozen layers preprocessing warn",
     "segmentation": "arguments backbones confusion explain labels layers ops preprocessing "
     "warn weights",
     "detection": "arguments backbones explain extras labels layers ops preprocessing warn weights",
     "inference": "backbones forms layers ops segmentation weights",
+    "conversions": "arguments forms frozen inference layers warn",
     "deploy": "_version arguments extras inference layers ops warn",
     "hub": "arguments backbones extras forms frozen layers naming",
     "demo": "backbones deploy explain extras",

@@ -11,9 +11,14 @@ TESTS = Path(__file__).parent
 OTHERS = {
     "deploy/test_consumers.py": "the programs in examples/deploy",
     "inference/test_twins.py": "the package inference/twins, whose files hold a layer each",
+    "parity/test_attentive_nets.py": "outputs of networks with attentive normalization",
+    "parity/test_attentive_norm.py": "outputs of the official attentive normalizations",
+    "parity/test_castling.py": "outputs of the official linear angular attention",
     "parity/test_dense.py": "outputs of the official segmenters and detectors",
     "parity/test_parity.py": "outputs of the official classifiers",
     "parity/test_vittm.py": "outputs of the official ViTTM",
+    "plugins/test_attentive.py": "KerasHub's models with attentive normalizations",
+    "plugins/test_castle.py": "KerasHub's vision transformers with another attention",
     "plugins/test_cluster_maps.py": "maps of backbones inside the models of other libraries",
     "plugins/test_docstrings.py": "examples in docstrings that need KerasHub",
     "plugins/test_examples.py": "notebooks that need KerasCV",
@@ -33,8 +38,12 @@ OTHERS = {
 
 # Modules without a file of tests, and the file that tests them.
 ELSEWHERE = {
+    "backbones/densenet_an.py": "backbones/test_attentive.py",
+    "backbones/auxiliary.py": "backbones/test_castling_vit.py",
     "backbones/graph_maker.py": "backbones/test_base.py",
+    "backbones/mobilenet_an.py": "backbones/test_attentive.py",
     "backbones/normalisation.py": "detection/test_predict.py",
+    "backbones/resnet_an.py": "backbones/test_attentive.py",
     "backbones/vittm_keys.py": "backbones/test_vittm.py",
     "backbones/registry.py": "test_models.py",
     "commands/demo.py": "test_demo.py",

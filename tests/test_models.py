@@ -40,7 +40,9 @@ def test_what_is_known_of_each():
     tiny = known["rapidnet_ti"]
     assert (tiny.accuracy, tiny.licence) == ({"top1": 76.3}, "Apache-2.0")
     assert known["rapidnet_s"].accuracy == {}
-    assert known["vittm_tiny"].weights == ""
+    assert known["vittm_tiny"].weights == known["vittm_tiny"].licence == ""
+    restricted = known["resnet50_an"]
+    assert (restricted.weights, restricted.licence) == ("", "research alone, not downloaded")
     assert hash(tiny) == hash(list_models("rapidnet_ti")[0])
 
 
@@ -93,7 +95,8 @@ def test_create_model():
 def test_registry():
     keras_paca.PaCaViT((8, 8, 8, 8), 1, 1, include_top=False)
     families = registry.families()
-    assert families[:3] == [keras_paca.PaCaViT, keras_paca.RapidNet, keras_paca.ViTTM]
+    ours = [keras_paca.PaCaViT, keras_paca.RapidNet, keras_paca.ViTTM, keras_paca.CastlingViT]
+    assert families[: len(ours)] == ours
     assert registry.variants().keys() <= registry.models().keys()
 
 

@@ -44,6 +44,7 @@ FILES = (  # the released ones that it names
 OF_OTHERS = {
     "rapidnet_ti": {"hidden_dims": (8, 8, 16, 16), "embedding_dim": 16},
     "vittm_base": {"hidden_dim": 16, "num_heads": 2, "depth": 2},
+    "castling_vit_tiny": {"hidden_dim": 16, "num_heads": 2, "depth": 2},
 }
 SMALL = {"hidden_dims": (16, 24, 32, 40), "num_heads": (1, 2, 2, 4), "depths": (1, 1, 1, 1)}
 

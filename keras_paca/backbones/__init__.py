@@ -6,8 +6,32 @@ from keras_paca.backbones.rapidnet import RapidNet, RapidNetB, RapidNetM, RapidN
 from keras_paca.backbones.variants import variant
 from keras_paca.backbones.vittm import ViTTM, ViTTMBase, ViTTMLarge, ViTTMSmall, ViTTMTiny
 
+# isort: split
+# Models are listed in the order in which their families are defined: later families come here.
+from keras_paca.backbones.castling_vit import (
+    CastlingViT,
+    CastlingViTBase,
+    CastlingViTSmall,
+    CastlingViTTiny,
+)
+
+# isort: split
+from keras_paca.backbones.resnet_an import ResNet50AN, ResNet101AN, ResNetAN
+
+# isort: split
+from keras_paca.backbones.densenet_an import DenseNet121AN, DenseNetAN
+from keras_paca.backbones.mobilenet_an import MobileNetAN, MobileNetV2AN
+
 __all__ = [
     "Backbone",
+    "CastlingViT",
+    "CastlingViTBase",
+    "CastlingViTSmall",
+    "CastlingViTTiny",
+    "DenseNet121AN",
+    "DenseNetAN",
+    "MobileNetAN",
+    "MobileNetV2AN",
     "PaCaBase",
     "PaCaSmall",
     "PaCaTiny",
@@ -17,6 +41,9 @@ __all__ = [
     "RapidNetM",
     "RapidNetS",
     "RapidNetTi",
+    "ResNet50AN",
+    "ResNet101AN",
+    "ResNetAN",
     "ViTTM",
     "ViTTMBase",
     "ViTTMLarge",

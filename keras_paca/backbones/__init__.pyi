@@ -14,6 +14,10 @@ from keras_paca.backbones.paca_vit import PaCaViT as PaCaViT
 from keras_paca.backbones.rapidnet import RapidNet as RapidNet
 from keras_paca.backbones.variants import variant as variant
 from keras_paca.backbones.vittm import ViTTM as ViTTM
+from keras_paca.backbones.castling_vit import CastlingViT as CastlingViT
+from keras_paca.backbones.resnet_an import ResNetAN as ResNetAN
+from keras_paca.backbones.densenet_an import DenseNetAN as DenseNetAN
+from keras_paca.backbones.mobilenet_an import MobileNetAN as MobileNetAN
 
 def PaCaBase(
     include_top: bool = True,
@@ -34,6 +38,11 @@ def PaCaBase(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
     weights_url: str | None = None,
@@ -53,6 +62,8 @@ def PaCaBase(
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
             `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
             backbone is loaded.
+            With `attention="castling"`, for which nobody released weights, it may be the path of a
+            PaCa-ViT file. The attention's filters, which it lacks, keep their initial values.
         input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
             result is a plain `keras.Model` over the whole graph.
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
@@ -78,6 +89,18 @@ def PaCaBase(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
@@ -123,6 +146,11 @@ def PaCaSmall(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
     weights_url: str | None = None,
@@ -141,6 +169,8 @@ def PaCaSmall(
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
             `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
             backbone is loaded.
+            With `attention="castling"`, for which nobody released weights, it may be the path of a
+            PaCa-ViT file. The attention's filters, which it lacks, keep their initial values.
         input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
             result is a plain `keras.Model` over the whole graph.
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
@@ -166,6 +196,18 @@ def PaCaSmall(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
@@ -211,6 +253,11 @@ def PaCaTiny(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
     weights_url: str | None = None,
@@ -229,6 +276,8 @@ def PaCaTiny(
             `None` for random values; or the path of an official `.pth`, a `.safetensors`,
             `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, only the
             backbone is loaded.
+            With `attention="castling"`, for which nobody released weights, it may be the path of a
+            PaCa-ViT file. The attention's filters, which it lacks, keep their initial values.
         input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
             result is a plain `keras.Model` over the whole graph.
         input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
@@ -254,6 +303,18 @@ def PaCaTiny(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
         evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
@@ -1137,6 +1198,623 @@ def ViTTMTiny(
     Example:
     >>> import keras_paca
     >>> model = keras_paca.ViTTMTiny(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def CastlingViTBase(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'castling_vit_base',
+    *,
+    patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    distillation: bool | None = None,
+    normalization: str = 'imagenet',
+    auxiliary: bool = True,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    kernel_size: int = 9,
+    qkv_bias: bool = True,
+    layer_scale: float | None = None,
+    drop_path_rate: float = 0.1,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build CastlingViTBase, with random weights or those of a file.
+
+    The size: `hidden_dim=768`, `num_heads=12`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors released the code of
+            the attention alone. To start from a DeiT or a ViT, whose weights fit all but the filters of
+            the attention, pass the path of its file as `weights`.
+            The file may also be one of a ViT or DeiT of timm or KerasHub. All of it is loaded.
+            The filters of the attention, which it doesn't have, keep their initial values.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        patch_size: int. Side of the patches in pixels. By default that of the file that is loaded,
+            or 16.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
+        distillation: bool. Whether there is a distillation token, with a second classifier. By
+            default as in the file that is loaded, or `False`.
+        normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
+            ImageNet, as DeiT takes them, or "symmetric" for the range -1..1, as most other ViTs do.
+        auxiliary: bool. Whether masked softmax attention is added in training, whose cost grows
+            with the square of the number of patches. The attribute of this name can be set to
+            `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of the values along the tokens, as in the
+            official code, "grid" for one over the rows and columns of the patches.
+        kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
+        qkv_bias: bool. Whether the projections to queries, keys and values have biases.
+        layer_scale: float. Initial value of learned scales on the residual branches, or `None` for
+            none, unless the file that is loaded has them.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes activations again in the backward
+            pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.CastlingViT`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: You et al., "Castling-ViT: Compressing Self-Attention via Switching Towards
+    Linear-Angular Attention at Vision Transformer Inference", CVPR 2023.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.CastlingViTBase(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def CastlingViTSmall(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'castling_vit_small',
+    *,
+    patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    distillation: bool | None = None,
+    normalization: str = 'imagenet',
+    auxiliary: bool = True,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    kernel_size: int = 9,
+    qkv_bias: bool = True,
+    layer_scale: float | None = None,
+    drop_path_rate: float = 0.1,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build CastlingViTSmall, with random weights or those of a file.
+
+    The size: `hidden_dim=384`, `num_heads=6`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors released the code of
+            the attention alone. To start from a DeiT or a ViT, whose weights fit all but the filters of
+            the attention, pass the path of its file as `weights`.
+            The file may also be one of a ViT or DeiT of timm or KerasHub. All of it is loaded.
+            The filters of the attention, which it doesn't have, keep their initial values.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        patch_size: int. Side of the patches in pixels. By default that of the file that is loaded,
+            or 16.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
+        distillation: bool. Whether there is a distillation token, with a second classifier. By
+            default as in the file that is loaded, or `False`.
+        normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
+            ImageNet, as DeiT takes them, or "symmetric" for the range -1..1, as most other ViTs do.
+        auxiliary: bool. Whether masked softmax attention is added in training, whose cost grows
+            with the square of the number of patches. The attribute of this name can be set to
+            `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of the values along the tokens, as in the
+            official code, "grid" for one over the rows and columns of the patches.
+        kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
+        qkv_bias: bool. Whether the projections to queries, keys and values have biases.
+        layer_scale: float. Initial value of learned scales on the residual branches, or `None` for
+            none, unless the file that is loaded has them.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes activations again in the backward
+            pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.CastlingViT`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: You et al., "Castling-ViT: Compressing Self-Attention via Switching Towards
+    Linear-Angular Attention at Vision Transformer Inference", CVPR 2023.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.CastlingViTSmall(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def CastlingViTTiny(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'castling_vit_tiny',
+    *,
+    patch_size: int | None = None,
+    image_size: int | collections.abc.Sequence[int] | None = None,
+    distillation: bool | None = None,
+    normalization: str = 'imagenet',
+    auxiliary: bool = True,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    kernel_size: int = 9,
+    qkv_bias: bool = True,
+    layer_scale: float | None = None,
+    drop_path_rate: float = 0.1,
+    dropout: float = 0.0,
+    remat: bool = False,
+    recompute_activations: bool = True,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build CastlingViTTiny, with random weights or those of a file.
+
+    The size: `hidden_dim=192`, `num_heads=3`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors released the code of
+            the attention alone. To start from a DeiT or a ViT, whose weights fit all but the filters of
+            the attention, pass the path of its file as `weights`.
+            The file may also be one of a ViT or DeiT of timm or KerasHub. All of it is loaded.
+            The filters of the attention, which it doesn't have, keep their initial values.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        patch_size: int. Side of the patches in pixels. By default that of the file that is loaded,
+            or 16.
+        image_size: int or (int, int). Image size (height, width), both from 32, for which the
+            position embeddings are learned; they are resized for images of other sizes. Those of a
+            file are resized to it when they are loaded. By default that of the file that is loaded,
+            or 224.
+        distillation: bool. Whether there is a distillation token, with a second classifier. By
+            default as in the file that is loaded, or `False`.
+        normalization: str. How images are normalized: "imagenet" for the mean and the deviation of
+            ImageNet, as DeiT takes them, or "symmetric" for the range -1..1, as most other ViTs do.
+        auxiliary: bool. Whether masked softmax attention is added in training, whose cost grows
+            with the square of the number of patches. The attribute of this name can be set to
+            `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of the values along the tokens, as in the
+            official code, "grid" for one over the rows and columns of the patches.
+        kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
+        qkv_bias: bool. Whether the projections to queries, keys and values have biases.
+        layer_scale: float. Initial value of learned scales on the residual branches, or `None` for
+            none, unless the file that is loaded has them.
+        drop_path_rate: float. Rate at which the residual branches of the last block are dropped.
+            Those of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout after the projections of the blocks.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        recompute_activations: bool. Whether training computes activations again in the backward
+            pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.CastlingViT`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: You et al., "Castling-ViT: Compressing Self-Attention via Switching Towards
+    Linear-Angular Attention at Vision Transformer Inference", CVPR 2023.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.CastlingViTTiny(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def ResNet50AN(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'resnet50_an',
+    *,
+    drop_path_rate: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build ResNet50AN, with random weights or those of a file.
+
+    The size: `hidden_dims=(256, 512, 1024, 2048)`, `depths=(3, 4, 6, 3)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors' files lie on Google
+            Drive, under a licence for research alone, and aren't downloaded by name. If that licence
+            covers your use, download the file by hand, from a link at
+            https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and pass its
+            path as `weights`.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        drop_path_rate: float. Rate at which the residual branch of the last block is dropped. Those
+            of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.ResNetAN`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Li, Sun and Wu, "Attentive Normalization", ECCV 2020.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.ResNet50AN(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def ResNet101AN(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'resnet101_an',
+    *,
+    drop_path_rate: float = 0.0,
+    dropout: float = 0.0,
+    remat: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build ResNet101AN, with random weights or those of a file.
+
+    The size: `hidden_dims=(256, 512, 1024, 2048)`, `depths=(3, 4, 23, 3)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors' files lie on Google
+            Drive, under a licence for research alone, and aren't downloaded by name. If that licence
+            covers your use, download the file by hand, from a link at
+            https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and pass its
+            path as `weights`.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        drop_path_rate: float. Rate at which the residual branch of the last block is dropped. Those
+            of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.ResNetAN`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Li, Sun and Wu, "Attentive Normalization", ECCV 2020.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.ResNet101AN(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def DenseNet121AN(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'densenet121_an',
+    *,
+    dropout: float = 0.0,
+    remat: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build DenseNet121AN, with random weights or those of a file.
+
+    The size: `depths=(6, 12, 24, 16)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors' files lie on Google
+            Drive, under a licence for research alone, and aren't downloaded by name. If that licence
+            covers your use, download the file by hand, from a link at
+            https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and pass its
+            path as `weights`.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each layer in memory and computes the
+            layer again in the backward pass: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.DenseNetAN`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Li, Sun and Wu, "Attentive Normalization", ECCV 2020.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.DenseNet121AN(weights=None, classes=10)
+    >>> model.compute_output_shape((1, 64, 96, 3))
+    (1, 10)
+    """
+
+def MobileNetV2AN(
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: str | pathlib.Path | None = 'imagenet',
+    input_tensor: Any = None,
+    input_shape: collections.abc.Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | collections.abc.Callable | None = 'softmax',
+    name: str = 'mobilenetv2_an',
+    *,
+    drop_path_rate: float = 0.0,
+    dropout: float = 0.2,
+    remat: bool = False,
+    class_names: collections.abc.Sequence[str] | None = None,
+    evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
+    weights_url: str | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """Build MobileNetV2AN, with random weights or those of a file.
+
+    The size: `hidden_dims=(16, 24, 32, 64, 96, 160, 320)`, `depths=(1, 2, 3, 4, 3, 3, 1)`.
+
+    Args:
+        include_top: bool. Whether the model ends in a classifier.
+        include_preprocessing: bool. Whether the model takes RGB in 0..255 and normalises it.
+            Otherwise it takes normalised images, of any number of channels.
+        weights: str, Path or None. `None` for random values, or the path of an official `.pth`, a
+            `.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint,
+            only the backbone is loaded. "imagenet" raises an error. The authors' files lie on Google
+            Drive, under a licence for research alone, and aren't downloaded by name. If that licence
+            covers your use, download the file by hand, from a link at
+            https://github.com/iVMCL/AOGNet-v2 or https://github.com/iVMCL/iVMCL-Release, and pass its
+            path as `weights`.
+        input_tensor: KerasTensor. A `keras.Input` to build on. With another symbolic tensor, the
+            result is a plain `keras.Model` over the whole graph.
+        input_shape: Sequence of int. (height, width, channels), (None, None, 3) by default. Height
+            and width are at least 32 and may be odd; `None` means any.
+        pooling: str. Without the top: `None` for the map (batch, height, width, channels), "avg" or
+            "max" for a vector.
+        classes: int. Number of classes of the top. If it isn't that of the file, the head keeps its
+            initial values.
+        classifier_activation: str or Callable. Activation of the top, or `None` for logits.
+        name: str. Name of the model.
+        drop_path_rate: float. Rate at which the residual branch of the last block is dropped. Those
+            of the others grow up to it linearly from 0.
+        dropout: float. Rate of dropout before the classifier.
+        remat: bool. Whether training keeps only the inputs of each block in memory and computes the
+            block again in the backward pass: less memory, more time, the same gradients.
+        class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
+            those of the file if it has as many classes.
+        evaluation_transform: dict. How images are prepared for the model, as keyword arguments of
+            `keras_paca.evaluation_transform`. By default, that of the file.
+        weights_url: str. URL of a mirror of the released files. By default, that in the environment
+            variable KERAS_PACA_WEIGHTS_URL, or else the address of the authors.
+        dtype: str or keras.DTypePolicy. Dtype or policy of every layer.
+
+    Returns:
+        keras.Model. A `keras_paca.MobileNetAN`. Its input is (batch, height, width, channels). Its
+        output is (batch, classes), or without the top the last map or a vector.
+
+    Raises:
+        ValueError: If an argument or the file doesn't fit, or if no such weights were released.
+        FileNotFoundError: If there is no file at `weights`, or none could be downloaded.
+
+    Source: Li, Sun and Wu, "Attentive Normalization", ECCV 2020.
+
+    Example:
+    >>> import keras_paca
+    >>> model = keras_paca.MobileNetV2AN(weights=None, classes=10)
     >>> model.compute_output_shape((1, 64, 96, 3))
     (1, 10)
     """

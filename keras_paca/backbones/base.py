@@ -101,6 +101,8 @@ class Backbone(BaseModel):
     top_options: ClassVar[tuple[str, ...]] = ()  # those of them that only a top uses
     file_options: ClassVar[tuple[str, ...]] = ()  # options that `options_of_file` returns
     other_files: ClassVar[str] = ""  # sentences on files of other families, for `weights`
+    unreleased: ClassVar[str] = ""  # why "imagenet" names no file, and what there is instead
+    files_licence: ClassVar[str] = ""  # of files that aren't downloaded by name
     has_ema: ClassVar[bool] = False  # whether official files hold averaged weights as well
     lora_layers: ClassVar[tuple[str, ...]] = ("query", "value")  # what KerasHub's LoRA trains
     mean: ClassVar[tuple[float, ...]] = MEAN  # of images in 0..1

@@ -123,7 +123,8 @@ def _looks_like(checkpoint: weights.Checkpoint) -> str:
     text = f"Its keys aren't those of {', '.join(others)} or {last}; the first are {first}."
     if plain_vit_tensors(checkpoint) is not None:
         text += (
-            " It looks like a plain vision transformer, from which a ViTTM can start by `weights=`."
+            " It looks like a plain vision transformer, from which a ViTTM or a CastlingViT can "
+            "start by `weights=`."
         )
     return text
 

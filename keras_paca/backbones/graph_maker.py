@@ -8,6 +8,7 @@ from keras_paca.layers.base import LayerMaker
 from keras_paca.layers.policies import exact_dtype
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in 0..1
+NORMALIZATIONS = {"imagenet": (MEAN, STD), "symmetric": ((0.5,) * 3, (0.5,) * 3)}
 
 
 class GraphMaker(LayerMaker):

@@ -167,7 +167,14 @@ def choose_file(
     fitting = [(rank, i) for i, rank in enumerate(ranks) if rank is not None]
     if fitting:
         return files[min(fitting)[1]]
+    if family.unreleased:
+        raise ValueError(
+            f"No {task.data_set} weights are downloaded for {names.get(size, size)}. "
+            f"{family.unreleased} With `weights=None`, the values are random."
+        )
     keys = {name for file in files for name in file.options}
+    kinds = {k: x.default for k, x in family.own_parameters().items() if isinstance(x.default, str)}
+    keys |= {name for name in kinds if options.get(name) != kinds[name]}
     wanted = {name: options[name] for name in options if name in keys}
     wanted = {name: value for name, value in wanted.items() if value is not None}
     wanted = {"head": head, **wanted} if head is not None else wanted
@@ -177,9 +184,10 @@ def choose_file(
         + (f", head={file.head!r}" if head is not None else "")
         for file in files
     )
+    rest = f" or use one of:{listed}" if listed else "."
     raise ValueError(
         f"Nobody released {task.data_set} weights for {names.get(size, size)}{wanted}. Pass "
-        "`weights=None`" + (f" or use one of:{listed}" if listed else ".")
+        f"`weights=None`{rest}"
     )
 
 
@@ -281,30 +289,28 @@ def load_weights(
     [1.0, 1.0, 1.0]
     """
     name, backbone = checkpoint.name, getattr(model, "backbone", model)
+    tensors, official, related = checkpoint.tensors, checkpoint.official, None
     if model is backbone:
         related = type(backbone).related_checkpoint(checkpoint, backbone.get_config())
-        if related is not None:  # (f)
-            key_map = task.checkpoint_map(model)
-            given = (related.tensors, key_map, name, related.unused, related.fresh)
-            weights.load_official(model, *given)
-            weights.warn_fresh(name, related.part, related.kind)
-            return
-    elif not checkpoint.official:  # `find_source` has checked official files
+        if related is not None:
+            official = True
+            tensors = {key: x for key, x in related.tensors.items() if key not in related.unused}
+    elif not official:  # `find_source` has checked official files
         of_heads = weights.expected_shapes(model).keys() - weights.expected_shapes(backbone).keys()
-        if not of_heads & checkpoint.tensors.keys():
+        if not of_heads & tensors.keys():
             raise _without_head(checkpoint, task)
-    key_map = task.checkpoint_map(model) if checkpoint.official else None
-    tensors, is_part = checkpoint.tensors, False
+    key_map = task.checkpoint_map(model) if official else None
+    is_part = False
     if key_map is not None and model is backbone:
         tensors, is_part = _part_of_backbone(tensors, key_map)  # (c)
     if other_options:  # (g)
         tensors = type(backbone).adapt_tensors(tensors, backbone.get_config())
-    unused = _unused_keys(model, tensors, checkpoint.official)  # (a), and (b) of a backbone
+    unused = _unused_keys(model, tensors, official)  # (a), and (b) of a backbone
     fresh: set[str] = set()
     other_classes: set[int] = set()
     shapes = weights.expected_shapes(model, key_map)
     for prefix, outputs in task.class_outputs(model).items():
-        axes, count = outputs.keys(prefix, checkpoint.official), outputs.count
+        axes, count = outputs.keys(prefix, official), outputs.count
         if not count:
             unused.update(axes)  # (b)
         elif is_part:
@@ -313,9 +319,9 @@ def load_weights(
             fresh.update(axes)  # (d)
             other_classes.add(held)
     if task is CLASSIFICATION and not model.get_config()["include_top"]:
-        unused |= _keys_of_top(model, tensors, checkpoint.official)  # (b)
+        unused |= _keys_of_top(model, tensors, official)  # (b)
     elif is_part:
-        fresh |= _keys_of_top(model, shapes, checkpoint.official)
+        fresh |= _keys_of_top(model, shapes, official)
     if fresh:
         wanted = model.get_config()["classes" if model is backbone else "num_classes"]
         why = f"not made for {wanted} classes"
@@ -325,10 +331,14 @@ def load_weights(
         weights.warn_fresh(name, task.fresh, why)
     if other_options:  # (e)
         fresh |= type(backbone).fresh_keys(tensors, backbone.get_config(), name)
-    if checkpoint.official:
+    if related is not None:  # (f)
+        fresh |= related.fresh
+    if official:
         weights.load_official(model, tensors, key_map, name, unused, fresh)
     else:
         weights.load_keras(model, tensors, name, unused, fresh)
+    if related is not None:
+        weights.warn_fresh(name, related.part, related.kind)
 
 
 def _without_head(checkpoint: weights.Checkpoint, task: Task) -> ValueError:

@@ -13,13 +13,16 @@ import numpy as np
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_choice, check_positive, check_rate
+from keras_paca.backbones.auxiliary import auxiliary_in
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import GraphMaker
+from keras_paca.backbones.loading import Related
 from keras_paca.backbones.per_stage import STAGES, image_size, integers_per_stage, per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
 from keras_paca.weights import Entry
 
+ATTENTIONS = ("paca", "castling")
 CLUSTERINGS = ("conv", "mlp", "linear", "teacher")
 RATES = ("drop_path_rate", "attention_dropout", "dropout")
 
@@ -69,6 +72,18 @@ class PaCaViT(Backbone):
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
 
     Input shape: (batch, height, width, channels).
     Output shape: (batch, classes), or without the top the map P5 or a vector.
@@ -93,7 +108,13 @@ class PaCaViT(Backbone):
     variant_options = (
         *("clustering", "clusters", "cluster_every", "drop_path_rate", "attention_dropout"),
         *("dropout", "remat", "recompute_activations"),
+        *("attention", "auxiliary", "threshold", "convolution", "local_kernel_size"),
     )
+    other_files = (
+        'With `attention="castling"`, for which nobody released weights, it may be the path of a\n'
+        "    PaCa-ViT file. The attention's filters, which it lacks, keep their initial values."
+    )
+    auxiliary = auxiliary_in("_config")
 
     def __init__(
         self,
@@ -119,6 +140,11 @@ class PaCaViT(Backbone):
         dropout: float = 0.0,
         remat: bool = False,
         recompute_activations: bool = True,
+        attention: str = "paca",
+        auxiliary: bool = False,
+        threshold: float = 0.02,
+        convolution: str = "tokens",
+        local_kernel_size: int = 9,
         **kwargs: Any,
     ) -> None:
         config = {name: value for name, value in locals().items() if name in self.option_names()}
@@ -127,7 +153,7 @@ class PaCaViT(Backbone):
             "depths": integers_per_stage("depths", depths),
             "num_heads": integers_per_stage("num_heads", num_heads),
             "mlp_ratio": per_stage("mlp_ratio", mlp_ratio),
-            "clusters": clusters_per_stage(clusters, clustering),
+            "clusters": clusters_per_stage(0 if attention == "castling" else clusters, clustering),
             "cluster_every": _cluster_every(cluster_every),
             "kernel_size": integers_per_stage("kernel_size", kernel_size),
             "teacher_depths": integers_per_stage("teacher_depths", teacher_depths, least=0),
@@ -224,8 +250,28 @@ class PaCaViT(Backbone):
         return changed
 
     @classmethod
+    def related_checkpoint(
+        cls, checkpoint: weights.Checkpoint, config: Mapping[str, Any]
+    ) -> Related | None:
+        """Return what a model with castling attention takes of a PaCa-ViT: all but clusters."""
+        tensors, start = dict(checkpoint.tensors), "backbone."
+        if start + FIRST_QUERY in tensors:
+            tensors = {k.removeprefix(start): x for k, x in tensors.items() if k.startswith(start)}
+        is_related = FIRST_QUERY in tensors and not any(key.endswith(FILTER) for key in tensors)
+        if config["attention"] != "castling" or not is_related:
+            return None
+        own, marks = cls.checkpoint_map(config).keys(), ("paca_teacher.", ".attn.cluster")
+        unused = {key for key in tensors if any(mark in key for mark in marks)}
+        local = {key for key in own if key.endswith(FILTER)}
+        fresh = local | {key for key in own - tensors.keys() if key.startswith("head.")}
+        part = "each attention's filter" + (" and the head" if fresh > local else "")
+        return Related(tensors, unused, fresh, part, "made for attention to clusters")
+
+    @classmethod
     def rank(cls, file: weights.ReleasedFile, options: Mapping[str, Any]) -> int | None:
         """Return 0 for a file with these clusters, 1 for one with clusters in the same stages."""
+        if options.get("attention") == "castling":
+            return None
         clustering, clusters = options["clustering"], options["clusters"]
         every = set(_cluster_every(options["cluster_every"]))
         if file.options["clustering"] != clustering or every != {file.options["cluster_every"]}:
@@ -261,11 +307,21 @@ class PaCaViT(Backbone):
         if not norms:
             return None
         made_by = (name for name, mark in marks.items() if any(mark in key for key in tensors))
+        official = checkpoint.official
+        local = tensors.get(f"stage1.0.{FILTER}" if official else "stage1_block1/attention/local/0")
+        attention = {
+            "clustering": next(made_by, "linear"),
+            "cluster_every": [b[1] - b[0] if len(b) > 1 else None for b in clustered],
+        }
+        if local is not None:
+            rows, columns = local.shape[2:] if official else local.shape[:2]
+            convolution = "tokens" if columns == 1 else "grid"
+            attention = {"attention": "castling", "convolution": convolution}
+            attention["local_kernel_size"] = int(rows)
         return {
             "hidden_dims": tuple(norms),
             "depths": tuple(map(len, blocks)),
-            "clustering": next(made_by, "linear"),
-            "cluster_every": [b[1] - b[0] if len(b) > 1 else None for b in clustered],
+            **attention,
             **cls.options_of_file(tensors),
         }
 
@@ -298,6 +354,7 @@ def _stage(
             mlp_ratio=config["mlp_ratio"][stage],
             drop_path_rate=next(rates),
             position_embedding_size=grid if j == 0 else None,
+            castling=_castling(config),
             **{option: config[option] for option in OF_BLOCKS},
         )
         if config["clusters"][stage]:
@@ -313,6 +370,14 @@ OF_BLOCKS = (  # options that all blocks have in common
     *("cluster_position_embedding", "cluster_norm", "dwconv_in_mlp", "shortcut_in_mlp"),
     *("remat", "recompute_activations"),
 )
+
+
+def _castling(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the options of the blocks' castling attention, or `None` for attention to clusters."""
+    if config["attention"] != "castling":
+        return None
+    options = {name: config[name] for name in ("auxiliary", "threshold", "convolution")}
+    return options | {"kernel_size": config["local_kernel_size"]}
 
 
 def _makes_clusters(config: Mapping[str, Any], stage: int, block: int) -> bool:
@@ -371,6 +436,14 @@ def _check_config(config: Mapping[str, Any]) -> None:
     for name in RATES:
         check_rate(name, config[name])
     check_choice("clustering", config["clustering"], CLUSTERINGS)
+    check_choice("attention", config["attention"], ATTENTIONS)
+    has_other = config["clustering"] == "teacher" or config["attention_dropout"]
+    if config["attention"] == "castling" and has_other:
+        raise ValueError(
+            '`attention="castling"` has no teacher of clusters and no `attention_dropout`. '
+            f"Received: clustering={config['clustering']!r} and "
+            f"attention_dropout={config['attention_dropout']}"
+        )
     if config["clustering"] == "teacher":
         if len(set(config["kernel_size"])) > 1:
             raise ValueError(
@@ -393,6 +466,8 @@ def _check_config(config: Mapping[str, Any]) -> None:
 # --- Checkpoint keys, part by part ----------------------------------------------------------
 
 ATTENTION_KEYS = {"q": "query", "k": "key", "v": "value", "proj": "attention_output"}
+FILTER = "attn.dconv.weight"  # of castling attention, by the name in its official code
+FIRST_QUERY = "stage1.0.attn.q.weight"
 CLUSTERING_KEYS = {  # number of the official layer, our layer, layout, whether it has a bias
     "conv": (
         (0, "depthwise", "depthwise", True),
@@ -429,6 +504,8 @@ def _add_block(entries: weights.KeyMap, config: Mapping[str, Any], stage: int, j
             entries.kernel(official, f"{block}/clustering/{layer}", layout, bias)
     for official, layer in ATTENTION_KEYS.items():
         entries.kernel(f"{key}.attn.{official}", f"{attention}/{layer}", "linear")
+    if config["attention"] == "castling":
+        entries[f"{key}.{FILTER}"] = Entry(f"{attention}/local", "kernel", "depthwise")
     entries.kernel(f"{key}.mlp.fc1", f"{block}/mlp/expand", "linear")
     if config["dwconv_in_mlp"]:
         entries.kernel(f"{key}.mlp.dwconv.dwconv", f"{block}/mlp/depthwise", "depthwise")

@@ -1,11 +1,17 @@
 """Files of plain vision transformers, timm's and KerasHub's, from which families may start."""
 
+import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
+import keras
 import numpy as np
 
-from keras_paca import weights
+from keras_paca import ops, weights
+from keras_paca.weights import Entry
+
+LAYER_SCALE = 1e-6  # the initial value of DeiT-3's
 
 # What a plain vision transformer has beside its patch embedding and its blocks, by timm's keys.
 _OTHERS = re.compile(
@@ -68,6 +74,134 @@ def is_beside_blocks(key: str) -> bool:
     (True, False)
     """
     return _OTHERS.fullmatch(key) is not None
+
+
+def add_block(entries: weights.KeyMap, config: Mapping[str, Any], i: int) -> None:
+    """Add timm's keys of a transformer block, which is the `PaCaBlock` of the next number.
+
+    Args:
+        entries: KeyMap. Where the keys are added.
+        config: dict. Configuration of a family with `qkv_bias` and `layer_scale`.
+        i: int. The index of the block, from 0.
+
+    Example:
+    >>> entries = weights.KeyMap()
+    >>> add_block(entries, {"qkv_bias": True, "layer_scale": None}, 0)
+    >>> entries["blocks.0.attn.proj.bias"].path
+    'block1/attention/attention_output/bias'
+    """
+    key, block = f"blocks.{i}", f"block{i + 1}"
+    entries.norm(f"{key}.norm1", f"{block}/norm1_before")
+    qkv = [f"{block}/attention/{name}" for name in ("query", "key", "value")]
+    entries.kernels(f"{key}.attn.qkv", qkv, "linear", bias=config["qkv_bias"])
+    if config.get("qk_norm"):
+        entries.norm(f"{key}.attn.q_norm", f"{block}/attention/query_norm")
+        entries.norm(f"{key}.attn.k_norm", f"{block}/attention/key_norm")
+    entries.kernel(f"{key}.attn.proj", f"{block}/attention/attention_output", "linear")
+    entries.norm(f"{key}.norm2", f"{block}/norm2_before")
+    entries.kernel(f"{key}.mlp.fc1", f"{block}/mlp/expand", "linear")
+    entries.kernel(f"{key}.mlp.fc2", f"{block}/mlp/project", "linear")
+    if config["layer_scale"] is not None:
+        entries[f"{key}.ls1.gamma"] = Entry(block, "scale1", "vector")
+        entries[f"{key}.ls2.gamma"] = Entry(block, "scale2", "vector")
+
+
+def layer_scale_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the layer scale of a file, also of a plain ViT such as DeiT-3.
+
+    Args:
+        tensors: dict. The arrays of an official or a saved Keras file by their keys.
+
+    Returns:
+        dict. {"layer_scale": DeiT-3's initial value}, empty for files without layer scales.
+
+    Example:
+    >>> layer_scale_of_file({"blocks.0.ls1.gamma": np.ones(8)})
+    {'layer_scale': 1e-06}
+    """
+    has_any = "blocks.0.ls1.gamma" in tensors or "block1/0" in tensors
+    return {"layer_scale": LAYER_SCALE} if has_any else {}
+
+
+def options_of_plain_vit(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the patches, the image size, the tokens and the layer scale of a plain ViT.
+
+    Args:
+        tensors: dict. What `plain_vit_tensors` returned.
+
+    Returns:
+        dict. {"patch_size", "image_size", "distillation"} and perhaps "layer_scale", empty without
+        patches or positions.
+
+    Example:
+    >>> shapes = {"patch_embed.proj.weight": (8, 3, 16, 16), "pos_embed": (1, 197, 8)}
+    >>> options_of_plain_vit({key: np.zeros(shape) for key, shape in shapes.items()})
+    {'patch_size': 16, 'image_size': 224, 'distillation': False}
+    """
+    kernel, positions = (tensors.get(key) for key in ("patch_embed.proj.weight", "pos_embed"))
+    if kernel is None or positions is None:
+        return {}
+    patch, side = int(kernel.shape[-1]), math.isqrt(positions.shape[-2])  # with 1 or 2 tokens more
+    held = {"patch_size": patch, "image_size": image_size(patch, (side, side))}
+    return {**held, "distillation": "dist_token" in tensors, **layer_scale_of_file(tensors)}
+
+
+def image_size(patch: int, grid: tuple[int, int]) -> int | tuple[int, int]:
+    """Return the image size of a grid of patches, one number for a square.
+
+    Args:
+        patch: int. Side of the patches.
+        grid: (int, int). Rows and columns.
+
+    Example:
+    >>> image_size(16, (14, 14)), image_size(16, (14, 12))
+    (224, (224, 192))
+    """
+    height, width = (int(patch * side) for side in grid)
+    return height if height == width else (height, width)
+
+
+def fit_prefix(positions: np.ndarray, count: int) -> np.ndarray:
+    """Return position embeddings for a number of tokens before the patches.
+
+    A token that the file doesn't have gets those of the first one. In DeiT-3, patches alone have
+    position embeddings; then the tokens get zeros.
+
+    Args:
+        positions: np.ndarray. Embeddings (1, rows, channels) or (rows, channels), of up to two
+            tokens and a square of patches.
+        count: int. Number of tokens before the patches.
+
+    Returns:
+        np.ndarray. (1, count + patches, channels).
+
+    Example:
+    >>> fit_prefix(np.reshape([1.0, 2.0, 3.0, 4.0, 5.0], (5, 1)), 2).ravel().tolist()
+    [1.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    """
+    positions = positions.reshape(1, -1, positions.shape[-1])
+    held = positions.shape[1] - math.isqrt(positions.shape[1]) ** 2
+    prefix, patches = positions[:, :held], positions[:, held:]
+    first = prefix[:, :1] if held else np.zeros_like(patches[:, :1])
+    return np.concatenate([prefix[:, :count], *[first] * (count - held), patches], axis=1)
+
+
+def resize_positions(positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Resize position embeddings in float32, by bicubic interpolation with antialiasing, as timm.
+
+    Args:
+        positions: np.ndarray. Embeddings (rows, columns, channels).
+        grid: (int, int). The new rows and columns.
+
+    Returns:
+        np.ndarray. (rows, columns, channels), float32.
+
+    Example:
+    >>> resize_positions(np.zeros((4, 4, 8)), (2, 3)).shape
+    (2, 3, 8)
+    """
+    resized = ops.resize_bicubic(np.asarray(positions, "float32")[None], grid)
+    return keras.ops.convert_to_numpy(resized)[0]
 
 
 def _from_keras_hub(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:

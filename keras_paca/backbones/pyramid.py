@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 LEVELS = ("P2", "P3", "P4", "P5")  # strides 4, 8, 16, 32
+PATCH_LEVELS = {4: "P2", 8: "P3", 16: "P4", 32: "P5"}  # by the side of the patches
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")

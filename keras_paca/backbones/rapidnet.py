@@ -153,18 +153,18 @@ class RapidNet(Backbone):
     def checkpoint_map(cls, config: Mapping[str, Any]) -> weights.KeyMap:
         """Return where each tensor of an official checkpoint belongs; see `Backbone`."""
         entries = weights.KeyMap()
-        _add_conv(entries, "stem.stem.0", "stem.stem.1", "stem/conv1", "conv")
-        _add_conv(entries, "stem.stem.3", "stem.stem.4", "stem/conv2", "conv")
+        entries.conv_norm("stem.stem.0", "stem.stem.1", "stem/conv1", "conv")
+        entries.conv_norm("stem.stem.3", "stem.stem.4", "stem/conv2", "conv")
         for stage in range(STAGES):
             start = f"backbone.{stage}"
             if stage > 0:
                 key = f"{start}.0.conv"
-                _add_conv(entries, f"{key}.0", f"{key}.1", f"downsample{stage}", "conv")
+                entries.conv_norm(f"{key}.0", f"{key}.1", f"downsample{stage}", "conv")
             for j, (name, kind, _) in enumerate(_blocks(config, stage), start=min(stage, 1)):
                 add = _add_local_block if kind is layers.InvertedResidual else _add_mldc_block
                 add(entries, f"{start}.{j}", name, config["layer_scale"] is not None)
         if config["include_top"]:
-            _add_conv(entries, "prediction.1", "prediction.2", "projection", "pointwise")
+            entries.conv_norm("prediction.1", "prediction.2", "projection", "pointwise")
             for key, layer in cls.classifiers(config).items():
                 entries.kernel(key, layer, "pointwise")
         return entries
@@ -235,18 +235,12 @@ def _pairs(depths: Any) -> tuple[tuple[int, int], ...]:
 # --- Checkpoint keys, part by part ----------------------------------------------------------
 
 
-def _add_conv(entries: weights.KeyMap, conv: str, norm: str, layer: str, layout: str) -> None:
-    """Add the keys of a convolution and its norm."""
-    entries.kernel(conv, f"{layer}/conv", layout)
-    entries.batch_norm(norm, f"{layer}/norm")
-
-
 def _add_local_block(entries: weights.KeyMap, key: str, block: str, has_scale: bool) -> None:
     """Add the keys of a local block."""
     if has_scale:
         entries[f"{key}.layer_scale_1"] = Entry(block, "scale", "channels")
     for n, (conv, layer, layout) in enumerate(LOCAL_BLOCK, start=1):
-        _add_conv(entries, f"{key}.dws.{conv}", f"{key}.dws.norm{n}", f"{block}/{layer}", layout)
+        entries.conv_norm(f"{key}.dws.{conv}", f"{key}.dws.norm{n}", f"{block}/{layer}", layout)
 
 
 LOCAL_BLOCK = (
@@ -263,12 +257,12 @@ def _add_mldc_block(entries: weights.KeyMap, key: str, block: str, has_scale: bo
     entries.kernel(f"{key}.mixer.cpe.pe", f"{block}/mixer/position", "depthwise")
     for part, layer, layout in MIXER:
         official = f"{key}.mixer.{part}"
-        _add_conv(entries, f"{official}.0", f"{official}.1", f"{block}/mixer/{layer}", layout)
+        entries.conv_norm(f"{official}.0", f"{official}.1", f"{block}/mixer/{layer}", layout)
     entries.kernel(f"{key}.ffn.conv.conv", f"{block}/ffn/depthwise/conv", "depthwise", bias=False)
     entries.batch_norm(f"{key}.ffn.norm1", f"{block}/ffn/depthwise/norm")
     for n, layer in enumerate(("expand", "project"), start=1):
         official, ours = f"{key}.ffn", f"{block}/ffn/{layer}"
-        _add_conv(entries, f"{official}.fc{n}", f"{official}.norm{n + 1}", ours, "pointwise")
+        entries.conv_norm(f"{official}.fc{n}", f"{official}.norm{n + 1}", ours, "pointwise")
 
 
 MIXER = (

@@ -137,7 +137,7 @@ def task_variant(
         **arguments: Any,
     ) -> keras.Model:
         check_boolean("ema", ema)
-        model.check(arguments)
+        model.check({**arguments, "weights": weights})
         changed = defaults({**arguments, "weights": weights})
         transform = changed.pop("evaluation_transform", lambda backbone: None)
         options: dict[str, Any] = {"include_top": False, "dtype": dtype}

@@ -65,6 +65,7 @@ class Variant:
         when: dict. {(option, value): options that differ if that option has that value}.
         size: str. Its size in the table of released files, such as "small".
         models: dict. The models on this variant by their names, itself included.
+        function_name: str. Name of the function that builds it; by default, made from `name`.
 
     Example:
     >>> import keras_paca
@@ -80,13 +81,16 @@ class Variant:
     when: Mapping[tuple[str, Any], Mapping[str, Any]]
     size: str
     models: dict[str, NamedModel] = field(default_factory=dict, compare=False, repr=False)
+    function_name: str = ""
 
     @property
     def title(self) -> str:
         """The name of the function that builds it, such as "PaCaSmall"."""
+        if self.function_name:
+            return self.function_name
         if not self.family.variant_prefix:
             return self.name.title().replace("_", "")
-        rest = self.name.partition("_")[2]
+        rest = self.name.rpartition("_")[2]
         return self.family.variant_prefix + rest.title().replace("_", "")
 
     @property
@@ -116,6 +120,7 @@ def variant(
     name: str,
     when: Mapping | None = None,
     size: str | None = None,
+    title: str = "",
     **config: Any,
 ) -> Callable[..., keras.Model]:
     """Return the function that builds a variant of a family.
@@ -125,6 +130,7 @@ def variant(
         name: str. Name of the variant and of its models, such as "paca_small".
         when: dict. {(option, value): options that differ if that option has that value}.
         size: str. Its size in the table of released files, by default the last part of the name.
+        title: str. Name of the function; by default, made from `name`.
         **config: The options of the family that define the size.
 
     Example:
@@ -135,7 +141,8 @@ def variant(
     >>> PaCaPico(weights=None, classes=3).output_shape
     (None, 3)
     """
-    made = Variant(family, name, config, when or {}, size or name.rpartition("_")[2])
+    size = size or name.rpartition("_")[2]
+    made = Variant(family, name, config, when or {}, size, function_name=title)
 
     def build(
         weights: Any,
@@ -367,7 +374,7 @@ OF_ALL_MODELS = {  # parameters that are no options of a family or a task
     "num_classes",
 }
 
-_DOCSTRING = """Build {name}, with the released ImageNet weights by default.
+_DOCSTRING = """Build {name}, {released}.
 
 {sizes}
 
@@ -391,6 +398,13 @@ Example:
 """
 
 
+_FROM_FILES = (
+    "str, Path or None. `None` for random values, or the path of an official `.pth`, a "
+    "`.safetensors`, `.weights.h5` or `.keras` file. Of a detection or segmentation checkpoint, "
+    'only the backbone is loaded. "imagenet" raises an error.'
+)
+
+
 def describe_arguments(family: type) -> dict[str, str]:
     """Return the descriptions of all arguments of a family's functions.
 
@@ -404,6 +418,9 @@ def describe_arguments(family: type) -> dict[str, str]:
     """
     shared = read_args(shared_parameters.__doc__)
     other_files = family.other_files
+    if family.unreleased:
+        shared["weights"] = textwrap.fill(f"{_FROM_FILES} {family.unreleased}", 92)
+        shared["weights"] = shared["weights"].replace("\n", "\n    ")
     return {
         **family.describe_parameters(),
         **shared,
@@ -426,6 +443,9 @@ def _describe(variant: Variant, parameters: list[inspect.Parameter]) -> str:
         name=name,
         function=name,
         family=family.__name__,
+        released="with random weights or those of a file"
+        if family.unreleased
+        else "with the released ImageNet weights by default",
         sizes=textwrap.fill(f"The size: {sizes}.", 96),
         source=f"{source}\n" if (source := read_source(family.__doc__)) else "",
     )

@@ -15,10 +15,15 @@ from keras_paca import layers, weights
 from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate, check_ratio
 from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.base import Backbone
-from keras_paca.backbones.graph_maker import GraphMaker
+from keras_paca.backbones.graph_maker import NORMALIZATIONS, GraphMaker
 from keras_paca.backbones.loading import Related
 from keras_paca.backbones.per_stage import image_size as check_image_size
-from keras_paca.backbones.plain_vit import is_beside_blocks, plain_vit_tensors
+from keras_paca.backbones.plain_vit import (
+    is_beside_blocks,
+    layer_scale_of_file,
+    plain_vit_tensors,
+)
+from keras_paca.backbones.pyramid import PATCH_LEVELS
 from keras_paca.backbones.variants import variant
 from keras_paca.backbones.vittm_keys import MEMORY_KERNEL, PLAIN_EMBEDDING, STREAMS
 from keras_paca.layers.policies import exact_dtype
@@ -26,10 +31,6 @@ from keras_paca.layers.policies import exact_dtype
 HEADS = ("linear", "cross_attention", "latent_attention", "latent_cross_attention", "token_learner")
 FUSIONS = ("residual", "erase", "add_erase")
 MEMORY_BLOCKS = (None, "mlp")
-NORMALIZATIONS = {  # mean and deviation of images in 0..1
-    "imagenet": (Backbone.mean, Backbone.deviation),
-    "symmetric": ((0.5,) * 3, (0.5,) * 3),
-}
 RATES = (
     *("drop_path_rate", "read_write_drop_path_rate", "attention_dropout", "dropout"),
     *("position_dropout", "head_dropout"),
@@ -284,7 +285,7 @@ class ViTTM(Backbone):
     def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Return the patches and the image size of a file, and the layer scale if it has any."""
         tensors = vittm_keys.of_backbone(tensors)
-        return vittm_keys.patches_of_file(tensors) | vittm_keys.layer_scale_of_file(tensors)
+        return vittm_keys.patches_of_file(tensors) | layer_scale_of_file(tensors)
 
     @classmethod
     def adapt_tensors(
@@ -347,7 +348,6 @@ OF_WEIGHTS = (
     "qk_norm",
     "layer_scale",
 )  # beside those of each row
-PATCH_LEVELS = {4: "P2", 8: "P3", 16: "P4", 32: "P5"}  # by the patch's side
 
 
 def _embed(stream: str, images: Any, config: Mapping[str, Any], make: GraphMaker) -> Any:

@@ -5,17 +5,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_paca import ops, weights
+from keras_paca import weights
+from keras_paca.backbones import plain_vit
+from keras_paca.backbones.plain_vit import add_block, layer_scale_of_file
 from keras_paca.weights import Entry
 
 STREAMS = ("memory", "process")
 MEMORY_KERNEL = "memory_embedder.proj.weight"
 PLAIN_EMBEDDING = ("patch_embed.proj.weight", "patch_embed.proj.bias", "pos_embed", "cls_token")
 PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
-LAYER_SCALE = 1e-6  # the initial value of DeiT-3's
 _HEAD_OUTPUT = re.compile(r"((?:read|write)_head\.\d+)\.proj\.(?:weight|bias)")
 _DIFFERENCES = {  # a key of each kind of head that those after it don't have: official, Keras
     "latent_attention": ("mlp2.fc1.bias", "query_mlp/expand/1"),
@@ -52,19 +52,8 @@ def key_map(config: Mapping[str, Any]) -> weights.KeyMap:
 
 def _add_block(entries: weights.KeyMap, config: Mapping[str, Any], i: int) -> None:
     """Add the keys of a block."""
-    key, block = f"blocks.{i}", f"block{i + 1}"
-    entries.norm(f"{key}.norm1", f"{block}/norm1_before")
-    qkv = [f"{block}/attention/{name}" for name in PROJECTIONS.values()]
-    entries.kernels(f"{key}.attn.qkv", qkv, "linear", bias=config["qkv_bias"])
-    if config["qk_norm"]:
-        for name in ("q", "k"):
-            entries.norm(f"{key}.attn.{name}_norm", f"{block}/attention/{PROJECTIONS[name]}_norm")
-    entries.kernel(f"{key}.attn.proj", f"{block}/attention/attention_output", "linear")
-    entries.norm(f"{key}.norm2", f"{block}/norm2_before")
-    _add_mlp(entries, f"{key}.mlp", f"{block}/mlp")
-    if config["layer_scale"] is not None:
-        entries[f"{key}.ls1.gamma"] = Entry(block, "scale1", "vector")
-        entries[f"{key}.ls2.gamma"] = Entry(block, "scale2", "vector")
+    block = f"block{i + 1}"
+    add_block(entries, config, i)
     for name in ("read", "write"):
         entries.norm(f"{name}_norm.{i}", f"{block}_{name}_norm")
         _add_head(entries, f"{name}_head.{i}", f"{block}_{name}", config["read_write_head"])
@@ -178,9 +167,8 @@ def resize_positions(
             shape = (side, side, array.shape[2]) if key in official else array.shape
             if array.size != math.prod(shape) or array.size == math.prod(grid) * shape[2]:
                 continue
-            new = ops.resize_bicubic(np.asarray(array, "float32").reshape(1, *shape), grid)
-            new = keras.ops.convert_to_numpy(new)
-            resized[key] = new.reshape(1, -1, shape[2]) if key in official else new[0]
+            new = plain_vit.resize_positions(array.reshape(shape), grid)
+            resized[key] = new.reshape(1, -1, shape[2]) if key in official else new
     return resized
 
 
@@ -214,23 +202,6 @@ def patches_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
         sizes.append([patch * int(count) for count in grid])
     height, width = map(max, *sizes)
     return {**patches, "image_size": height if height == width else (height, width)}
-
-
-def layer_scale_of_file(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the layer scale of a file, also of a plain ViT such as DeiT-3.
-
-    Args:
-        tensors: dict. The arrays of an official or a saved Keras file by their keys.
-
-    Returns:
-        dict. {"layer_scale": DeiT-3's initial value}, empty for files without layer scales.
-
-    Example:
-    >>> layer_scale_of_file({"blocks.0.ls1.gamma": np.ones(8)})
-    {'layer_scale': 1e-06}
-    """
-    has_any = "blocks.0.ls1.gamma" in tensors or "block1/0" in tensors
-    return {"layer_scale": LAYER_SCALE} if has_any else {}
 
 
 def identify(tensors: Mapping[str, np.ndarray], official: bool) -> dict[str, Any] | None:

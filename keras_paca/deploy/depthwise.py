@@ -46,7 +46,7 @@ def depthwise_of_format(
     """
     changed = []
     for layer in model._flatten_layers() if format == "litert" else ():
-        if isinstance(layer, DepthwiseConv2D) and layer.kernel_size**2 > MOST_TAPS:
+        if isinstance(layer, DepthwiseConv2D) and _is_large(layer):
             object.__setattr__(layer, "convolve", _in_strips(layer, quantize == "int8"))
             changed.append(layer)
     try:
@@ -54,6 +54,10 @@ def depthwise_of_format(
     finally:
         for layer in changed:
             object.__delattr__(layer, "convolve")
+
+
+def _is_large(layer: DepthwiseConv2D) -> bool:
+    return layer.kernel_size**2 > MOST_TAPS and layer.strides == 1
 
 
 def _in_strips(layer: DepthwiseConv2D, add_shortcut: bool) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from keras_paca.detection.coco_files import COCODataset, read_coco
 from keras_paca.detection.coco_metrics import COCOMetrics, coco_metrics, evaluate_detections
 from keras_paca.detection.evaluation import evaluate_coco
 from keras_paca.detection.feature_pyramid import FeaturePyramid
-from keras_paca.detection.heads import BoxHead, MaskHead
+from keras_paca.detection.heads import AttentiveBoxHead, BoxHead, MaskHead
 from keras_paca.detection.mask_rcnn import MaskRCNN
 from keras_paca.detection.paste import paste_masks
 from keras_paca.detection.pictures import plot_detections
@@ -21,6 +21,7 @@ from keras_paca.detection.variants import (
 from keras_paca.labels import coco_classes
 
 __all__ = [
+    "AttentiveBoxHead",
     "BoxHead",
     "COCODataset",
     "COCOMetrics",

@@ -16,6 +16,7 @@ from keras_paca.detection.coco_metrics import coco_metrics as coco_metrics
 from keras_paca.detection.coco_metrics import evaluate_detections as evaluate_detections
 from keras_paca.detection.evaluation import evaluate_coco as evaluate_coco
 from keras_paca.detection.feature_pyramid import FeaturePyramid as FeaturePyramid
+from keras_paca.detection.heads import AttentiveBoxHead as AttentiveBoxHead
 from keras_paca.detection.heads import BoxHead as BoxHead
 from keras_paca.detection.heads import MaskHead as MaskHead
 from keras_paca.detection.mask_rcnn import MaskRCNN as MaskRCNN
@@ -43,11 +44,17 @@ def PaCaBaseMaskRCNN(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     max_detections: int = 100,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -85,6 +92,18 @@ def PaCaBaseMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         max_detections: int. Number of boxes per image in the output.
         score_threshold: float. A detection's probability must be above this, in [0, 1].
         iou_threshold: float. Intersection over union above which non-maximum suppression removes
@@ -92,6 +111,9 @@ def PaCaBaseMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
@@ -136,11 +158,17 @@ def PaCaSmallMaskRCNN(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     max_detections: int = 100,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -178,6 +206,18 @@ def PaCaSmallMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         max_detections: int. Number of boxes per image in the output.
         score_threshold: float. A detection's probability must be above this, in [0, 1].
         iou_threshold: float. Intersection over union above which non-maximum suppression removes
@@ -185,6 +225,9 @@ def PaCaSmallMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
@@ -229,11 +272,17 @@ def PaCaTinyMaskRCNN(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     max_detections: int = 100,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     class_names: collections.abc.Sequence[str] | None = None,
     evaluation_transform: collections.abc.Mapping[str, typing.Any] | None = None,
@@ -271,6 +320,18 @@ def PaCaTinyMaskRCNN(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         max_detections: int. Number of boxes per image in the output.
         score_threshold: float. A detection's probability must be above this, in [0, 1].
         iou_threshold: float. Intersection over union above which non-maximum suppression removes
@@ -278,6 +339,9 @@ def PaCaTinyMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         class_names: Sequence of str. The name of each class, which a saved model keeps. By default,
             those of the file if it has as many classes.
@@ -322,6 +386,7 @@ def RapidNetBMaskRCNN(
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     ema: bool = False,
     class_names: collections.abc.Sequence[str] | None = None,
@@ -360,6 +425,9 @@ def RapidNetBMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
             files of classifiers hold beside the weights.
@@ -406,6 +474,7 @@ def RapidNetMMaskRCNN(
     iou_threshold: float = 0.5,
     proposals: int = 1000,
     candidates: int = 1000,
+    box_head: str = 'dense',
     seed: int | None = None,
     ema: bool = False,
     class_names: collections.abc.Sequence[str] | None = None,
@@ -444,6 +513,9 @@ def RapidNetMMaskRCNN(
         proposals: int. Number of proposals per image that the box head receives.
         candidates: int. Number of boxes per level before the proposals are selected. Training uses
             twice as many.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         seed: int. Seed of the random samples of boxes in training.
         ema: bool. Whether to load the exponential moving average of the weights, which the official
             files of classifiers hold beside the weights.

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_paca.arguments import as_numpy, check_boolean, check_positive
+from keras_paca.arguments import as_numpy, check_boolean, check_choice, check_positive
 from keras_paca.backbones.data import has_rank, only_image
 from keras_paca.backbones.model import BaseModel, GraphPart
 from keras_paca.backbones.pyramid import LEVELS, as_pyramid, pyramid_levels
 from keras_paca.detection.box_formats import check_box_format
 from keras_paca.detection.boxes import clip_boxes, encode_boxes
 from keras_paca.detection.feature_pyramid import FeaturePyramid
-from keras_paca.detection.heads import BoxHead, MaskHead
+from keras_paca.detection.heads import AttentiveBoxHead, BoxHead, MaskHead
 from keras_paca.detection.objects import check_objects, check_shapes
 from keras_paca.detection.paste import check_fraction
 from keras_paca.detection.proposals import STRIDES, RegionProposalNetwork, make_proposals
@@ -34,6 +34,7 @@ from keras_paca.layers.policies import serialize_policy
 from keras_paca.warn import warn_user
 
 BOX_BINS, MASK_BINS = 7, 14
+BOX_HEADS = ("dense", "an")
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
 SAMPLE_SIDE = 256  # side of the assumed image where a backbone takes images of any size
 
@@ -79,6 +80,9 @@ class MaskRCNN(BaseModel):
             `{"short_side": 800, "long_side": 1333}`: as large as possible with a shorter side of at
             most 800 pixels and a longer side of at most 1333. The optional "pad_to" is the side of
             the square to which the images are padded. It is saved with the model.
+        box_head: str. "dense" for a `BoxHead` of two hidden layers, or "an" for an
+            `AttentiveBoxHead`, which has four convolutions with attentive group normalization and
+            one hidden layer. `channels` must be divisible by 32 then.
         frozen: Sequence of str. Paths of layers that aren't trained, such as "neck" or
             "box_head/classify". Setting `layer.trainable` later changes which layers are frozen,
             and a saved model keeps that state.
@@ -127,6 +131,7 @@ class MaskRCNN(BaseModel):
         seed: int | None = None,
         class_names: Sequence[str] | None = None,
         evaluation_transform: Mapping[str, Any] | None = None,
+        box_head: str = "dense",
         frozen: Sequence[str] = (),
         thawed: Sequence[str] = (),
         name: str | None = None,
@@ -134,6 +139,7 @@ class MaskRCNN(BaseModel):
         trainable: bool = True,
     ) -> None:
         check_boolean("trainable", trainable)
+        check_choice("box_head", box_head, BOX_HEADS)
         num_classes = check_positive("num_classes", num_classes)
         bounding_box_format = check_box_format(bounding_box_format)
         channels = check_positive("channels", channels)
@@ -161,14 +167,16 @@ class MaskRCNN(BaseModel):
         rpn = make(RegionProposalNetwork, "rpn", channels)
         box_pooling = make(RegionPooling, "box_regions", BOX_BINS)
         mask_pooling = make(RegionPooling, "mask_regions", MASK_BINS)
-        box_head = make(BoxHead, "box_head", num_classes, 4 * channels)
+        own = {"channels": channels} if box_head == "an" else {}
+        box_head_class = AttentiveBoxHead if box_head == "an" else BoxHead
+        region_head = make(box_head_class, "box_head", num_classes, 4 * channels, **own)
         mask_head = make(MaskHead, "mask_head", num_classes, channels)
 
         levels = neck(pyramid)
         objectness, deltas = rpn(levels)
         propose = make(Proposals, "proposals", proposals, candidates=candidates, **exact)
         found = propose(images, levels, objectness, deltas)
-        logits, box_deltas = box_head(box_pooling(levels, found))
+        logits, box_deltas = region_head(box_pooling(levels, found))
         detect = make(
             Detections, "detections", max_detections, score_threshold, iou_threshold, **exact
         )
@@ -188,7 +196,7 @@ class MaskRCNN(BaseModel):
         )
         self.backbone, self.neck, self.rpn = backbone, neck, rpn
         self.box_pooling, self.mask_pooling = box_pooling, mask_pooling
-        self.box_head, self.mask_head = box_head, mask_head
+        self.box_head, self.mask_head = region_head, mask_head
         self.num_classes, self.bounding_box_format = num_classes, bounding_box_format
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.loss_trackers = [keras.metrics.Mean(name=name) for name in LOSSES]
@@ -204,6 +212,7 @@ class MaskRCNN(BaseModel):
             "proposals": proposals,
             "candidates": candidates,
             "seed": seed,
+            "box_head": box_head,
         }
         self._set_up(num_classes, class_names, evaluation_transform, frozen, thawed, trainable)
 

@@ -3,10 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
+from keras_paca.arguments import check_choice
 from keras_paca.backbones import PaCaViT, RapidNet
 from keras_paca.backbones.task_variants import TaskModel, task_variant
 from keras_paca.detection.checkpoints import DETECTION
-from keras_paca.detection.mask_rcnn import MaskRCNN
+from keras_paca.detection.mask_rcnn import BOX_HEADS, MaskRCNN
+
+
+def _check_box_head(arguments: Mapping[str, Any]) -> None:
+    """Raise an error where a released file is asked for that has another box head."""
+    check_choice("box_head", arguments["box_head"], BOX_HEADS)
+    if arguments["weights"] == DETECTION.weights and arguments["box_head"] == "an":
+        raise ValueError(
+            'No released detector has the box head "an". Pass `weights="imagenet"` for the '
+            f"backbone's weights, or None. Received: box_head={arguments['box_head']!r}, "
+            f"weights={arguments['weights']!r}"
+        )
+
 
 DETECTOR = TaskModel(
     DETECTION,
@@ -14,9 +27,10 @@ DETECTOR = TaskModel(
     positional=("weights", "num_classes", "bounding_box_format"),
     keyword=(
         *("max_detections", "score_threshold", "iou_threshold", "proposals", "candidates"),
-        "seed",
+        *("box_head", "seed"),
     ),
     module=__name__,
+    check=_check_box_head,
     docstring="""Build a Mask R-CNN on {backbone}, with the weights released for COCO by default.
 
     Args:

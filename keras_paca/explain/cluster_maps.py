@@ -46,9 +46,10 @@ def cluster_maps(
         quarter of those of the image at level "P2", an eighth at "P3" and so on, rounded up.
 
     Raises:
-        ValueError: If the model contains no `PaCaViT`, or no stage has clusters, as in `RapidNet`
-            and `ViTTM`, or a stage has no such block; if the images don't have four axes or don't
-            fit the model; or if they are integers above 255.
+        ValueError: If the model contains no `PaCaViT`, or no stage has clusters, as in `RapidNet`,
+            `ViTTM`, `CastlingViT` and a `PaCaViT` with `attention="castling"`, or a stage has no
+            such block; if the images don't have four axes or don't fit the model; or if they are
+            integers above 255.
 
     Example:
     >>> import numpy as np
@@ -251,6 +252,8 @@ def _way(model: Any) -> tuple[list[keras.Model], Any]:
         hint = ""
         if hasattr(backbone, "memory_reads"):
             hint = "It has a memory, which `keras_paca.memory_maps` shows. "
+        elif backbone.get_config().get("attention") == "castling":
+            hint = "It has castling attention, from each patch to all patches. "
         raise ValueError(f"No stage of this model has clusters. {hint}Received: {model!r}")
     return steps, backbone
 

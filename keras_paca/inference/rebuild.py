@@ -22,7 +22,29 @@ def rebuild(model: keras.Model, config: dict) -> keras.Model:
     >>> rebuild(model, config).name
     'new'
     """
-    classes = {type(layer) for layer in model._flatten_layers()}
+    copy = deserialize(model, config)
+    copy_weights(copy, model)
+    return copy
+
+
+def deserialize(original: keras.layers.Layer, config: dict) -> keras.layers.Layer:
+    """Create a layer or a model from the configuration of another one, perhaps a changed one.
+
+    Args:
+        original: keras.layers.Layer. The other one. The classes of its layers needn't be
+            registered.
+        config: dict. The result of `keras.saving.serialize_keras_object(original)`, perhaps
+            changed.
+
+    Returns:
+        keras.layers.Layer. The layer or model, with fresh weights and not compiled.
+
+    Example:
+    >>> layer = keras.layers.Dense(2, name="dense")
+    >>> deserialize(layer, keras.saving.serialize_keras_object(layer)).name
+    'dense'
+    """
+    classes = {type(layer) for layer in original._flatten_layers()}
     unregistered = {
         cls.__name__: cls
         for cls in classes
@@ -30,9 +52,7 @@ def rebuild(model: keras.Model, config: dict) -> keras.Model:
     }
     config = {key: value for key, value in config.items() if key != "compile_config"}
     # The code is in memory already, that of a `Lambda` too, so the safe mode protects nothing.
-    copy = keras.saving.deserialize_keras_object(config, unregistered, safe_mode=False)
-    copy_weights(copy, model)
-    return copy
+    return keras.saving.deserialize_keras_object(config, unregistered, safe_mode=False)
 
 
 def _is_of_keras(cls: type) -> bool:

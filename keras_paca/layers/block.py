@@ -1,17 +1,21 @@
 """One block of PaCa-ViT: attention to clusters, then the feed-forward network."""
 
+import functools
 from typing import Any
 
 import keras
 from keras.ops import cast, convert_to_tensor, expand_dims, shape
 
 from keras_paca import ops
+from keras_paca.layers.angular_attention import LinearAngularAttention
 from keras_paca.layers.attention import PatchToClusterAttention
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.clustering import assignment_spec
 from keras_paca.layers.conv_mlp import ConvMLP
 from keras_paca.layers.drop_path import DropPath
 from keras_paca.layers.initializers import linear_initializer
+
+OF_CASTLING = ("auxiliary", "threshold", "kernel_size", "convolution", "prefix_tokens")
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -56,14 +60,22 @@ class PaCaBlock(BaseLayer):
             backend; see `keras_paca.ops.is_recomputed`.
         qkv_bias: bool. Whether the projections to queries, keys and values have biases.
         qk_norm: bool. Whether layer normalization is applied to the queries and keys of each head.
+        castling: dict. Options of a `keras_paca.layers.LinearAngularAttention`, such as
+            {"threshold": 0.02}, which takes the place of the attention to clusters; or `None`. Such
+            a block has no assignment.
         **kwargs: As for `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Tensor. Map of shape (batch, height, width, channels), float.
+        inputs: Tensor. Map of shape (batch, height, width, channels), float. With `castling`, it
+            may also be tokens (batch, tokens, channels), if `dwconv_in_mlp` is False.
         assignment: Tensor or None. Shape (batch, height x width, clusters).
+        like: Tensor or None. A map with the rows and columns of tokens that a `castling` with
+            "convolution": "grid" needs.
 
-    Output: The map (batch, height, width, channels). If there is an assignment, the pair (map,
-    assignment).
+    Output: The map or the tokens. If there is an assignment, the pair (map, assignment).
+
+    Raises:
+        ValueError: If there is `castling`, and clusters, `attention_dropout` or `qk_norm` too.
 
     Source: PaCa-ViT (Grainger et al., CVPR 2023), figure 2, and the options of the official code.
 
@@ -98,6 +110,7 @@ class PaCaBlock(BaseLayer):
         recompute_activations: bool = True,
         qkv_bias: bool = True,
         qk_norm: bool = False,
+        castling: dict | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # the assignment keeps its float32
@@ -125,19 +138,7 @@ class PaCaBlock(BaseLayer):
         norms_before, norms_after = sub_norm or not post_norm, sub_norm or post_norm
         self.position_dropout = self.make(keras.layers.Dropout, "position_dropout", dropout)
         self.norm1_before = self._norm("norm1_before") if norms_before else None
-        self.attention = self.make(
-            PatchToClusterAttention,
-            "attention",
-            num_heads,
-            cluster_norm=cluster_norm,
-            cluster_position_embedding=cluster_position_embedding,
-            attention_dropout=attention_dropout,
-            dropout=dropout,
-            recompute_activations=recompute_activations,
-            initial=attention_initial,
-            qkv_bias=qkv_bias,
-            qk_norm=qk_norm,
-        )
+        self.attention = self._make_attention(castling)
         self.norm1_after = self._norm("norm1_after") if norms_after else None
         self.drop_path1 = self.make(DropPath, "drop_path1", drop_path_rate)
         self.norm2_before = self._norm("norm2_before") if norms_before else None
@@ -153,10 +154,51 @@ class PaCaBlock(BaseLayer):
         self.norm2_after = self._norm("norm2_after") if norms_after else None
         self.drop_path2 = self.make(DropPath, "drop_path2", drop_path_rate)
 
+    def _make_attention(self, castling: dict | None) -> keras.layers.Layer:
+        options = {"dropout": self.dropout, "qkv_bias": self.qkv_bias}
+        if castling is not None:
+            if self.clustering is not None or self.attention_dropout or self.qk_norm:
+                raise ValueError(
+                    "`castling` excludes `clustering`, `attention_dropout` and `qk_norm`. "
+                    f"Received: castling={castling}, clustering={self.clustering}, "
+                    f"attention_dropout={self.attention_dropout}, qk_norm={self.qk_norm}"
+                )
+            options |= castling
+            return self.make(LinearAngularAttention, "attention", self.num_heads, **options)
+        return self.make(
+            PatchToClusterAttention,
+            "attention",
+            self.num_heads,
+            cluster_norm=self.cluster_norm,
+            cluster_position_embedding=self.cluster_position_embedding,
+            attention_dropout=self.attention_dropout,
+            recompute_activations=self.recompute_activations,
+            initial=self.attention_initial,
+            qk_norm=self.qk_norm,
+            **options,
+        )
+
+    @property
+    def is_castling(self) -> bool:
+        """Whether the attention is a `LinearAngularAttention`."""
+        return isinstance(self.attention, LinearAngularAttention)
+
+    @property
+    def castling(self) -> dict | None:
+        """The options of the castling attention as they are now, or `None`."""
+        if not self.is_castling:
+            return None
+        return {name: getattr(self.attention, name) for name in OF_CASTLING}
+
     def _norm(self, name: str) -> keras.layers.Layer:
         return self.make(keras.layers.LayerNormalization, name, epsilon=self.epsilon)
 
-    def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
+    def build(
+        self,
+        inputs_shape: tuple,
+        assignment_shape: tuple | None = None,
+        like_shape: tuple | None = None,
+    ) -> None:
         """Build the sub-layers."""
         channels = inputs_shape[-1]
         self.position_embedding = None
@@ -175,20 +217,30 @@ class PaCaBlock(BaseLayer):
             if not self.clustering.built:
                 self.clustering.build(inputs_shape)
             assignment_shape = self.clustering.compute_output_shape(inputs_shape)
-        self.attention.build(inputs_shape, assignment_shape)
+        if self.is_castling and assignment_shape is not None:
+            raise ValueError(
+                "A block with `castling` has no assignment. Received: assignment of shape "
+                f"{assignment_shape}"
+            )
+        self.attention.build(inputs_shape, like_shape if self.is_castling else assignment_shape)
         self.mlp.build(inputs_shape)
         for norm in (self.norm1_before, self.norm1_after, self.norm2_before, self.norm2_after):
             if norm is not None:
                 norm.build(inputs_shape)
 
-    def call(self, inputs: Any, assignment: Any = None, training: bool = False) -> Any:
+    def call(
+        self, inputs: Any, assignment: Any = None, like: Any = None, training: bool = False
+    ) -> Any:
         """Apply the block to the map `inputs`; the class describes the outputs."""
         if not (self.remat and training):
-            return self._transform(inputs, assignment, training)
+            return self._transform(inputs, assignment, like, training)
         given = (inputs,) if assignment is None else (inputs, assignment)
-        return ops.recompute([self], lambda *given: self._transform(*given, training=True), *given)
+        transform = functools.partial(self._transform, like=like, training=True)
+        return ops.recompute([self], transform, *given)
 
-    def _transform(self, inputs: Any, assignment: Any = None, training: bool = False) -> Any:
+    def _transform(
+        self, inputs: Any, assignment: Any = None, like: Any = None, training: bool = False
+    ) -> Any:
         x = cast(inputs, self.compute_dtype)  # (b, h, w, c)
         if self.position_embedding is not None:
             x = x + self._positions(x)
@@ -197,7 +249,7 @@ class PaCaBlock(BaseLayer):
         y = x if self.norm1_before is None else self.norm1_before(x)
         if self.clustering is not None:
             assignment = self.clustering(y)  # (b, h w, clusters)
-        y = self.attention(y, assignment, training=training)
+        y = self.attention(y, like if self.is_castling else assignment, training=training)
         y = y if self.norm1_after is None else self.norm1_after(y)
         y = y if self.scale1 is None else y * cast(self.scale1, y.dtype)
         x = x + (self.drop_path1(y, training=True) if training else y)
@@ -217,7 +269,10 @@ class PaCaBlock(BaseLayer):
         return cast(positions, x.dtype)
 
     def compute_output_shape(
-        self, inputs_shape: tuple, assignment_shape: tuple | None = None
+        self,
+        inputs_shape: tuple,
+        assignment_shape: tuple | None = None,
+        like_shape: tuple | None = None,
     ) -> tuple:
         """Return the shape of the map, or the shapes of the map and the assignment."""
         if self.clustering is not None:
@@ -225,7 +280,7 @@ class PaCaBlock(BaseLayer):
         return inputs_shape if assignment_shape is None else (inputs_shape, assignment_shape)
 
     def compute_output_spec(
-        self, inputs: Any, assignment: Any = None, training: bool = False
+        self, inputs: Any, assignment: Any = None, like: Any = None, training: bool = False
     ) -> Any:
         """Return the symbolic map, or the symbolic map and assignment."""
         outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)

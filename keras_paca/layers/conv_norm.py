@@ -11,12 +11,28 @@ from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.dense import Dense
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.embedding import pad_borders, padded_shape
-from keras_paca.layers.initializers import fan_in_initializer
+from keras_paca.layers.initializers import conv_initializer, fan_in_initializer
+
+INITIAL = {"in": fan_in_initializer, "out": conv_initializer}
+
+
+def rectify(x: Any, activation: str) -> Any:
+    """Return max(x, 0) or, for "relu6", min(max(x, 0), 6).
+
+    Args:
+        x: Tensor. Any shape.
+        activation: str. "relu" or "relu6".
+
+    Example:
+    >>> [float(y) for y in rectify(keras.ops.convert_to_tensor([-1.0, 7.0]), "relu6")]
+    [0.0, 6.0]
+    """
+    return keras.ops.relu6(x) if activation == "relu6" else keras.ops.relu(x)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class ConvNorm(BaseLayer):
-    """Convolution and batch normalization: y = BN(W * x + b), and GELU of it if `activate`.
+    """Convolution and batch normalization: y = BN(W * x + b), and an activation if `activate`.
 
     The borders are padded with zeros on both sides alike, as PyTorch does: by
     `dilation_rate * (kernel_size // 2)`. A 1 x 1 convolution is a matrix product, which is also
@@ -24,13 +40,19 @@ class ConvNorm(BaseLayer):
 
     Args:
         filters: int. Number of channels of the output.
-        kernel_size: int. Side of the square kernel, 1 or 3.
-        strides: int. 1, or 2 for a 3 x 3 kernel that isn't dilated.
+        kernel_size: int. Side of the square kernel, 1, 3 or 7.
+        strides: int. 1, or 2 for a kernel that isn't dilated.
         dilation_rate: int. Distance between the taps of the kernel, 1 for a 1 x 1 kernel.
-        activate: bool. Whether the GELU is applied.
+        activate: bool. Whether the activation is applied.
+        activation: str. The activation: "gelu", "relu" or "relu6".
+        use_bias: bool. Whether the convolution has a bias, which the norm makes redundant.
+        gamma_initializer: str. Name of the initializer of the norm's scale, such as "zeros".
+        fan: str. "in" or "out": whether the variance of the kernel's initial values, 2 / fan,
+            counts the channels of the inputs or of the outputs.
         **kwargs: As for `keras.layers.Layer`.
 
-    Input shape: (batch, height, width, channels), or (batch, channels) for a 1 x 1 kernel; float.
+    Input shape: (batch, height, width, channels), or (batch, channels) for a 1 x 1 kernel without
+        strides; float.
     Output shape: (batch, ceil(height / strides), ceil(width / strides), filters), or (batch,
         filters).
 
@@ -54,26 +76,33 @@ class ConvNorm(BaseLayer):
         strides: int = 1,
         dilation_rate: int = 1,
         activate: bool = False,
+        activation: str = "gelu",
+        use_bias: bool = True,
+        gamma_initializer: str = "ones",
+        fan: str = "in",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = check_positive("filters", filters)
-        self.kernel_size = check_choice("kernel_size", kernel_size, (1, 3))
+        self.kernel_size = check_choice("kernel_size", kernel_size, (1, 3, 7))
         self.dilation_rate = check_positive("dilation_rate", dilation_rate)
         self.activate = check_boolean("activate", activate)
+        self.activation = check_choice("activation", activation, ("gelu", "relu", "relu6"))
+        self.use_bias = check_boolean("use_bias", use_bias)
+        self.gamma_initializer = gamma_initializer
+        self.fan = check_choice("fan", fan, tuple(INITIAL))
         if kernel_size == 1 and dilation_rate != 1:
             raise ValueError(
                 "`dilation_rate` must be 1 for a 1 x 1 kernel. Received: "
                 f"dilation_rate={dilation_rate}"
             )
-        allowed = (1, 2) if kernel_size == 3 and dilation_rate == 1 else (1,)
-        if strides not in allowed:
+        if strides not in ((1, 2) if dilation_rate == 1 else (1,)):
             raise ValueError(
-                "`strides` must be 1, or 2 for a 3 x 3 kernel that isn't dilated. Received: "
-                f"strides={strides!r}, kernel_size={kernel_size}, dilation_rate={dilation_rate}"
+                "`strides` must be 1, or 2 for a kernel that isn't dilated. Received: "
+                f"strides={strides!r}, dilation_rate={dilation_rate}"
             )
         self.strides = strides
-        initial = {"kernel_initializer": fan_in_initializer()}
+        initial = {"use_bias": use_bias, "kernel_initializer": INITIAL[fan]()}
         if kernel_size == 1:
             self.conv = self.make(Dense, "conv", filters, **initial)
         else:
@@ -88,19 +117,28 @@ class ConvNorm(BaseLayer):
                 data_format="channels_last",
                 **initial,
             )
-        self.norm = self.make(BatchNormalization, "norm")
+        self.norm = self.make(BatchNormalization, "norm", gamma_initializer=gamma_initializer)
 
     def build(self, input_shape: tuple) -> None:
         """Build the convolution and the norm."""
-        self.conv.build(input_shape if self.strides == 1 else padded_shape(input_shape))
+        if self.strides == 2 and len(input_shape) != 4:
+            raise ValueError(f"`strides=2` needs a map. Received: inputs of shape {input_shape}")
+        self.conv.build(
+            padded_shape(input_shape, self.kernel_size // 2) if self.strides == 2 else input_shape
+        )
         if self.norm is not None:
             self.norm.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Apply the layer to the map `inputs` (b, h, w, c)."""
-        x = self.conv(inputs if self.strides == 1 else pad_borders(inputs))
+        x = inputs
+        if self.strides == 2:
+            x = x[:, ::2, ::2] if self.kernel_size == 1 else pad_borders(x, self.kernel_size // 2)
+        x = self.conv(x)
         x = x if self.norm is None else self.norm(x, training=training)
-        return ops.gelu(x, training) if self.activate else x
+        if not self.activate:
+            return x
+        return ops.gelu(x, training) if self.activation == "gelu" else rectify(x, self.activation)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the output."""

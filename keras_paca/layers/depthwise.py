@@ -1,4 +1,4 @@
-"""Depthwise convolution with stride 1, with or without a shortcut around it."""
+"""Depthwise convolution, with or without a shortcut around it."""
 
 from numbers import Integral
 from typing import Any
@@ -6,25 +6,29 @@ from typing import Any
 import keras
 
 from keras_paca import ops
+from keras_paca.arguments import check_choice
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.initializers import conv_initializer
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
 class DepthwiseConv2D(BaseLayer):
-    """Depthwise convolution with stride 1: y[p, c] = sum_o kernel[o, c] x[p + o, c] + bias[c].
+    """Depthwise convolution: y[p, c] = sum_o kernel[o, c] x[s p + o, c] + bias[c].
 
     Args:
         kernel_size: int. Side of the square kernel, odd.
         use_bias: bool. Whether to add a bias to each channel.
-        shortcut: bool. Whether to add the inputs to the outputs.
+        shortcut: bool. Whether to add the inputs to the outputs, with a stride of 1.
+        strides: int. The stride s, 1 or 2.
         **kwargs: As for `keras.layers.Layer`.
 
     Input shape: (batch, height, width, channels).
-    Output shape: The same. The borders are padded with `kernel_size // 2` zeros.
+    Output shape: (batch, ceil(height / strides), ceil(width / strides), channels). The borders are
+        padded with `kernel_size // 2` zeros.
 
     Raises:
-        ValueError: If `kernel_size` is not a positive odd integer.
+        ValueError: If `kernel_size` is not a positive odd integer, if `strides` is neither 1 nor 2,
+            or if there is a shortcut around a stride of 2.
 
     Example:
     >>> tuple(DepthwiseConv2D(3)(keras.ops.ones((1, 5, 7, 2))).shape)
@@ -32,7 +36,12 @@ class DepthwiseConv2D(BaseLayer):
     """
 
     def __init__(
-        self, kernel_size: int, use_bias: bool = True, shortcut: bool = False, **kwargs: Any
+        self,
+        kernel_size: int,
+        use_bias: bool = True,
+        shortcut: bool = False,
+        strides: int = 1,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0:
@@ -43,6 +52,11 @@ class DepthwiseConv2D(BaseLayer):
         self.kernel_size = int(kernel_size)
         self.use_bias = use_bias
         self.shortcut = shortcut
+        self.strides = check_choice("strides", strides, (1, 2))
+        if shortcut and strides != 1:
+            raise ValueError(
+                f"A shortcut needs a stride of 1. Received: strides={strides}, shortcut={shortcut}"
+            )
 
     def build(self, input_shape: tuple) -> None:
         """Create the kernel (k, k, c, 1) and the bias (c,)."""
@@ -64,8 +78,11 @@ class DepthwiseConv2D(BaseLayer):
         """Convolve a map (b, h, w, c), and add the map to the result if `shortcut`."""
         kernel = keras.ops.convert_to_tensor(self.kernel)
         bias = None if self.bias is None else keras.ops.convert_to_tensor(self.bias)
-        return ops.depthwise_conv2d(inputs, kernel, bias, shortcut)
+        return ops.depthwise_conv2d(inputs, kernel, bias, shortcut, self.strides)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Return `input_shape`."""
-        return input_shape
+        """Return the shape of the output."""
+        if self.strides == 1:
+            return input_shape
+        batch, height, width, channels = input_shape
+        return (batch, ops.halve(height), ops.halve(width), channels)

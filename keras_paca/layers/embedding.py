@@ -33,34 +33,36 @@ def downsample_conv(filters: int, **kwargs: Any) -> keras.layers.Conv2D:
     )
 
 
-def pad_borders(inputs: Any) -> Any:
-    """Pad a map with one row or column of zeros on every side.
+def pad_borders(inputs: Any, margin: int = 1) -> Any:
+    """Pad a map with rows and columns of zeros, by default one on every side.
 
     Before a convolution of stride 2, Keras's `padding="same"` pads even sides only at the end,
     while PyTorch pads them at both ends.
 
     Args:
         inputs: Tensor. Shape (b, h, w, c).
+        margin: int. Number of rows or columns on every side.
 
     Example:
     >>> tuple(pad_borders(keras.ops.ones((1, 5, 7, 3))).shape)
     (1, 7, 9, 3)
     """
-    return pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return pad(inputs, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
 
 
-def padded_shape(input_shape: tuple) -> tuple:
+def padded_shape(input_shape: tuple, margin: int = 1) -> tuple:
     """Return the shape of a map after `pad_borders`.
 
     Args:
         input_shape: tuple. (batch, height, width, channels).
+        margin: int. As for `pad_borders`.
 
     Example:
     >>> padded_shape((None, 5, None, 3))
     (None, 7, None, 3)
     """
     batch, height, width, channels = input_shape
-    grown = [None if side is None else side + 2 for side in (height, width)]
+    grown = [None if side is None else side + 2 * margin for side in (height, width)]
     return (batch, *grown, channels)
 
 

@@ -1,4 +1,4 @@
-"""Depthwise convolution with stride 1.
+"""Depthwise convolution.
 
 | backend    | form                                                   |
 | ---------- | ------------------------------------------------------ |
@@ -15,6 +15,9 @@ Measured by `python benchmarks/ops.py depthwise` on two CPU cores, for a 7 x 7 k
 | a sum of shifted products                    | 80 / 772   | 6.7 / 159 |            |
 | a sum of shifted products, our own gradient  |            | 10 / 53   |            |
 | a grouped convolution that includes the bias |            |           | 1.8 / 21   |
+
+With a stride of 2, TensorFlow pads the borders first, because its own padding of even sides is
+another one, and JAX keeps every second row and column of the sum, which XLA then computes alone.
 
 A shortcut, where the inputs are added to the outputs, has two forms:
 
@@ -42,17 +45,21 @@ import numpy as np
 from keras import ops
 
 
-def depthwise_conv2d(inputs: Any, kernel: Any, bias: Any = None, shortcut: bool = False) -> Any:
-    """Convolve each channel by itself: y[p, c] = sum_o kernel[o, c] x[p + o, c] + bias[c].
+def depthwise_conv2d(
+    inputs: Any, kernel: Any, bias: Any = None, shortcut: bool = False, strides: int = 1
+) -> Any:
+    """Convolve each channel by itself: y[p, c] = sum_o kernel[o, c] x[s p + o, c] + bias[c].
 
     Args:
         inputs: Tensor. Shape (b, h, w, c).
-        kernel: Tensor. Shape (k, k, c, 1), where k is odd.
+        kernel: Tensor. Shape (height, width, c, 1), both odd; a square with `shortcut`.
         bias: Tensor or None. Shape (c,).
-        shortcut: bool. Whether to add the inputs to the outputs.
+        shortcut: bool. Whether to add the inputs to the outputs, which needs a stride of 1.
+        strides: int. The stride s, 1 or 2.
 
     Returns:
-        Tensor (b, h, w, c). The borders are padded with k // 2 zeros.
+        Tensor (b, ceil(h / s), ceil(w / s), c). The borders are padded with half the kernel's
+        sides, rounded down.
 
     Example:
     >>> from keras import ops
@@ -65,9 +72,14 @@ def depthwise_conv2d(inputs: Any, kernel: Any, bias: Any = None, shortcut: bool 
             return depthwise_conv2d(inputs, kernel, bias) + inputs
         kernel = kernel + ops.convert_to_tensor(identity_kernel(kernel.shape[0]), kernel.dtype)
     if keras.backend.backend() == "torch":
-        return _grouped_for_torch(inputs, kernel, bias)
+        return _grouped_for_torch(inputs, kernel, bias, strides)
     if keras.backend.backend() == "jax":
         outputs = _shifted_sum_for_jax()(inputs, kernel)
+        outputs = outputs if strides == 1 else outputs[:, ::strides, ::strides]
+    elif strides > 1:
+        margins = [(side // 2, side // 2) for side in kernel.shape[:2]]
+        padded = ops.pad(inputs, ((0, 0), *margins, (0, 0)))
+        outputs = ops.depthwise_conv(padded, kernel, strides, "valid", "channels_last")
     else:
         outputs = ops.depthwise_conv(inputs, kernel, padding="same", data_format="channels_last")
     return outputs if bias is None else outputs + bias
@@ -91,30 +103,30 @@ def identity_kernel(size: int) -> np.ndarray:
     return kernel
 
 
-def _grouped_for_torch(inputs: Any, kernel: Any, bias: Any) -> Any:
+def _grouped_for_torch(inputs: Any, kernel: Any, bias: Any, strides: int) -> Any:
     from torch.nn import functional
 
-    margin, channels = kernel.shape[0] // 2, kernel.shape[2]
+    margin, channels = (kernel.shape[0] // 2, kernel.shape[1] // 2), kernel.shape[2]
     inputs = inputs.permute(0, 3, 1, 2)  # (b, c, h, w), a view
     kernel = kernel.permute(2, 3, 0, 1)  # (c, 1, k, k)
-    outputs = functional.conv2d(inputs, kernel, bias, padding=margin, groups=channels)
+    outputs = functional.conv2d(inputs, kernel, bias, strides, margin, groups=channels)
     return outputs.permute(0, 2, 3, 1)
 
 
 def _shifted_sum(inputs: Any, kernel: Any) -> Any:
-    taps = [tap * kernel[i, j, :, 0] for (i, j), tap in _taps(inputs, kernel.shape[0])]
+    taps = [tap * kernel[i, j, :, 0] for (i, j), tap in _taps(inputs, kernel.shape[:2])]
     return sum(taps[1:], taps[0])
 
 
-def _taps(inputs: Any, size: int) -> list[tuple[tuple[int, int], Any]]:
+def _taps(inputs: Any, size: tuple[int, int]) -> list[tuple[tuple[int, int], Any]]:
     """Return ((row, column) in the kernel, shifted map) for each tap of a map (b, h, w, c)."""
     height, width = inputs.shape[1:3]
-    margin = (size // 2, size // 2)
-    padded = ops.pad(inputs, ((0, 0), margin, margin, (0, 0)))
+    margins = [(side // 2, side // 2) for side in size]
+    padded = ops.pad(inputs, ((0, 0), *margins, (0, 0)))
     return [
         ((i, j), padded[:, i : i + height, j : j + width, :])
-        for i in range(size)
-        for j in range(size)
+        for i in range(size[0])
+        for j in range(size[1])
     ]
 
 
@@ -132,7 +144,7 @@ def _shifted_sum_for_jax() -> Callable[[Any, Any], Any]:
 
     def kernel_gradient(inputs: Any, gradient: Any, kernel: Any) -> Any:
         """Sum x[p + o, c] g[p, c] over p, for every o at once, image by image."""
-        size, dtype = kernel.shape[0], keras.backend.result_type(kernel.dtype, "float32")
+        size, dtype = kernel.shape[:2], keras.backend.result_type(kernel.dtype, "float32")
 
         def add_image(total: Any, pair: tuple) -> tuple[Any, None]:
             image, image_gradient = (x[None].astype(dtype) for x in pair)  # (1, h, w, c)
@@ -141,7 +153,7 @@ def _shifted_sum_for_jax() -> Callable[[Any, Any], Any]:
             sums = jax.lax.reduce(products, zeros, _add_each, (0, 1, 2))  # k k times (c,)
             return total + ops.stack(sums), None
 
-        start = ops.zeros((size * size, inputs.shape[-1]), dtype)
+        start = ops.zeros((size[0] * size[1], inputs.shape[-1]), dtype)
         total, _ = jax.lax.scan(add_image, start, (inputs, gradient))
         return ops.reshape(total, kernel.shape).astype(kernel.dtype)
 

@@ -44,6 +44,11 @@ def PaCaBaseSegmenter(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     auxiliary_weight: float = 0.4,
     ignore_class: int = 255,
     class_names: collections.abc.Sequence[str] | None = None,
@@ -82,6 +87,18 @@ def PaCaBaseSegmenter(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         auxiliary_weight: float. Weight of the auxiliary loss.
         ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
             `num_classes` or more are ignored too if the masks come from a data set, with a warning
@@ -130,6 +147,11 @@ def PaCaSmallSegmenter(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     auxiliary_weight: float = 0.4,
     ignore_class: int = 255,
     class_names: collections.abc.Sequence[str] | None = None,
@@ -168,6 +190,18 @@ def PaCaSmallSegmenter(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         auxiliary_weight: float. Weight of the auxiliary loss.
         ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
             `num_classes` or more are ignored too if the masks come from a data set, with a warning
@@ -216,6 +250,11 @@ def PaCaTinySegmenter(
     dropout: float = 0.0,
     remat: bool = False,
     recompute_activations: bool = True,
+    attention: str = 'paca',
+    auxiliary: bool = False,
+    threshold: float = 0.02,
+    convolution: str = 'tokens',
+    local_kernel_size: int = 9,
     auxiliary_weight: float = 0.4,
     ignore_class: int = 255,
     class_names: collections.abc.Sequence[str] | None = None,
@@ -254,6 +293,18 @@ def PaCaTinySegmenter(
             block again in the backward pass: less memory, more time, the same gradients.
         recompute_activations: bool. Whether training computes attention weights and activations
             again in the backward pass, if that pays; see `keras_paca.ops.is_recomputed`.
+        attention: str. "paca" for attention to clusters, "castling" for the linear angular
+            attention of Castling-ViT in all stages, whose cost is linear in the number of patches,
+            too. There are no clusters then, whatever `clusters` is. See
+            `keras_paca.layers.LinearAngularAttention` for the arguments below, which are its own.
+        auxiliary: bool. Whether castling adds masked softmax attention in training, whose cost
+            grows with the square of the number of patches: in the first stage, an image of
+            224 x 224 has 3136 and one of 800 x 1280 has 64,000. The attribute of this name can be
+            set to `False` after training.
+        threshold: float. Weights of that softmax above it are kept, in [0, 1].
+        convolution: str. "tokens" for a convolution of castling's values along the patches, row
+            after row, as in the official code; "grid" for one over rows and columns.
+        local_kernel_size: int. Length of that convolution's filters, odd. With "grid", their side.
         auxiliary_weight: float. Weight of the auxiliary loss.
         ignore_class: int. Id of the pixels that have no class. Negative ids and ids of
             `num_classes` or more are ignored too if the masks come from a data set, with a warning

@@ -329,7 +329,8 @@ def _compile(
         0.0, max(steps - warmup, 1), warmup_target=rate, warmup_steps=warmup
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma", "scale", "embedding"])
+    names = ["bias", "beta", "gamma", "scale", "offset", "embedding"]
+    optimizer.exclude_from_weight_decay(var_names=names)
     model.compile(
         optimizer,
         keras.losses.CategoricalCrossentropy(from_logits, label_smoothing),

@@ -68,10 +68,12 @@ class Entry(NamedTuple):
 class JoinedEntry(NamedTuple):
     """The Keras variables to which one official tensor belongs, such as query, key and value.
 
-    The official tensor is their concatenation along its first axis, that of the outputs.
+    The official tensor is their concatenation, by default along its first axis, that of the
+    outputs.
 
     Args:
         parts: tuple of Entry. The entry of each variable, in the order of the concatenation.
+        axis: int. The axis of the concatenation.
 
     Example:
     >>> entry = JoinedEntry((Entry("query", "bias", "vector"), Entry("key", "bias", "vector")))
@@ -83,6 +85,7 @@ class JoinedEntry(NamedTuple):
     """
 
     parts: tuple[Entry, ...]
+    axis: int = 0
 
     def official_shape(self, variables: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the shape of the official tensor.
@@ -90,8 +93,9 @@ class JoinedEntry(NamedTuple):
         Args:
             variables: dict. {path: variable or array}.
         """
-        first, *others = (part.official_shape(variables) for part in self.parts)
-        return (first[0] + sum(shape[0] for shape in others), *first[1:])
+        shapes, axis = [part.official_shape(variables) for part in self.parts], self.axis
+        size = sum(shape[axis] for shape in shapes)
+        return (*shapes[0][:axis], size, *shapes[0][axis + 1 :])
 
     def split(
         self, tensor: np.ndarray, variables: Mapping[str, Any]
@@ -102,8 +106,8 @@ class JoinedEntry(NamedTuple):
             tensor: np.ndarray. The official tensor.
             variables: dict. {path: variable}.
         """
-        sizes = [part.official_shape(variables)[0] for part in self.parts]
-        pieces = np.split(tensor, np.cumsum(sizes)[:-1])
+        sizes = [part.official_shape(variables)[self.axis] for part in self.parts]
+        pieces = np.split(tensor, np.cumsum(sizes)[:-1], self.axis)
         pairs = zip(self.parts, pieces, strict=True)
         return [value for part, piece in pairs for value in part.split(piece, variables)]
 
@@ -113,7 +117,7 @@ class JoinedEntry(NamedTuple):
         Args:
             arrays: dict. {path: value of the variable}.
         """
-        return np.concatenate([part.join(arrays) for part in self.parts])
+        return np.concatenate([part.join(arrays) for part in self.parts], self.axis)
 
 
 class KeyMap(dict[str, Entry | JoinedEntry]):
@@ -149,6 +153,40 @@ class KeyMap(dict[str, Entry | JoinedEntry]):
         self.norm(key, layer)
         self[f"{key}.running_mean"] = Entry(layer, "moving_mean", "vector")
         self[f"{key}.running_var"] = Entry(layer, "moving_variance", "vector")
+
+    def conv_norm(self, conv: str, norm: str, layer: str, layout: str, bias: bool = True) -> None:
+        """Add the weights of a `ConvNorm`: of a convolution and of its batch normalization.
+
+        Args:
+            conv: str. The official name of the convolution.
+            norm: str. The official name of the batch normalization.
+            layer: str. Path of the Keras layer.
+            layout: str. The layout of the kernel, a key of `LAYOUTS`.
+            bias: bool. Whether the convolution has a bias.
+        """
+        self.kernel(conv, f"{layer}/conv", layout, bias)
+        self.batch_norm(norm, f"{layer}/norm")
+
+    def attentive_norm(
+        self, key: str, layer: str, attention: str = "attention_weights", batch: bool = True
+    ) -> None:
+        """Add the weights and the moving statistics of an attentive normalization.
+
+        Args:
+            key: str. The official name of the layer.
+            layer: str. Path of the Keras layer.
+            attention: str. The official name of its attention.
+            batch: bool. Whether it is an attentive batch normalization, with a norm in its
+                attention, or an attentive group normalization, with a bias there.
+        """
+        self[f"{key}.weight_"] = Entry(layer, "scales", "matrix")
+        self[f"{key}.bias_"] = Entry(layer, "offsets", "matrix")
+        start = f"{key}.{attention}.attention"
+        self.kernel(f"{start}.0", f"{layer}/attention", "pointwise", bias=not batch)
+        if batch:
+            self[f"{key}.running_mean"] = Entry(f"{layer}/norm", "moving_mean", "vector")
+            self[f"{key}.running_var"] = Entry(f"{layer}/norm", "moving_variance", "vector")
+            self.batch_norm(f"{start}.1", f"{layer}/attention_norm")
 
     def kernel(self, key: str, layer: str, layout: str, bias: bool = True) -> None:
         """Add the weights of a convolution or a linear projection.
@@ -203,9 +241,11 @@ LAYOUTS = {
     "pointwise": Layout(lambda s: (s[1], s[0], 1, 1), (2, 3, 1, 0)),  # (out, in, 1, 1) -> (in, out)
     "conv": Layout(lambda s: (s[3], s[2], s[0], s[1]), (2, 3, 1, 0)),  # -> (h, w, in, out)
     "depthwise": Layout(lambda s: (s[2], s[3], s[0], s[1]), (2, 3, 0, 1)),  # -> (h, w, c, 1)
+    "matrix": Layout(lambda s: s, (0, 1)),  # a weight of two axes that lies alike in both
     "channels": Layout(lambda s: (s[0], 1, 1), (0, 1, 2)),  # (c, 1, 1) -> (c,)
     "positions": Layout(lambda s: (1, s[0] * s[1], s[2]), (0, 1, 2)),  # (1, h w, c) -> (h, w, c)
     "clusters": Layout(lambda s: (1, *s), (0, 1, 2)),  # (1, m, c) -> (m, c)
+    "tokens": Layout(lambda s: (1, *s), (0, 1, 2)),  # (1, n, c) -> (n, c)
 }
 
 
@@ -233,7 +273,7 @@ def to_official(array: np.ndarray, layout: str) -> np.ndarray:
     Args:
         array: np.ndarray. The value of the variable.
         layout: str. A key of `LAYOUTS`: "vector", "linear", "pointwise", "conv", "depthwise",
-            "channels", "positions" or "clusters".
+            "matrix", "channels", "positions", "clusters" or "tokens".
 
     Returns:
         np.ndarray. The official tensor.

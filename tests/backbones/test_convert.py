@@ -78,7 +78,8 @@ def test_convert_a_plain_vision_transformer(tmp_path):
     with pytest.raises(ValueError, match="the first are 'cls_token'") as error:
         convert.convert(tmp_path / "vit.pth", tmp_path / "out.keras")
     assert str(error.value).endswith(
-        "It looks like a plain vision transformer, from which a ViTTM can start by `weights=`."
+        "It looks like a plain vision transformer, from which a ViTTM or a CastlingViT "
+        "can start by `weights=`."
     )
 
 

@@ -104,6 +104,18 @@ def test_saved_keras_files(suffix, tmp_path, tiny_file, images):
         PaCaSmall(weights=path)
 
 
+def test_variables_side_by_side_in_one_official_tensor():
+    """As the positions of the class token and of the patches in a ViT, along the second axis."""
+    parts = (weights.Entry("a", "x", "tokens"), weights.Entry("b", "x", "positions"))
+    entry = weights.JoinedEntry(parts, axis=1)
+    arrays = {"a/x": np.full((1, 3), 1.0), "b/x": np.full((2, 2, 3), 2.0)}
+    assert entry.official_shape(arrays) == (1, 5, 3)
+    joined = entry.join(arrays)
+    assert joined[0, :, 0].tolist() == [1, 2, 2, 2, 2]
+    for path, array in entry.split(joined, arrays):
+        np.testing.assert_array_equal(array, arrays[path])
+
+
 def test_saved_keras_file_with_a_teacher(tmp_path, images):
     model = PaCaTiny(weights=None, clustering="teacher", clusters=(30, 20, 10, 5))
     model.save_weights(tmp_path / "teacher.weights.h5")

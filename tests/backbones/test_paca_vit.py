@@ -11,7 +11,11 @@ import pytest
 from keras import ops
 
 import keras_paca
-from keras_paca import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT
+from keras_paca import PaCaBase, PaCaSmall, PaCaTiny, PaCaViT, weights
+from keras_paca.backbones.convert import convert, official_tensors
+from keras_paca.backbones.loading import load_weights
+from keras_paca.warn import FreshWeightsWarning
+from tests.inference.compare import error, randomise
 from tests.marks import slow_but_on_torch
 
 CLUSTERINGS = ("conv", "mlp", "linear", "teacher")
@@ -20,6 +24,12 @@ OPTIONS = {
     "every_block": {"cluster_every": 1, "clusters": 5},
     "every_second": {"cluster_every": (None, 2, 2, 1)},
     "plain": {"clusters": 0},
+    "castling": {
+        "attention": "castling",
+        "auxiliary": True,
+        "convolution": "grid",
+        "local_kernel_size": 3,
+    },
     "all_options": {
         "layer_scale": 0.1,
         "sub_norm": True,
@@ -35,6 +45,7 @@ OPTIONS = {
 
 
 EACH_BACKEND = ("teacher",)
+SLOW = ("castling",)  # it has tests of its own below
 
 
 @pytest.mark.parametrize(
@@ -42,7 +53,7 @@ EACH_BACKEND = ("teacher",)
     [
         *EACH_BACKEND,
         *(
-            pytest.param(name, marks=slow_but_on_torch)
+            pytest.param(name, marks=pytest.mark.slow if name in SLOW else slow_but_on_torch)
             for name in OPTIONS
             if name not in EACH_BACKEND
         ),
@@ -387,6 +398,7 @@ def test_name_of_the_input_survives(small, images, tmp_path):
     np.testing.assert_array_equal(again.predict(x, verbose=0), scores)
 
 
+@pytest.mark.slow
 @slow_but_on_torch
 @pytest.mark.parametrize("dtype", ["uint8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_layers_before_the_backbone_in_another_process(dtype, images, tmp_path):
@@ -470,6 +482,10 @@ def test_saved_here_and_loaded_on_another_backend(reader, small, images, tmp_pat
         ({"classes": 0}, "positive integer"),
         ({"hidden_dims": (15, 24, 32, 40), "num_heads": 1}, "must be even"),
         ({"drop_path_rate": 1.0}, "must lie in"),
+        ({"attention": "linear"}, "`attention` must be one of"),
+        ({"attention": "castling", "clustering": "teacher"}, "has no teacher of clusters"),
+        ({"attention": "castling", "attention_dropout": 0.1}, "no `attention_dropout`"),
+        ({"attention": "castling", "local_kernel_size": 2}, "`kernel_size` must be odd"),
     ],
 )
 def test_bad_options(options, message, small):
@@ -563,3 +579,106 @@ def test_booleans_given_as_something_else(name, value, small):
 def test_rates_are_named(name, value, small):
     with pytest.raises(ValueError, match=rf"`{name}` must lie in \[0, 1\)"):
         small(**{name: value})
+
+
+# --- Castling attention in all stages -----------------------------------------------------------
+
+CASTLING = {"attention": "castling", "include_top": False}
+
+
+@slow_but_on_torch
+def test_castling(small, images):
+    """A pyramid without clusters, also fused, on maps of any size."""
+    model, x = randomise(small(**CASTLING)), images(2, 33, 47, 3)
+    assert model.get_config()["clusters"] == (0, 0, 0, 0)
+    assert (list(model.pyramid_outputs), model.assignments) == (["P2", "P3", "P4", "P5"], {})
+    assert tuple(model(x).shape) == model.compute_output_shape(x.shape) == (2, 2, 2, 40)
+    assert error(keras_paca.fuse(model)(x), model(x)) <= 1e-5
+    with pytest.raises(ValueError, match=r"No stage .* It has castling attention, from each"):
+        keras_paca.cluster_maps(model, x)
+
+
+@slow_but_on_torch
+def test_the_cost_of_castling_is_linear(small):
+    def macs(side, **options):
+        backbone = small(include_top=False, **options)
+        return keras_paca.quantization_report(backbone, image_size=side).macs
+
+    assert macs(256, attention="castling") == 16 * macs(64, attention="castling")
+    assert macs(256, clusters=0) > 17 * macs(64, clusters=0)
+
+
+@slow_but_on_torch
+def test_the_auxiliary_of_castling(small, images):
+    model, x = small(auxiliary=True, threshold=0.001, **CASTLING), images(2, 32, 48, 3)
+    assert error(model(x, training=True), model(x)) > 1e-3
+    model.auxiliary = False
+    assert error(model(x, training=True), model(x)) < 1e-6
+    assert PaCaViT.from_config(model.get_config()).auxiliary is False
+    assert small().auxiliary is False
+
+
+@slow_but_on_torch
+def test_castling_from_a_file_with_clusters(small):
+    """All but the filters; nothing of the clusters is loaded."""
+    source = randomise(small(cluster_norm=True))
+    tensors = official_tensors(source)
+    checkpoint = weights.Checkpoint("paca.pth", True, tensors)
+    model = small(attention="castling")
+    with pytest.warns(FreshWeightsWarning, match="each attention's filter keeps"):
+        load_weights(model, checkpoint, other_options=True)
+    found = official_tensors(model)
+    missing = {key for key in found if key not in tensors}
+    assert missing
+    assert all(key.endswith("attn.dconv.weight") for key in missing)
+    for key in found.keys() - missing:
+        np.testing.assert_array_equal(found[key], tensors[key])
+    part = {f"backbone.{key}": x for key, x in tensors.items() if not key.startswith("head.")}
+    part["decode_head.bias"] = np.zeros(3, "float32")
+    with pytest.warns(FreshWeightsWarning, match="filter and the head keeps"):
+        load_weights(model, weights.Checkpoint("segmenter.pth", True, part))
+    shown = PaCaViT.identify(weights.Checkpoint("castling.pth", True, found))
+    assert {key: model.get_config()[key] for key in shown} == shown
+    load_weights(small(attention="castling"), weights.Checkpoint("castling.pth", True, found))
+    del tensors["norm2.bias"]
+    with pytest.raises(ValueError, match=r"missing in the file: norm2\.bias"):
+        load_weights(model, checkpoint)
+
+
+@pytest.mark.slow
+@slow_but_on_torch
+def test_castling_of_a_variant_from_a_released_file(tiny_file):
+    with pytest.warns(FreshWeightsWarning, match="each attention's filter keeps"):
+        model = PaCaTiny(attention="castling", weights=tiny_file)
+    assert model.get_config()["clusters"] == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
+@slow_but_on_torch
+def test_convert_castling(tmp_path):
+    model = PaCaTiny(weights=None, classes=3, attention="castling", convolution="grid",
+                     local_kernel_size=3)  # fmt: skip
+    model.save(tmp_path / "castling.keras")
+    convert(tmp_path / "castling.keras", tmp_path / "castling.safetensors")
+    convert(tmp_path / "castling.safetensors", tmp_path / "again.keras")
+    again = keras.saving.load_model(tmp_path / "again.keras")
+    for name in ("attention", "convolution", "local_kernel_size", "clustering", "clusters"):
+        assert again.get_config()[name] == model.get_config()[name]
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nobody_released_castling():
+    with pytest.raises(ValueError, match=r"for paca_tiny, clustering='conv', attention='castling'"):
+        PaCaTiny(attention="castling")
+    assert PaCaTiny(attention="castling", weights=None).get_config()["clusters"] == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
+@slow_but_on_torch
+def test_segmenter_and_detector_on_castling(small, images):
+    x = images(1, 64, 96, 3)
+    segmenter = keras_paca.segmentation.Segmenter(small(**CASTLING), "fpn", num_classes=3)
+    assert tuple(segmenter(x).shape) == (1, 64, 96, 3)
+    detector = keras_paca.detection.MaskRCNN(small(**CASTLING), num_classes=3, max_detections=4)
+    assert detector.predict(x, verbose=0)["boxes"].shape == (1, 4, 4)

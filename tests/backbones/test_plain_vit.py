@@ -1,14 +1,17 @@
 """Starting from a plain vision transformer, of timm's keys or of KerasHub's."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_paca import ViTTM, weights
+import keras_paca
+from keras_paca import CastlingViT, ViTTM, weights
 from keras_paca.backbones.convert import official_tensors
 from keras_paca.backbones.loading import CLASSIFICATION, find_source, load_weights
 from keras_paca.backbones.plain_vit import plain_vit_tensors
 from keras_paca.warn import FreshWeightsWarning
+from tests.inference.compare import error, randomise
 from tests.marks import slow_but_on_torch
 from tests.parity import recipe
 from tests.torch_writer import save_zip
@@ -185,3 +188,34 @@ def test_keras_hub(kind, head, suffix, tmp_path, images):
         rtol=1e-3,
         atol=1e-3,
     )
+
+
+@pytest.mark.plugins
+@pytest.mark.parametrize("suffix", [".keras", pytest.param(".weights.h5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["ViT", "DeiT"])
+def test_castling_vit_of_keras_hub(kind, suffix, tmp_path, images):
+    """It computes what KerasHub's network with castling attention and the same filters does."""
+    import keras_hub.models
+
+    width = {"ViT": "mlp_dim", "DeiT": "intermediate_dim"}[kind]
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, width: 64}
+    make = getattr(keras_hub.models, f"{kind}Backbone")
+    theirs = make(image_shape=(48, 48, 3), patch_size=(16, 16), **sizes)
+    make = getattr(keras_hub.models, f"{kind}ImageClassifier")
+    theirs = randomise(make(backbone=theirs, num_classes=3))
+    path = tmp_path / f"vit{suffix}"
+    theirs.save(path) if suffix == ".keras" else theirs.save_weights(path)
+    checkpoint = weights.open_checkpoint(path)
+    options = CastlingViT.options_of_file(checkpoint.tensors)
+    assert options == {"patch_size": 16, "image_size": 48, "distillation": kind == "DeiT"}
+    shared = {"classes": 3, "include_preprocessing": False, "classifier_activation": None}
+    model = CastlingViT(16, 2, depth=2, **shared, **options)
+    with pytest.warns(FreshWeightsWarning, match="a plain vision transformer"):
+        load_weights(model, checkpoint)
+    castled = keras_paca.castle(theirs, prefix_tokens=1 + options["distillation"])
+    filters = [w for w in castled.weights if w.path.endswith("local/kernel")]
+    for i, kernel in enumerate(filters, start=1):
+        kernel.assign(model.get_layer(f"block{i}").attention.local.kernel)
+    x = images(2, 48, 48, 3) / 255
+    found = keras.Model(model.input, model.get_layer("predictions").output)(x)
+    assert error(found, castled(x)) < 1e-5

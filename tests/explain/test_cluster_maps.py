@@ -356,3 +356,6 @@ def test_families_without_clusters(images):
     vittm = keras_paca.ViTTM(8, 2, depth=1, include_top=False)
     with pytest.raises(ValueError, match=r"a memory, which `keras_paca.memory_maps` shows"):
         cluster_maps(vittm, images(1, 56, 56, 3))
+    castling = keras_paca.CastlingViT(8, 2, depth=1, include_top=False)
+    with pytest.raises(ValueError, match=r"No stage of this model has clusters. Received: <Castl"):
+        cluster_maps(castling, images(1, 56, 56, 3))

@@ -7,6 +7,8 @@ import pytest
 import keras_paca
 from keras_paca import layers, segmentation
 from keras_paca.forms import twin_of
+from keras_paca.inference.folding import Affine
+from keras_paca.layers.attentive_norm import ATTENTIONS
 from keras_paca.segmentation.heads import ConvNormReLU
 from tests.inference.compare import CLUSTERINGS, arrays, block_model, error, randomise
 from tests.layers.run import run_layer_test
@@ -46,6 +48,13 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
         (2, 7, 5, 4),
         6 + 6 + 4,  # query, key, value and output, feed-forward network, norms after
     ),
+    "castling_block": (
+        layers.PaCaBlock,
+        {"num_heads": 2, "castling": {"auxiliary": False}, "layer_scale": 0.1},
+        (2, 7, 5, 4),
+        (2, 7, 5, 4),
+        4 * 2 + 1 + 6,
+    ),
     "plain_block": (layers.PaCaBlock, {"num_heads": 2}, (2, 7, 5, 4), (2, 7, 5, 4), 6 + 6),
     "teacher": (
         layers.ConvMixerTeacher,
@@ -61,6 +70,13 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
         (2, 4, 3, 6),
         2,
     ),
+    "attentive_norm": (
+        layers.AttentiveBatchNormalization,
+        {"mixtures": 3, "attention": "two_layer_norm_hard_sigmoid"},
+        (2, 7, 5, 4),
+        (2, 7, 5, 4),
+        2 + 2 * 2,
+    ),
     "depthwise_norm": (
         layers.DepthwiseNorm,
         {"kernel_size": 3, "use_bias": False},
@@ -75,8 +91,30 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
         (2, 9, 9, 8),
         4,
     ),
+    "plain_stem": (
+        layers.PlainStem,
+        {"filters": 8, "mean": [0.0, 1.0, 2.0], "deviation": [2.0, 3.0, 4.0]},
+        (2, 33, 36, 3),
+        (2, 9, 9, 8),
+        2,
+    ),
+    "dense_transition": (layers.DenseTransition, {"filters": 3}, (2, 7, 6, 4), (2, 3, 3, 3), 3),
     "inverted_residual": (layers.InvertedResidual, {}, (2, 7, 5, 4), (2, 7, 5, 4), 3 * 2),
     "mldc": (layers.MLDCBlock, {"kernel_size": 5}, (2, 7, 5, 4), (2, 7, 5, 4), (1 + 4 + 3) * 2),
+    "angular": (
+        layers.LinearAngularAttention,
+        {"num_heads": 2, "convolution": "grid", "prefix_tokens": 2, "kernel_size": 3},
+        (2, 11, 4),
+        (2, 11, 4),
+        4 * 2 + 1,
+    ),
+    "angular_self": (
+        layers.AngularSelfAttention,
+        {"num_heads": 2},
+        (2, 9, 4),
+        (2, 9, 4),
+        4 * 2 + 1,
+    ),
     "conv_norm_relu": (ConvNormReLU, {"filters": 5}, (2, 7, 5, 4), (2, 7, 5, 5), 2),
     "paca_head": (
         segmentation.PaCaSegmentationHead,
@@ -102,7 +140,13 @@ CASES = {  # class, arguments, shapes of input and output, trainable weights
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+ON_TORCH = ("attentive_norm", "plain_stem", "dense_transition", "castling_block")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=slow_but_on_torch if name in ON_TORCH else ()) for name in CASES],
+)
 def test_run_layer_test(name):
     cls, options, shape, expected, trainable = CASES[name]
     is_head = name.endswith("head")
@@ -198,6 +242,57 @@ def test_convolutions_and_their_norms(name, images):
     assert fused.count_params() < model.count_params()
 
 
+ATTENTIVE = {
+    "relu": (layers.ConvNorm, {"filters": 6, "activate": True, "activation": "relu"}),
+    "7 x 7": (layers.ConvNorm, {"filters": 6, "kernel_size": 7, "strides": 2, "use_bias": False}),
+    "plain stem": (layers.PlainStem, {"filters": 6}),
+    "bottleneck": (layers.AttentiveBottleneck, {"filters": 2}),
+    "strided": (layers.AttentiveBottleneck, {"filters": 3, "strides": 2}),
+    "inverted": (layers.AttentiveInvertedResidual, {"filters": 8, "expansion": 2}),
+    "bare": (layers.AttentiveInvertedResidual, {"filters": 4, "strides": 2, "expansion": 1}),
+    "dense layer": (layers.AttentiveDenseLayer, {"growth_rate": 3}),
+    "transition": (layers.DenseTransition, {"filters": 3}),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=[] if x == "strided" else slow_but_on_torch) for x in ATTENTIVE],
+)
+def test_attentive_blocks(name, images):
+    """Batch norms after convolutions are part of them; those before a ReLU stay."""
+    cls, options = ATTENTIVE[name]
+    given = {"mixtures": 3} if "attentive" in cls.__module__ and name != "transition" else {}
+    model = randomise(keras.Sequential([keras.Input((7, 6, 8)), cls(**options, **given)]))
+    fused, x = keras_paca.fuse(model), images(2, 7, 6, 8) / 100 - 1
+    assert error(fused(x), model(x)) <= 1e-5
+    norms = [x for x in fused._flatten_layers() if isinstance(x, layers.BatchNormalization)]
+    assert len(norms) == (name in ("dense layer", "transition"))
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [
+        "norm_hard_sigmoid",
+        *(
+            pytest.param(name, marks=slow_but_on_torch)
+            for name in ATTENTIONS
+            if name != "norm_hard_sigmoid"
+        ),
+    ],
+)
+def test_attentive_norm(attention, images):
+    """No batch norm is left, neither around the map nor in the attention."""
+    norm = layers.AttentiveBatchNormalization(3, attention, "average_max")
+    model = randomise(keras.Sequential([keras.Input((7, 6, 8)), norm]))
+    fused, x = keras_paca.fuse(model), images(2, 7, 6, 8) / 100 - 1
+    assert error(fused(x), model(x)) <= 1e-5
+    weights = fused.layers[0].mixture_weights(x), norm.mixture_weights(x)
+    assert error(*weights) <= 1e-5
+    assert not any("norm/" in weight.path for weight in fused.weights)
+    assert fused.count_params() < model.count_params()
+
+
 @slow_but_on_torch
 def test_conv_stem_normalises_before_it_pads(images):
     """At the borders, too, where the mean isn't 0."""
@@ -212,6 +307,26 @@ def test_conv_stem_normalises_before_it_pads(images):
             assert error(found[part], wanted[part]) <= 1e-5
     half = keras_paca.fuse(keras_paca.RapidNet(**options, dtype="mixed_bfloat16"))
     assert [layer.name for layer in half.layers][1] == "preprocessing"
+
+
+# --- Linear angular attention -----------------------------------------------------------------
+
+
+@slow_but_on_torch
+def test_angular_attention_includes_what_is_around_it(images):
+    """Scales and offsets on both sides, where the layer has no biases of its own."""
+    draw = np.random.default_rng(0)
+    scale, offset, after = draw.uniform(0.5, 1.5, (3, 8))
+    layer = layers.LinearAngularAttention(2)
+    twin = twin_of(layers.LinearAngularAttention)(2)
+    for each in (layer, twin):
+        each.build((2, 9, 8))
+    randomise(layer)
+    twin.fold(layer, before=Affine(scale, offset), after=Affine(after, offset))
+    x = images(2, 9, 8) / 100 - 1
+    wanted = arrays(layer((scale * x + offset).astype("float32")))[0] * after + offset
+    assert not twin.auxiliary
+    assert error(twin(x, training=True), wanted.astype("float32")) <= 1e-5
 
 
 # --- The stem ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_paca import layers
 from tests.layers.run import run_layer_test
+from tests.marks import slow_but_on_torch
 
 
 def test_run_layer_test():
@@ -29,6 +30,36 @@ def test_run_layer_test_block_with_clustering():
         run_training_check=False,  # Keras's adds up one output; trained in test_base.py
         run_mixed_precision_check=False,  # the clustering has its own policy; checked below
     )
+
+
+@slow_but_on_torch
+def test_run_layer_test_of_castling():
+    options = {"num_heads": 2, "castling": {"convolution": "grid", "auxiliary": False}}
+    run_layer_test(layers.PaCaBlock, options, (2, 7, 5, 4), (2, 7, 5, 4), 4 + 1 + 8 + 6)
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("remat", [False, True])
+def test_castling_of_tokens(remat, images):
+    """On the grid of another map, beside a class token; and its options as they are now."""
+    given = {"convolution": "grid", "kernel_size": 3, "prefix_tokens": 1, "threshold": 0.1}
+    block = layers.PaCaBlock(2, castling=given, dwconv_in_mlp=False, remat=remat)
+    x, like = images(2, 16, 8), images(2, 3, 5, 1)
+    outputs = block(x, like=like, training=True)
+    assert tuple(outputs.shape) == block.compute_output_shape((2, 16, 8)) == (2, 16, 8)
+    attention = block.attention
+    attention.auxiliary, attention.threshold = False, 0.5
+    again = layers.PaCaBlock.from_config(block.get_config())
+    assert again.castling == {**given, "auxiliary": False, "threshold": 0.5}
+    assert layers.PaCaBlock(2).castling is None
+
+
+def test_what_excludes_castling(images):
+    for options in ({"clustering": layers.LinearClustering(3)}, {"qk_norm": True}):
+        with pytest.raises(ValueError, match="`castling` excludes"):
+            layers.PaCaBlock(2, castling={}, **options)
+    with pytest.raises(ValueError, match="has no assignment"):
+        layers.PaCaBlock(2, castling={})(images(1, 4, 5, 8), images(1, 20, 3))
 
 
 def test_block_returns_map_or_pair(images):

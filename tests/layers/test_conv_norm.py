@@ -13,13 +13,20 @@ CASES = {
     "vectors": ({"filters": 6, "activate": True}, (8, 4), (8, 6)),
     "stride": ({"filters": 6, "kernel_size": 3, "strides": 2}, (2, 7, 6, 4), (2, 4, 3, 6)),
     "dilated": ({"filters": 6, "kernel_size": 3, "dilation_rate": 3}, (2, 7, 5, 4), (2, 7, 5, 6)),
+    "relu6": (
+        {"filters": 6, "strides": 2, "use_bias": False, "activate": True, "activation": "relu6"},
+        (2, 7, 6, 4),
+        (2, 4, 3, 6),
+    ),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=slow_but_on_torch if x == "relu6" else []) for x in CASES]
+)
 def test_run_layer_test(name):
     options, shape, expected = CASES[name]
-    run_layer_test(layers.ConvNorm, options, shape, expected, 4)
+    run_layer_test(layers.ConvNorm, options, shape, expected, 3 + options.get("use_bias", True))
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -53,10 +60,12 @@ def test_padding_is_that_of_pytorch(options, taps, side):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kernel_size": 5}, r"`kernel_size` must be one of \(1, 3\). Received: kernel_size=5"),
+        ({"kernel_size": 5}, r"`kernel_size` must be one of \(1, 3, 7\). Received: kernel_size=5"),
         ({"filters": -1}, "`filters` must be a positive integer. Received: filters=-1"),
-        ({"kernel_size": 3, "strides": 3}, "`strides` must be 1, or 2 for a 3 x 3 kernel"),
-        ({"strides": 2}, "strides=2, kernel_size=1"),
+        ({"kernel_size": 3, "strides": 3}, "`strides` must be 1, or 2 for a kernel that isn't"),
+        ({"activation": "tanh"}, r"`activation` must be one of \('gelu', 'relu', 'relu6'\)"),
+        ({"use_bias": 1}, "`use_bias` must be True or False"),
+        ({"fan": "avg"}, r"`fan` must be one of \('in', 'out'\)"),
         ({"kernel_size": 3, "strides": 2, "dilation_rate": 2}, "dilation_rate=2"),
         ({"kernel_size": 3, "dilation_rate": 0}, "`dilation_rate` must be a positive integer"),
         ({"kernel_size": 3, "dilation_rate": "a"}, "`dilation_rate` must be a positive integer"),
@@ -67,6 +76,11 @@ def test_padding_is_that_of_pytorch(options, taps, side):
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         layers.ConvNorm(**{"filters": 4, **options})
+
+
+def test_strides_of_vectors():
+    with pytest.raises(ValueError, match=r"`strides=2` needs a map.*\(None, 4\)"):
+        layers.ConvNorm(4, strides=2).build((None, 4))
 
 
 @slow_but_on_torch
@@ -90,6 +104,11 @@ def test_initial_values():
         values = ops.convert_to_numpy(weight)
         assert abs(values.mean()) < 4 * deviation / np.sqrt(values.size)
         assert abs(values.std() / deviation - 1) < 4 / np.sqrt(values.size)
+    outputs = layers.ConvNorm(16, 7, use_bias=False, gamma_initializer="zeros", fan="out")
+    outputs.build((1, 8, 8, 32))
+    values = ops.convert_to_numpy(outputs.conv.kernel)
+    assert abs(values.std() / np.sqrt(2 / (49 * 16)) - 1) < 4 / np.sqrt(values.size)
+    assert not ops.convert_to_numpy(outputs.norm.gamma).any()
     for layer in (dense, conv, depthwise):
         assert not ops.convert_to_numpy(layer.conv.bias).any()
         assert layer.norm.epsilon == 1e-5

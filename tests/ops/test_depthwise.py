@@ -10,13 +10,13 @@ from keras_paca.ops import depthwise_conv2d
 
 def convolve(x, kernel):
     """Return the float64 reference: a weighted sum of shifted maps."""
-    size, (height, width) = len(kernel), x.shape[1:3]
-    margin = (size // 2, size // 2)
-    padded = np.pad(x.astype("float64"), ((0, 0), margin, margin, (0, 0)))
+    (rows, columns), (height, width) = kernel.shape[:2], x.shape[1:3]
+    margins = [(side // 2, side // 2) for side in (rows, columns)]
+    padded = np.pad(x.astype("float64"), ((0, 0), *margins, (0, 0)))
     return sum(
         kernel[i, j, :, 0] * padded[:, i : i + height, j : j + width]
-        for i in range(size)
-        for j in range(size)
+        for i in range(rows)
+        for j in range(columns)
     )
 
 
@@ -34,9 +34,33 @@ def test_depthwise_conv2d(size, height, width, bias, shortcut):
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [(9, 1), (1, 5), (3, 5)])
+def test_a_kernel_that_is_no_square(size):
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((2, 7, 4, 3)).astype("float32")
+    kernel = draw.standard_normal((*size, 3, 1)).astype("float32")
+    found = depthwise_conv2d(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel))
+    np.testing.assert_allclose(ops.convert_to_numpy(found), convolve(x, kernel), atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "height", "width"), [(3, 5, 8), (7, 6, 3)])
+def test_stride(size, height, width):
+    """Every second row and column, from the first, at even and odd sides."""
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((2, height, width, 4)).astype("float32")
+    kernel = draw.standard_normal((size, size, 4, 1)).astype("float32")
+    shift = draw.standard_normal(4).astype("float32")
+    given = [ops.convert_to_tensor(array) for array in (x, kernel, shift)]
+    found = ops.convert_to_numpy(depthwise_conv2d(*given, strides=2))
+    expected = convolve(x, kernel)[:, ::2, ::2] + shift
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="a gradient of its own under JAX")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("size", "height", "width"), [(3, 5, 8), (7, 6, 3), (1, 4, 4)])
+@pytest.mark.parametrize(
+    ("size", "height", "width"), [((3, 3), 5, 8), ((7, 7), 6, 3), ((1, 1), 4, 4), ((9, 1), 7, 2)]
+)
 def test_gradient_of_the_depthwise_convolution(size, height, width, dtype):
     import jax
 
@@ -51,7 +75,7 @@ def test_gradient_of_the_depthwise_convolution(size, height, width, dtype):
 
     draw = np.random.default_rng(0)
     x, weight = draw.normal(size=(2, 3, height, width, 4)).astype("float32")
-    kernel = jax.numpy.array(draw.normal(size=(size, size, 4, 1)), dtype)
+    kernel = jax.numpy.array(draw.normal(size=(*size, 4, 1)), dtype)
     x = jax.numpy.array(x, dtype)
     tolerance = 1e-5 if dtype == "float32" else 2e-2
     expected = jax.jit(lambda *a: gradients(reference, *a))(x, kernel, weight)

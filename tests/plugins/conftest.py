@@ -80,6 +80,28 @@ def small_vittm(**options):
     )
 
 
+ATTENTIVE = {  # arguments of small networks with attentive normalization
+    "ResNetAN": {"hidden_dims": (16, 24, 32, 40), "depths": 1},
+    "MobileNetAN": {
+        **{"hidden_dims": (8, 16, 24, 24, 32, 32, 40), "depths": 1},
+        **{"expansion": 2, "embedding_dim": 32},
+    },
+    "DenseNetAN": {"depths": 1, "growth_rate": 8},
+}
+
+
+def small_attentive(name):
+    """Return a function that builds a small network of a family, of any options."""
+    family, given = getattr(keras_paca, name), {"mixtures": 3, "classes": 5, **ATTENTIVE[name]}
+    return lambda **options: family(**{**given, **options})
+
+
+def small_castling(**options):
+    """Return a small CastlingViT of any options, with a distillation token."""
+    given = {"hidden_dim": 16, "num_heads": 2, "depth": 2, "classes": 5, "image_size": 64}
+    return keras_paca.CastlingViT(**given | {"distillation": True, "drop_path_rate": 0.0} | options)
+
+
 @pytest.fixture(scope="session")
 def round_trip(tmp_path_factory):
     """Return a function that saves and loads a model, and compares what both predict."""

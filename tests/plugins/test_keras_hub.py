@@ -12,7 +12,16 @@ from keras_paca.frozen import layers_inside
 from keras_paca.inference import can_fuse
 from tests.inference.compare import randomise
 from tests.marks import slow_but_on_torch
-from tests.plugins.conftest import check, check_segmenter, sides, small_rapidnet, small_vittm
+from tests.plugins.conftest import (
+    ATTENTIVE,
+    check,
+    check_segmenter,
+    sides,
+    small_attentive,
+    small_castling,
+    small_rapidnet,
+    small_vittm,
+)
 
 pytestmark = pytest.mark.plugins
 
@@ -353,10 +362,26 @@ def test_detector_preset(hub, ours, small, images, tmp_path):
 
 # --- Families with layers before their classifiers --------------------------------------------
 
-FAMILIES = {"RapidNet": (small_rapidnet, (48, 64)), "ViTTM": (small_vittm, (56, 84))}
+FAMILIES = {
+    "RapidNet": (small_rapidnet, (48, 64)),
+    "ViTTM": (small_vittm, (56, 84)),
+    "CastlingViT": (small_castling, (64, 48)),
+    **{name: (small_attentive(name), (48, 64)) for name in ATTENTIVE},
+}
+FROZEN = {  # a layer between backbone and classifier, where there is one
+    "RapidNet": "projection",
+    "ViTTM": "memory_pool_norm",
+    "MobileNetAN": "projection",
+    "CastlingViT": "norm",
+}
 
 
-@pytest.fixture(params=FAMILIES)
+MARKS = {"MobileNetAN": slow_but_on_torch} | dict.fromkeys(
+    ("ResNetAN", "DenseNetAN"), pytest.mark.slow
+)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in FAMILIES])
 def family(request, ours):
     """Return the name of a family, what builds a small model, its classifier, a size of images."""
     build, size = FAMILIES[request.param]
@@ -365,7 +390,7 @@ def family(request, ours):
 
 
 def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_path):
-    """Raw images in, the mean of RapidNet's classifiers or that of ViTTM's memory out."""
+    """Raw images in, the mean of the classifiers or that of ViTTM's memory out."""
     name, build, cls, size = family
     model = build(class_names=list("abcde"))
     hub_model = cls.from_model(model, image_size=size)
@@ -385,7 +410,8 @@ def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_
     assert other.predict(raw, verbose=0).shape == (2, 7)
     backbone = hub.models.Backbone.from_preset(folder, image_shape=(112, 84, 3), dtype="bfloat16")
     assert type(backbone) is getattr(ours, f"{name}Backbone")
-    assert backbone.output_shape[1:3] == {"RapidNet": (4, 3), "ViTTM": (4, 3)}[name]
+    sizes = {"DenseNetAN": (3, 2), "CastlingViT": (2 + 7 * 5, 16)}
+    assert backbone.output_shape[1:3] == sizes.get(name, (4, 3))
     assert backbone.compute_dtype == "bfloat16"
     converter = hub.layers.ImageConverter.from_preset(folder)
     assert (type(converter), converter.image_size) == (
@@ -395,20 +421,35 @@ def test_family_computes_what_its_model_computes(family, hub, ours, images, tmp_
 
 
 @slow_but_on_torch
+@pytest.mark.parametrize("name", ["ViTTM", "CastlingViT"])
+def test_another_normalisation_of_a_family(name, ours, images):
+    build, size = FAMILIES[name]
+    model = randomise(build(normalization="symmetric"))
+    hub_model = getattr(ours, f"{name}ImageClassifier").from_model(model, image_size=size)
+    raw = images(2, *size, 3).astype("uint8")
+    wanted = model.predict(raw, verbose=0)
+    np.testing.assert_allclose(hub_model.predict(raw, verbose=0), wanted, atol=1e-5)
+
+
+@slow_but_on_torch
 def test_what_a_file_of_a_family_keeps(family, images, round_trip):
     """Also frozen layers between backbone and classifier, and the fused form."""
     _, build, cls, size = family
     source = build(classifier_activation=None)
-    frozen = {"RapidNet": "projection", "ViTTM": "memory_pool_norm"}[family[0]]
+    if family[0] not in FROZEN:
+        pytest.skip("no layer between backbone and classifier")
+    frozen = FROZEN[family[0]]
     source.get_layer(frozen).trainable = False
     model = cls.from_model(source, image_size=size)
-    assert not model.pooler.get_layer(frozen).trainable
+    part = "backbone" if family[0] == "CastlingViT" else "pooler"
+    layer = getattr(model, part).get_layer(frozen)
+    assert not layer.trainable
     raw = images(2, *size, 3)
-    before = model.pooler.get_layer(frozen).get_weights()[0]
+    before = layer.get_weights()[0]
     assert np.isfinite(model.fit(raw, np.array([0, 2]), verbose=0).history["loss"][0])
-    np.testing.assert_array_equal(model.pooler.get_layer(frozen).get_weights()[0], before)
+    np.testing.assert_array_equal(layer.get_weights()[0], before)
     again = round_trip(model, raw)
-    assert not again.pooler.get_layer(frozen).trainable
+    assert not getattr(again, part).get_layer(frozen).trainable
     fused = keras_paca.fuse(model)
     assert type(fused) is cls
     wanted = model.predict(raw, verbose=0)
@@ -425,6 +466,20 @@ def test_lora_of_vittm(ours, images):
     # whose queries and keys have other channels
     assert len(lora) == 2 * (2 * 2 + 2 * 2 * 2)
     assert all("lora" in path or path.endswith(("query/bias", "value/bias")) for path in trained)
+
+
+@slow_but_on_torch
+@pytest.mark.parametrize("kind", ["CastlingViT", "PaCa"])
+def test_the_end_of_the_auxiliary(kind, ours, small, images, round_trip):
+    """In the backbone, in a classifier around it, and in its file."""
+    model = small(attention="castling", auxiliary=True) if kind == "PaCa" else small_castling()
+    classifier = getattr(ours, f"{kind}ImageClassifier").from_model(model, image_size=(64, 64))
+    assert classifier.backbone.auxiliary
+    keras_paca.train.finish_castling(classifier, force=True)
+    again = round_trip(classifier, images(2, 64, 64, 3))
+    for each in (classifier, again):
+        assert not each.backbone.auxiliary
+        assert each.backbone.get_config()["auxiliary"] is False
 
 
 @slow_but_on_torch
@@ -474,8 +529,9 @@ def test_wrong_input_of_a_family(family, ours, small):
     with pytest.raises(ValueError, match=f"`from_model` takes a `{family[0]}` with"):
         cls.from_model(build(include_top=False))
     backbone = cls.backbone_cls.from_config(cls.from_model(build()).backbone.get_config())
-    with pytest.raises(ValueError, match='`pooling` must be "avg"'):
-        cls(backbone, 2, pooling="max")
+    if family[0] in FROZEN:
+        with pytest.raises(ValueError, match='`pooling` must be "avg"'):
+            cls(backbone, 2, pooling="max")
     assert str(inspect.signature(ours.ViTTMBackbone)).startswith("(hidden_dim: int, num_heads")
     assert "\n    hidden_dim: int. Channels of all tokens." in ours.ViTTMBackbone.__doc__
 

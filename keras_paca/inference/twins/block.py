@@ -29,13 +29,18 @@ class PaCaBlock(Twin, layers.PaCaBlock):
     (1192, 1144)
     """
 
-    def build(self, inputs_shape: tuple, assignment_shape: tuple | None = None) -> None:
+    def build(
+        self,
+        inputs_shape: tuple,
+        assignment_shape: tuple | None = None,
+        like_shape: tuple | None = None,
+    ) -> None:
         """Build the sub-layers."""
         without_affine(self.norm2_before)
         if self.clustering is None and assignment_shape is None:
             without_affine(self.norm1_before)
         layer_scale, self.layer_scale = self.layer_scale, None
-        super().build(inputs_shape, assignment_shape)
+        super().build(inputs_shape, assignment_shape, like_shape)
         self.layer_scale = layer_scale
 
     def fold(self, source: layers.PaCaBlock) -> None:

@@ -1,4 +1,4 @@
-"""Convolutions that include their batch norms, and the stem made of them."""
+"""Convolutions that include their batch norms, and the stems made of them."""
 
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from keras_paca.inference.twin import NormalisingTwin, Twin
 
 @register_twin(layers.ConvNorm)
 class ConvNorm(Twin, layers.ConvNorm):
-    """`keras_paca.layers.ConvNorm` whose convolution includes the norm.
+    """`keras_paca.layers.ConvNorm` whose convolution has a bias and includes the norm.
 
     Example:
     >>> import keras, keras_paca
@@ -29,7 +29,7 @@ class ConvNorm(Twin, layers.ConvNorm):
     (128, 112)
     """
 
-    changes: ClassVar = {"norm": None}
+    changes: ClassVar = {"conv": {"use_bias": True}, "norm": None}
 
     def fold(
         self, source: layers.ConvNorm, before: Affine = UNCHANGED, after: Affine = UNCHANGED
@@ -65,11 +65,49 @@ class DepthwiseNorm(Twin, layers.DepthwiseNorm):
         self.conv.bias.assign(to_float64(source.conv.bias) * scale + offset)
 
 
-@register_twin(layers.ConvStem)
-class ConvStem(NormalisingTwin, layers.ConvStem):
-    """`keras_paca.layers.ConvStem` whose first kernel includes the deviation of the images.
+class StemTwin(NormalisingTwin):
+    """`Twin` of a stem whose first kernel includes the deviation of the images.
 
     The mean is subtracted before the convolution, because the borders are padded after that.
+
+    Example:
+    >>> from keras_paca import forms
+    >>> issubclass(forms.twin_of(layers.PlainStem), StemTwin)
+    True
+    """
+
+    @property
+    def first(self) -> ConvNorm:
+        """The first convolution."""
+        raise NotImplementedError
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Embed the image `inputs` (b, h, w, c)."""
+        if self.mean is not None:
+            inputs = inputs - ops.convert_to_tensor(self.mean, self.compute_dtype)
+        return super().call(inputs, training=training)
+
+    def fold_first(self, source: layers.ConvNorm) -> None:
+        """Compute the weights of the first convolution.
+
+        Args:
+            source: ConvNorm. That of the layer.
+        """
+        scale = UNCHANGED if self.deviation is None else Affine(1 / np.array(self.deviation))
+        self.first.fold(source, before=scale)
+
+    def weights_for_normalised(self) -> list[np.ndarray]:
+        """Return the weights that this layer has without a mean and a deviation."""
+        arrays = self.get_weights()
+        if self.deviation is not None:
+            kernel = next(i for i, w in enumerate(self.weights) if w is self.first.conv.kernel)
+            arrays[kernel] = arrays[kernel] * np.float32(self.deviation)[:, None]
+        return arrays
+
+
+@register_twin(layers.ConvStem)
+class ConvStem(StemTwin, layers.ConvStem):
+    """`keras_paca.layers.ConvStem` whose first kernel includes the deviation of the images.
 
     Args:
         filters: int. Number of channels of the output, even.
@@ -85,22 +123,40 @@ class ConvStem(NormalisingTwin, layers.ConvStem):
     True
     """
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Embed the image `inputs` (b, h, w, c)."""
-        if self.mean is not None:
-            inputs = inputs - ops.convert_to_tensor(self.mean, self.compute_dtype)
-        return super().call(inputs, training=training)
+    @property
+    def first(self) -> ConvNorm:
+        """The first convolution."""
+        return self.conv1
 
     def fold(self, source: layers.ConvStem) -> None:
         """Compute the weights from those of the layer."""
-        scale = UNCHANGED if self.deviation is None else Affine(1 / np.array(self.deviation))
-        self.conv1.fold(source.conv1, before=scale)
+        self.fold_first(source.conv1)
         copy_weights(self.conv2, source.conv2)
 
-    def weights_for_normalised(self) -> list[np.ndarray]:
-        """Return the weights that this layer has without a mean and a deviation."""
-        arrays = self.get_weights()
-        if self.deviation is not None:
-            kernel = next(i for i, w in enumerate(self.weights) if w is self.conv1.conv.kernel)
-            arrays[kernel] = arrays[kernel] * np.float32(self.deviation)[:, None]
-        return arrays
+
+@register_twin(layers.PlainStem)
+class PlainStem(StemTwin, layers.PlainStem):
+    """`keras_paca.layers.PlainStem` whose kernel includes the norm and the images' deviation.
+
+    Args:
+        filters: int. Number of channels of the output.
+        mean: Sequence of float. Mean of each channel of the images, or `None` for 0.
+        deviation: Sequence of float. Standard deviation of each channel, or `None` for 1.
+        **kwargs: As for `keras_paca.layers.PlainStem`.
+
+    Example:
+    >>> import keras, keras_paca
+    >>> model = keras.Sequential([keras.Input((32, 32, 3)), layers.PlainStem(8)])
+    >>> fused, x = keras_paca.fuse(model), keras.random.normal((1, 32, 32, 3))
+    >>> bool(keras.ops.max(keras.ops.abs(fused(x) - model(x))) < 1e-4)
+    True
+    """
+
+    @property
+    def first(self) -> ConvNorm:
+        """The convolution."""
+        return self.conv
+
+    def fold(self, source: layers.PlainStem) -> None:
+        """Compute the weights from those of the layer."""
+        self.fold_first(source.conv)

@@ -1,0 +1,136 @@
+"""One layer of linear angular attention beside softmax attention, from 196 to 16,384 tokens.
+
+    python benchmarks/castling.py [--backend jax ...] [--tokens 196 1024 ...] [--task call step]
+
+The layers have 192 channels and 3 heads, as in DeiT-Tiny, and one image in float32. "softmax" is
+`keras.layers.MultiHeadAttention`; "angular" is `LinearAngularAttention`, in "step" also with its
+auxiliary, which is quadratic. "call" is the compiled forward pass, "step" is `train_on_batch` with
+SGD. For each number of tokens, the sides run in processes of their own, which take turns; times are
+medians, and memory is the peak since before the first step. A side whose weights alone would fill
+the free memory is left out, with a row that says so. The rows are printed and written to
+benchmarks/castling.csv in place of those of the same backend, task and tokens, and drawn in
+benchmarks/castling.png. `--tokens` with nothing behind it only draws. About forty minutes.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+from turns import BACKENDS, ROOT, describe, read_rows, take_turns, touch_memory
+
+FIELDS = (
+    *("commit", "processor", "versions", "backend", "task", "tokens", "channels", "heads", "side"),
+    *("ms", "memory_mb", "rounds"),
+)
+TARGET = ROOT / "benchmarks" / "castling.csv"
+TOKENS = (196, 576, 1024, 2304, 4096, 9216, 16384)
+CHANNELS, HEADS = 192, 3
+SIDES = {  # options of contender.py, and how many times the attention weights are held in a step
+    "softmax": ({"model": "softmax_attention"}, 4),
+    "angular": ({"model": "angular_attention"}, 0),
+    "angular, auxiliary": ({"model": "angular_attention", "auxiliary": True}, 5),
+}
+
+
+def measure(backend, task, tokens, rounds):
+    """Yield a row of each side."""
+    sides = {name: each for name, each in SIDES.items() if task == "step" or "," not in name}
+    free = free_memory()
+    needed = {
+        name: 4 * HEADS * tokens**2 * (copies if task == "step" else min(copies, 2))
+        for name, (_, copies) in sides.items()
+    }
+    size = {"size": [tokens, CHANNELS], "batch": 1, "heads": HEADS}
+    contenders = {
+        name: {"backend": backend, "task": task, **size, **options}
+        for name, (options, _) in sides.items()
+        if needed[name] < 0.8 * free
+    }
+    found = take_turns(contenders, rounds, lambda *step: None)
+    for name in sides:
+        row = {"backend": backend, "task": task, "tokens": tokens, "side": name}
+        row |= {"channels": CHANNELS, "heads": HEADS, "rounds": rounds}
+        if name in found:
+            memory = f"{found[name]['memory'] / 1e6:.0f}"
+            yield {**row, "ms": f"{found[name]['ms']:.2f}", "memory_mb": memory}
+        else:
+            yield {**row, "ms": "", "memory_mb": f"over {needed[name] / 1e6:.0f}"}
+
+
+def free_memory():
+    """Return the free memory in bytes."""
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
+
+
+def plot(rows, path):
+    """Draw time and memory by the number of tokens, one line for each side and backend."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    tasks = [task for task in ("call", "step") if any(row["task"] == task for row in rows)]
+    figure, axes = pyplot.subplots(len(tasks), 2, figsize=(11, 4.2 * len(tasks)), squeeze=False)
+    styles = dict(zip(SIDES, ("s--", "o-", "^:"), strict=True))
+    for task, pair in zip(tasks, axes, strict=True):
+        for number, backend in enumerate(BACKENDS):
+            for side, style in styles.items():
+                found = [
+                    row
+                    for row in rows
+                    if (row["task"], row["backend"], row["side"]) == (task, backend, side)
+                    and row["ms"]
+                ]
+                found.sort(key=lambda row: int(row["tokens"]))
+                tokens = [int(row["tokens"]) for row in found]
+                for axis, field in zip(pair, ("ms", "memory_mb"), strict=True):
+                    look = {"color": f"C{number}", "label": f"{side}, {backend}"}
+                    values = [float(row[field]) for row in found]
+                    axis.loglog(tokens, values, style, **(look if found else {}))
+        what = {"call": "forward pass", "step": "training step"}[task]
+        pair[0].set(xlabel="tokens", ylabel=f"ms, {what}")
+        pair[1].set(xlabel="tokens", ylabel=f"peak memory of the {what}, MB")
+        pair[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+
+
+def main():
+    """Measure, print, write and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--backend", choices=BACKENDS, nargs="+", default=BACKENDS)
+    parser.add_argument("--tokens", type=int, nargs="*", default=TOKENS)
+    parser.add_argument("--task", choices=("call", "step"), nargs="+", default=("call", "step"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=TARGET, help="the table to write")
+    options = parser.parse_args()
+    about = dict(zip(FIELDS[:3], describe(), strict=True))
+    rows = read_rows(options.output)
+    if options.tokens:
+        touch_memory()
+    for backend in options.backend:
+        for task in options.task:
+            for tokens in options.tokens:
+                measured = [
+                    {**about, **row} for row in measure(backend, task, tokens, options.rounds)
+                ]
+                for row in measured:
+                    print(
+                        f"{backend:11} {task:5} {tokens:6} tokens {row['side']:19} "
+                        f"{row['ms'] or '-':>9} ms {row['memory_mb']:>9} MB",
+                        flush=True,
+                    )
+                key = (backend, task, str(tokens))
+                rows = [r for r in rows if (r["backend"], r["task"], r["tokens"]) != key]
+                rows += [{name: str(value) for name, value in r.items()} for r in measured]
+                with options.output.open("w", newline="", encoding="utf-8") as lines:
+                    writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
+                    writer.writeheader()
+                    writer.writerows(rows)
+    plot(rows, options.output.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
