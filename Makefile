@@ -75,10 +75,11 @@ plugins: full-plugins
 outsiders: .venv/all/ready
 	$(PYTHON) benchmarks/outsiders.py
 
-# The layers, and parity of all models, on the lowest Keras that pyproject.toml admits.
+# The layers, conversions and parity of all models, on the lowest Keras that pyproject.toml admits.
 test-oldest: .venv/torch/ready .venv/keras-$(OLDEST_KERAS)/ready
 	KERAS_BACKEND=torch PYTHONPATH=.venv/keras-$(OLDEST_KERAS) .venv/torch/bin/python $(PYTEST) \
-		-m "not slow and not together and not plugins" tests/layers tests/ops tests/parity
+		-m "not slow and not together and not plugins" tests/layers tests/ops tests/parity \
+		tests/conversions
 
 parity: $(BACKENDS:%=.venv/%/ready)
 	rm -f .venv/parity.csv

@@ -12,7 +12,6 @@ from keras_paca.arguments import check_positive
 from keras_paca.inference.folding import copy_weights, to_float64
 from keras_paca.inference.rebuild import deserialize
 from keras_paca.layers.attentive_norm import (
-    ATTENTIONS,
     AttentiveBatchNormalization,
     AttentiveNormalization,
 )
@@ -231,7 +230,7 @@ def _check_norm(norm: keras.layers.BatchNormalization) -> None:
                 raise ValueError(
                     f"An attentive norm has no {name}_{kind}. Received: {norm.name!r} with one"
                 )
-    if norm.renorm:
+    if getattr(norm, "renorm", False):  # which Keras has from 3.14
         raise ValueError(f"An attentive norm has no `renorm`. Received: {norm.name!r} with it")
 
 
@@ -313,7 +312,7 @@ class _Converter:
         for name in ("moving_mean", "moving_variance"):
             # through NumPy, because on JAX two variables of one array would be deleted together
             getattr(layer.norm, name).assign(to_float64(getattr(norm, name)))
-        is_softmax = ATTENTIONS[layer.attention].activation is keras.ops.softmax
+        is_softmax = layer.attention == "norm_softmax"
         shares = np.ones(mixtures) if is_softmax else _pair(layer.attention_dense.kernel)
         for table, old in (
             (layer.scales, to_float64(norm.gamma, 1.0)),

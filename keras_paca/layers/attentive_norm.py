@@ -1,5 +1,6 @@
 """Attentive Normalization: K affine transformations, mixed by attention over the channels."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from keras_paca.arguments import check_boolean, check_choice, check_factor, chec
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.dense import Dense
-from keras_paca.layers.initializers import HostNormal, conv_initializer
+from keras_paca.layers.initializers import HostNormal, pointwise
 from keras_paca.layers.policies import exact_dtype
 
 
@@ -55,7 +56,7 @@ ATTENTIONS = {
     "two_layer_norm_hard_sigmoid": Attention(hard_sigmoid, has_norm=True, is_deep=True),
     "hard_sigmoid": Attention(hard_sigmoid),
     "norm_sigmoid": Attention(sigmoid, has_norm=True),
-    "norm_softmax": Attention(keras.ops.softmax, has_norm=True),
+    "norm_softmax": Attention(functools.partial(ops.stable_softmax, axis=-1), has_norm=True),
 }
 SQUEEZES = ("standardized", "average", "average_max")
 
@@ -115,11 +116,9 @@ class AttentiveNormalization(BaseLayer):
         kinds = {"use_bias": not has_norm, "dtype": exact_dtype(self.dtype_policy)}
         if is_deep:
             units = self.hidden_units or 2 * self.mixtures
-            initial = {"kernel_initializer": conv_initializer()}
-            self.hidden_dense = self.make(Dense, "hidden", units, **initial, **kinds)
+            self.hidden_dense = self.make(pointwise, "hidden", units, **kinds)
             self.hidden_norm = make_norm("hidden_norm") if has_norm else None
-        initial = {"kernel_initializer": conv_initializer()}
-        self.attention_dense = self.make(Dense, "attention", self.mixtures, **initial, **kinds)
+        self.attention_dense = self.make(pointwise, "attention", self.mixtures, **kinds)
         self.attention_norm = make_norm("attention_norm") if has_norm else None
 
     def build(self, input_shape: tuple) -> None:
