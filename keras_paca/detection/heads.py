@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_paca.layers.attentive_norm import AttentiveGroupNormalization
 from keras_paca.layers.base import BaseLayer
-from keras_paca.layers.initializers import conv_initializer
+from keras_paca.layers.initializers import conv3x3
 
 
 def _normal(stddev: float) -> keras.initializers.Initializer:
@@ -231,16 +231,7 @@ class AttentiveBoxHead(BoxPredictor):
         super().__init__(num_classes, units, **kwargs)
         self.channels, self.mixtures, self.groups = channels, tuple(mixtures), groups
         self.convs = [
-            self.make(
-                keras.layers.Conv2D,
-                f"conv{i}",
-                channels,
-                3,
-                padding="same",
-                data_format="channels_last",
-                use_bias=False,
-                kernel_initializer=conv_initializer(),
-            )
+            self.make(conv3x3, f"conv{i}", channels, use_bias=False)
             for i in range(1, len(self.mixtures) + 1)
         ]
         self.norms = [

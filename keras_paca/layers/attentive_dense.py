@@ -3,18 +3,17 @@
 from typing import Any
 
 import keras
+from keras.ops import average_pool, concatenate, relu
 
-from keras_paca import ops
-from keras_paca.arguments import check_boolean, check_positive
+from keras_paca.arguments import check_positive
 from keras_paca.layers.attentive_norm import AttentiveBatchNormalization
-from keras_paca.layers.base import BaseLayer
+from keras_paca.layers.base import BaseLayer, RecomputedLayer
 from keras_paca.layers.batch_norm import BatchNormalization
-from keras_paca.layers.conv_norm import rectify
-from keras_paca.layers.initializers import conv_initializer, pointwise
+from keras_paca.layers.initializers import conv3x3, pointwise
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class AttentiveDenseLayer(BaseLayer):
+class AttentiveDenseLayer(RecomputedLayer):
     """Layer of DenseNet with attentive normalization, which appends channels to its input.
 
     y = [x, Conv3x3(ReLU(AN(W ReLU(BN(x)))))]
@@ -50,25 +49,15 @@ class AttentiveDenseLayer(BaseLayer):
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(remat, **kwargs)
         self.growth_rate = check_positive("growth_rate", growth_rate)
         self.mixtures = check_positive("mixtures", mixtures)
         self.expansion = check_positive("expansion", expansion)
-        self.remat = check_boolean("remat", remat)
         width = self.expansion * self.growth_rate
         self.norm1 = self.make(BatchNormalization, "norm1")
         self.reduce = self.make(pointwise, "reduce", width, use_bias=False)
         self.norm2 = self.make(AttentiveBatchNormalization, "norm2", mixtures)
-        self.conv = self.make(
-            keras.layers.Conv2D,
-            "conv",
-            growth_rate,
-            3,
-            padding="same",
-            data_format="channels_last",
-            use_bias=False,
-            kernel_initializer=conv_initializer(),
-        )
+        self.conv = self.make(conv3x3, "conv", growth_rate, use_bias=False)
 
     def build(self, input_shape: tuple) -> None:
         """Build the convolutions and the norms."""
@@ -78,16 +67,11 @@ class AttentiveDenseLayer(BaseLayer):
         self.norm2.build(inside)
         self.conv.build(inside)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Apply the layer to the map `inputs` (b, h, w, c)."""
-        if not (self.remat and training):
-            return self._append(inputs, training)
-        return ops.recompute([self], lambda x: self._append(x, training=True), inputs)
-
-    def _append(self, inputs: Any, training: bool = False) -> Any:
-        x = self.reduce(rectify(self.norm1(inputs, training=training), "relu"))
-        x = self.conv(rectify(self.norm2(x, training=training), "relu"))
-        return keras.ops.concatenate([inputs, x], axis=-1)
+    def transform(self, inputs: Any, training: bool = False) -> Any:
+        """Return the layer's output."""
+        x = self.reduce(relu(self.norm1(inputs, training=training)))
+        x = self.conv(relu(self.norm2(x, training=training)))
+        return concatenate([inputs, x], axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the output."""
@@ -130,10 +114,10 @@ class DenseTransition(BaseLayer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Halve the map `inputs` (b, h, w, c)."""
-        return self._pool(self.conv(rectify(self.norm(inputs, training=training), "relu")))
+        return self._pool(self.conv(relu(self.norm(inputs, training=training))))
 
     def _pool(self, x: Any) -> Any:
-        return keras.ops.average_pool(x, 2, 2, "valid", "channels_last")
+        return average_pool(x, 2, 2, "valid", "channels_last")
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return (batch, height // 2, width // 2, filters)."""

@@ -3,21 +3,22 @@
 from typing import Any
 
 import keras
+from keras.ops import relu, relu6
 
 from keras_paca import ops
-from keras_paca.arguments import check_boolean, check_choice, check_positive, check_rate
+from keras_paca.arguments import check_choice, check_positive, check_rate
 from keras_paca.layers.attentive_norm import AttentiveBatchNormalization
-from keras_paca.layers.base import BaseLayer
-from keras_paca.layers.conv_norm import ConvNorm, rectify
+from keras_paca.layers.base import RecomputedLayer
+from keras_paca.layers.conv_norm import ConvNorm
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.drop_path import DropPath
 from keras_paca.layers.embedding import pad_borders, padded_shape
-from keras_paca.layers.initializers import conv_initializer
+from keras_paca.layers.initializers import conv3x3
 
 PLAIN = {"use_bias": False, "fan": "out"}  # of all convolutions here
 
 
-class AttentiveResidual(BaseLayer):
+class AttentiveResidual(RecomputedLayer):
     """Base class of both blocks: what they have before and after their branch.
 
     A subclass defines `transform`, the branch.
@@ -49,34 +50,18 @@ class AttentiveResidual(BaseLayer):
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(remat, **kwargs)
         self.filters = check_positive("filters", filters)
         self.mixtures = check_positive("mixtures", mixtures)
         self.strides = check_choice("strides", strides, (1, 2))
         self.expansion = check_positive("expansion", expansion)
         self.drop_path_rate = check_rate("drop_path_rate", drop_path_rate)
-        self.remat = check_boolean("remat", remat)
         self.drop_path = self.make(DropPath, "drop_path", drop_path_rate)
 
     @property
     def channels(self) -> int:
         """Number of channels of the output."""
         return self.filters
-
-    def transform(self, inputs: Any, training: bool) -> Any:
-        """Return the block's output.
-
-        Args:
-            inputs: Tensor. The map (b, h, w, c).
-            training: bool. Whether the block is trained.
-        """
-        raise NotImplementedError
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Apply the block to the map `inputs` (b, h, w, c)."""
-        if not (self.remat and training):
-            return self.transform(inputs, training)
-        return ops.recompute([self], lambda x: self.transform(x, training=True), inputs)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the output."""
@@ -124,21 +109,12 @@ class AttentiveBottleneck(AttentiveResidual):
 
     def build(self, input_shape: tuple) -> None:
         """Build the convolutions and the norms."""
-        relu = {"activate": True, "activation": "relu", **PLAIN}
-        self.reduce = self.make(ConvNorm, "reduce", self.filters, **relu)
+        options = {"activate": True, "activation": "relu", **PLAIN}
+        self.reduce = self.make(ConvNorm, "reduce", self.filters, **options)
         self.reduce.build(input_shape)
         inside = (*input_shape[:-1], self.filters)
-        self.conv = self.make(
-            keras.layers.Conv2D,
-            "conv",
-            self.filters,
-            3,
-            strides=self.strides,
-            padding="same" if self.strides == 1 else "valid",
-            data_format="channels_last",
-            use_bias=False,
-            kernel_initializer=conv_initializer(),
-        )
+        options = {"strides": self.strides, "use_bias": False}
+        self.conv = self.make(conv3x3, "conv", self.filters, **options)
         self.conv.build(inside if self.strides == 1 else padded_shape(inside))
         outside = self.compute_output_shape(input_shape)
         inside = (*outside[:-1], self.filters)
@@ -157,12 +133,12 @@ class AttentiveBottleneck(AttentiveResidual):
         """Return the block's output."""
         x = self.reduce(inputs, training=training)
         x = self.conv(x if self.strides == 1 else pad_borders(x))
-        x = rectify(self.norm(x, training=training), "relu")
+        x = relu(self.norm(x, training=training))
         x = self.expand(x, training=training)
         x = self.drop_path(x, training=True) if training else x
         if self.shortcut is not None:
             inputs = self.shortcut(inputs, training=training)
-        return rectify(inputs + x, "relu")
+        return relu(inputs + x)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -217,7 +193,7 @@ class AttentiveInvertedResidual(AttentiveResidual):
     def transform(self, inputs: Any, training: bool = False) -> Any:
         """Return the block's output."""
         x = inputs if self.expand is None else self.expand(inputs, training=training)
-        x = rectify(self.norm(self.depthwise(x), training=training), "relu6")
+        x = relu6(self.norm(self.depthwise(x), training=training))
         x = self.project(x, training=training)
         if not self.has_shortcut:
             return x

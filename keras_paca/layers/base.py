@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_paca import ops
+from keras_paca.arguments import check_boolean
 from keras_paca.forms import resolve
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 from keras_paca.layers.policies import default_policy, policy_inside, serialize_policy
@@ -151,3 +153,39 @@ class BaseLayer(keras.layers.Layer):
         """Create a layer from a configuration, in the form that the configuration asks for."""
         wanted, config = resolve(cls, config)
         return super().from_config(config) if wanted is cls else wanted.from_config(config)
+
+
+class RecomputedLayer(BaseLayer):
+    """Base class of layers on one map whose argument `remat` saves memory in training.
+
+    A subclass defines `transform`, which computes its output.
+
+    Args:
+        remat: bool. Whether training keeps only the input in memory and calls `transform` again in
+            the backward pass. This takes less memory and more time; the gradients are the same.
+        **kwargs: As for `BaseLayer`.
+
+    Example:
+    >>> from keras_paca import layers
+    >>> issubclass(layers.MLDCBlock, RecomputedLayer)
+    True
+    """
+
+    def __init__(self, remat: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.remat = check_boolean("remat", remat)
+
+    def transform(self, inputs: Any, training: bool = False) -> Any:
+        """Return the layer's output.
+
+        Args:
+            inputs: Tensor. The map (b, h, w, c).
+            training: bool. Whether the layer is trained.
+        """
+        raise NotImplementedError
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Apply the layer to the map `inputs` (b, h, w, c)."""
+        if not (self.remat and training):
+            return self.transform(inputs, training)
+        return ops.recompute([self], lambda x: self.transform(x, training=True), inputs)

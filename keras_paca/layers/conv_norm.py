@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras.ops import relu, relu6
 
 from keras_paca import ops
 from keras_paca.arguments import check_boolean, check_choice, check_positive
@@ -14,20 +15,6 @@ from keras_paca.layers.embedding import pad_borders, padded_shape
 from keras_paca.layers.initializers import conv_initializer, fan_in_initializer
 
 INITIAL = {"in": fan_in_initializer, "out": conv_initializer}
-
-
-def rectify(x: Any, activation: str) -> Any:
-    """Return max(x, 0) or, for "relu6", min(max(x, 0), 6).
-
-    Args:
-        x: Tensor. Any shape.
-        activation: str. "relu" or "relu6".
-
-    Example:
-    >>> [float(y) for y in rectify(keras.ops.convert_to_tensor([-1.0, 7.0]), "relu6")]
-    [0.0, 6.0]
-    """
-    return keras.ops.relu6(x) if activation == "relu6" else keras.ops.relu(x)
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -138,7 +125,9 @@ class ConvNorm(BaseLayer):
         x = x if self.norm is None else self.norm(x, training=training)
         if not self.activate:
             return x
-        return ops.gelu(x, training) if self.activation == "gelu" else rectify(x, self.activation)
+        if self.activation == "gelu":
+            return ops.gelu(x, training)
+        return relu6(x) if self.activation == "relu6" else relu(x)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the output."""

@@ -7,30 +7,8 @@ import keras
 from keras.ops import convert_to_tensor, pad
 
 from keras_paca.layers.base import BaseLayer
-from keras_paca.layers.initializers import conv_initializer
+from keras_paca.layers.initializers import conv3x3
 from keras_paca.ops import halve
-
-
-def downsample_conv(filters: int, **kwargs: Any) -> keras.layers.Conv2D:
-    """Return a 3 x 3 convolution of stride 2 for maps that `pad_borders` has padded.
-
-    Args:
-        filters: int. Number of channels of the output.
-        **kwargs: As for `keras.layers.Conv2D`.
-
-    Example:
-    >>> tuple(downsample_conv(4)(pad_borders(keras.ops.ones((1, 5, 8, 3)))).shape)
-    (1, 3, 4, 4)
-    """
-    return keras.layers.Conv2D(
-        filters,
-        3,
-        strides=2,
-        padding="valid",
-        data_format="channels_last",
-        kernel_initializer=conv_initializer(),
-        **kwargs,
-    )
 
 
 def pad_borders(inputs: Any, margin: int = 1) -> Any:
@@ -87,7 +65,7 @@ class OverlappingTransition(BaseLayer):
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.conv = self.make(downsample_conv, "conv", filters)
+        self.conv = self.make(conv3x3, "conv", filters, strides=2)
         self.norm = self.make(keras.layers.LayerNormalization, "norm", epsilon=1e-6)
 
     def build(self, input_shape: tuple) -> None:
@@ -146,8 +124,8 @@ class OverlappingStem(BaseLayer):
         self.deviation = None if deviation is None else [float(value) for value in deviation]
         if 0.0 in (self.deviation or ()):
             raise ValueError(f"`deviation` must not hold 0. Received: deviation={deviation}")
-        self.conv1 = self.make(downsample_conv, "conv1", filters // 2)
-        self.conv2 = self.make(downsample_conv, "conv2", filters)
+        self.conv1 = self.make(conv3x3, "conv1", filters // 2, strides=2)
+        self.conv2 = self.make(conv3x3, "conv2", filters, strides=2)
         self.norm = self.make(keras.layers.LayerNormalization, "norm", epsilon=1e-6)
 
     def build(self, input_shape: tuple) -> None:

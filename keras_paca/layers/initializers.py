@@ -149,3 +149,26 @@ def pointwise(filters: int, **kwargs: Any) -> Dense:
     (1, 5, 7, 4)
     """
     return Dense(filters, kernel_initializer=conv_initializer(), **kwargs)
+
+
+def conv3x3(filters: int, strides: int = 1, **kwargs: Any) -> keras.layers.Conv2D:
+    """Return a 3 x 3 convolution with the official initial values.
+
+    Args:
+        filters: int. Number of channels of the output.
+        strides: int. 1, or 2 for maps that `embedding.pad_borders` has padded.
+        **kwargs: As for `keras.layers.Conv2D`.
+
+    Example:
+    >>> tuple(conv3x3(4)(ops.ones((1, 5, 7, 3))).shape)
+    (1, 5, 7, 4)
+    """
+    return keras.layers.Conv2D(
+        filters,
+        3,
+        strides=strides,
+        padding="same" if strides == 1 else "valid",
+        data_format="channels_last",
+        kernel_initializer=conv_initializer(),
+        **kwargs,
+    )

@@ -5,15 +5,14 @@ from typing import Any
 import keras
 from keras.ops import cast
 
-from keras_paca import ops
-from keras_paca.arguments import check_boolean, check_factor, check_positive, check_rate
-from keras_paca.layers.base import BaseLayer
+from keras_paca.arguments import check_factor, check_positive, check_rate
+from keras_paca.layers.base import RecomputedLayer
 from keras_paca.layers.conv_norm import ConvNorm, DepthwiseNorm
 from keras_paca.layers.drop_path import DropPath
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class InvertedResidual(BaseLayer):
+class InvertedResidual(RecomputedLayer):
     """Block that is wide inside: x = x + DropPath(g f(x)) with a depthwise convolution in f.
 
     f = BN(W2 GELU(BN(DWConv3x3(GELU(BN(W1 x)))))), all convolutions with biases.
@@ -51,12 +50,11 @@ class InvertedResidual(BaseLayer):
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(remat, **kwargs)
         self.expansion = check_positive("expansion", expansion)
         self.kernel_size = kernel_size
         self.layer_scale = None if layer_scale is None else check_factor("layer_scale", layer_scale)
         self.drop_path_rate = check_rate("drop_path_rate", drop_path_rate)
-        self.remat = check_boolean("remat", remat)
         self.depthwise = self.make(DepthwiseNorm, "depthwise", kernel_size, activate=True)
         self.drop_path = self.make(DropPath, "drop_path", drop_path_rate)
 
@@ -74,13 +72,8 @@ class InvertedResidual(BaseLayer):
             initial = keras.initializers.Constant(self.layer_scale)
             self.scale = self.add_weight(name="scale", shape=(channels,), initializer=initial)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Apply the block to the map `inputs` (b, h, w, c)."""
-        if not (self.remat and training):
-            return self._transform(inputs, training)
-        return ops.recompute([self], lambda x: self._transform(x, training=True), inputs)
-
-    def _transform(self, inputs: Any, training: bool = False) -> Any:
+    def transform(self, inputs: Any, training: bool = False) -> Any:
+        """Return the block's output."""
         x = self.expand(inputs, training=training)
         x = self.depthwise(x, training=training)
         x = self.project(x, training=training)

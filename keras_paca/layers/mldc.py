@@ -6,9 +6,8 @@ from typing import Any
 import keras
 from keras.ops import cast
 
-from keras_paca import ops
-from keras_paca.arguments import check_boolean, check_factor, check_positive, check_rate
-from keras_paca.layers.base import BaseLayer
+from keras_paca.arguments import check_factor, check_positive, check_rate
+from keras_paca.layers.base import BaseLayer, RecomputedLayer
 from keras_paca.layers.conv_norm import ConvNorm
 from keras_paca.layers.depthwise import DepthwiseConv2D
 from keras_paca.layers.drop_path import DropPath
@@ -75,7 +74,7 @@ class MultiLevelDilatedConv(BaseLayer):
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
-class MLDCBlock(BaseLayer):
+class MLDCBlock(RecomputedLayer):
     """Multi-level dilated convolution, then a large-kernel feed-forward network.
 
     x = x + DropPath(g1 MLDC(x))
@@ -117,13 +116,12 @@ class MLDCBlock(BaseLayer):
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(remat, **kwargs)
         self.dilations = _check_dilations(dilations)
         self.expansion = check_positive("expansion", expansion)
         self.kernel_size = kernel_size
         self.layer_scale = None if layer_scale is None else check_factor("layer_scale", layer_scale)
         self.drop_path_rate = check_rate("drop_path_rate", drop_path_rate)
-        self.remat = check_boolean("remat", remat)
         self.mixer = self.make(MultiLevelDilatedConv, "mixer", self.dilations, kernel_size)
         self.ffn = self.make(LargeKernelFFN, "ffn", expansion, kernel_size)
         self.drop_path1 = self.make(DropPath, "drop_path1", drop_path_rate)
@@ -139,13 +137,8 @@ class MLDCBlock(BaseLayer):
             self.scale1 = self.add_weight(name="scale1", shape=shape, initializer=initial)
             self.scale2 = self.add_weight(name="scale2", shape=shape, initializer=initial)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Apply the block to the map `inputs` (b, h, w, c)."""
-        if not (self.remat and training):
-            return self._transform(inputs, training)
-        return ops.recompute([self], lambda x: self._transform(x, training=True), inputs)
-
-    def _transform(self, inputs: Any, training: bool = False) -> Any:
+    def transform(self, inputs: Any, training: bool = False) -> Any:
+        """Return the block's output."""
         y = self.mixer(inputs, training=training)
         y = y if self.scale1 is None else y * cast(self.scale1, y.dtype)
         x = inputs + (self.drop_path1(y, training=True) if training else y)

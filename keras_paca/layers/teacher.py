@@ -14,8 +14,8 @@ from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.batch_norm import BatchNormalization
 from keras_paca.layers.clustering import assignment_spec, softmax_over_patches
 from keras_paca.layers.depthwise import DepthwiseConv2D
-from keras_paca.layers.embedding import downsample_conv, pad_borders, padded_shape
-from keras_paca.layers.initializers import pointwise
+from keras_paca.layers.embedding import pad_borders, padded_shape
+from keras_paca.layers.initializers import conv3x3, pointwise
 from keras_paca.layers.policies import logits_policy
 
 
@@ -74,7 +74,7 @@ class BlurTransition(BaseLayer):
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.conv = self.make(downsample_conv, "conv", filters)
+        self.conv = self.make(conv3x3, "conv", filters, strides=2)
         self.norm = self.make(BatchNormalization, "norm")
 
     def build(self, input_shape: tuple) -> None:

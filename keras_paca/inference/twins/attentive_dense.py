@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from keras.ops import relu
+
 from keras_paca import layers
 from keras_paca.forms import register_twin
 from keras_paca.inference.twin import Twin
-from keras_paca.layers.conv_norm import rectify
 
 
 @register_twin(layers.AttentiveDenseLayer)
@@ -39,4 +40,4 @@ class DenseTransition(Twin, layers.DenseTransition):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Halve the map `inputs` (b, h, w, c)."""
-        return self.conv(self._pool(rectify(self.norm(inputs, training=training), "relu")))
+        return self.conv(self._pool(relu(self.norm(inputs, training=training))))
