@@ -46,7 +46,7 @@ class TaskModel:
             in. Its `Args` describe what differs from the class.
         module: str. Name of the module that holds the functions.
         check: Callable. It takes the arguments of the functions and raises a ValueError where one
-            is wrong whatever the weights. By default, it does nothing.
+            is wrong. By default, it does nothing.
 
     Example:
     >>> from keras_paca.segmentation.variants import SEGMENTER

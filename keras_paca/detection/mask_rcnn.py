@@ -34,7 +34,7 @@ from keras_paca.layers.policies import serialize_policy
 from keras_paca.warn import warn_user
 
 BOX_BINS, MASK_BINS = 7, 14
-BOX_HEADS = ("dense", "an")
+BOX_HEADS = {"dense": BoxHead, "an": AttentiveBoxHead}
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
 SAMPLE_SIDE = 256  # side of the assumed image where a backbone takes images of any size
 
@@ -139,7 +139,7 @@ class MaskRCNN(BaseModel):
         trainable: bool = True,
     ) -> None:
         check_boolean("trainable", trainable)
-        check_choice("box_head", box_head, BOX_HEADS)
+        check_choice("box_head", box_head, tuple(BOX_HEADS))
         num_classes = check_positive("num_classes", num_classes)
         bounding_box_format = check_box_format(bounding_box_format)
         channels = check_positive("channels", channels)
@@ -168,8 +168,7 @@ class MaskRCNN(BaseModel):
         box_pooling = make(RegionPooling, "box_regions", BOX_BINS)
         mask_pooling = make(RegionPooling, "mask_regions", MASK_BINS)
         own = {"channels": channels} if box_head == "an" else {}
-        box_head_class = AttentiveBoxHead if box_head == "an" else BoxHead
-        region_head = make(box_head_class, "box_head", num_classes, 4 * channels, **own)
+        region_head = make(BOX_HEADS[box_head], "box_head", num_classes, 4 * channels, **own)
         mask_head = make(MaskHead, "mask_head", num_classes, channels)
 
         levels = neck(pyramid)

@@ -12,7 +12,7 @@ from keras_paca.detection.mask_rcnn import BOX_HEADS, MaskRCNN
 
 def _check_box_head(arguments: Mapping[str, Any]) -> None:
     """Raise an error where a released file is asked for that has another box head."""
-    check_choice("box_head", arguments["box_head"], BOX_HEADS)
+    check_choice("box_head", arguments["box_head"], tuple(BOX_HEADS))
     if arguments["weights"] == DETECTION.weights and arguments["box_head"] == "an":
         raise ValueError(
             'No released detector has the box head "an". Pass `weights="imagenet"` for the '
