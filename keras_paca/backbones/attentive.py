@@ -7,11 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_paca import weights
-from keras_paca.backbones.base import POOLS, Backbone
+from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import GraphMaker
+from keras_paca.backbones.per_stage import STAGES
 from keras_paca.layers.initializers import HostNormal
-from keras_paca.layers.policies import exact_dtype
 
 
 def classifier_initializer() -> keras.initializers.Initializer:
@@ -50,34 +49,13 @@ class AttentiveBackbone(Backbone):
     )
     files_licence = "research alone, not downloaded"
 
-    def pool(self, x: Any, config: Mapping[str, Any], make: GraphMaker) -> Any:
-        """Return the vector before the classifier: the mean of a map, and dropout of it.
-
-        Args:
-            x: KerasTensor. The map (b, h, w, c).
-            config: dict. The options of the family and those that all share.
-            make: GraphMaker. Creates each layer.
-        """
-        if not config["dropout"]:
-            return x  # the base class computes the mean
-        options = {"data_format": "channels_last", "dtype": exact_dtype(make.policy)}
-        x = make(POOLS["avg"], "avg_pool", **options)(x)
-        x = make(keras.layers.Dropout, "dropout", config["dropout"])(x)
-        return {next(iter(self.classifiers(config).values())): x}
-
-
-def tensors_of_backbone(checkpoint: weights.Checkpoint) -> dict[str, np.ndarray]:
-    """Return the tensors of a file by their keys, those of a detector's backbone without its name.
-
-    Args:
-        checkpoint: Checkpoint. What `weights.open_checkpoint` returned.
-
-    Example:
-    >>> file = weights.Checkpoint("example.pth", True, {"backbone.bn1.bias": np.zeros(3)})
-    >>> list(tensors_of_backbone(file))
-    ['bn1.bias']
-    """
-    return {key.removeprefix("backbone."): array for key, array in checkpoint.tensors.items()}
+    def classify(
+        self, name: str, features: Any, activation: Any, config: Mapping[str, Any], make: GraphMaker
+    ) -> Any:
+        """Apply dropout and a classifier; see `Backbone`."""
+        if config["dropout"]:
+            features = make(keras.layers.Dropout, "dropout", config["dropout"])(features)
+        return super().classify(name, features, activation, config, make)
 
 
 def find_mixtures(
@@ -103,3 +81,24 @@ def find_mixtures(
         for key, match in matches.items()
     }
     return dict(sorted(found.items()))
+
+
+def mixtures_of_stages(
+    tensors: Mapping[str, np.ndarray], pattern: str
+) -> list[list[tuple[int, int]]]:
+    r"""Return the sizes of the attentive normalizations in a file by stage.
+
+    Args:
+        tensors: dict. The arrays of a file by their keys.
+        pattern: str. As for `find_mixtures`, with the numbers of the stage, from 1, and the block.
+
+    Returns:
+        list. Per stage, (mixtures, channels) of each block.
+
+    Example:
+    >>> tensors = {"layer1.0.bn2.weight_": np.zeros((10, 64))}
+    >>> mixtures_of_stages(tensors, r"layer(\d)\.(\d)\.bn2.weight_")
+    [[(10, 64)], [], [], []]
+    """
+    found = find_mixtures(tensors, pattern)
+    return [[size for (n, _), size in found.items() if n == i] for i in range(1, STAGES + 1)]

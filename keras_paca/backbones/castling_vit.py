@@ -26,7 +26,7 @@ from keras_paca.arguments import (
 from keras_paca.backbones.auxiliary import auxiliary_in
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import NORMALIZATIONS, GraphMaker
-from keras_paca.backbones.loading import Related
+from keras_paca.backbones.loading import Related, of_backbone
 from keras_paca.backbones.per_stage import image_size as check_image_size
 from keras_paca.backbones.plain_vit import (
     add_block,
@@ -242,7 +242,7 @@ class CastlingViT(Backbone):
     @classmethod
     def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Return the patches, the image size, the tokens and the layer scale of a file."""
-        tensors = {key.removeprefix("backbone."): value for key, value in tensors.items()}
+        tensors = of_backbone(tensors)
         if {"embedding/0", "embedding/2", "tokens/1"} <= tensors.keys():  # a saved model
             patch, grid = tensors["embedding/0"].shape[0], tensors["embedding/2"].shape[:2]
             held = {"patch_size": int(patch), "image_size": image_size(patch, grid)}
@@ -310,7 +310,7 @@ class CastlingViT(Backbone):
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file show; see `Backbone`."""
         tensors, official = checkpoint.tensors, checkpoint.official
-        tensors = {key.removeprefix("backbone."): value for key, value in tensors.items()}
+        tensors = of_backbone(tensors)
         local = tensors.get(f"blocks.0.{FILTER}" if official else "block1/attention/local/0")
         held = cls.options_of_file(tensors)
         if local is None or local.ndim != 4 or not held:

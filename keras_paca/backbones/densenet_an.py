@@ -11,8 +11,9 @@ import keras
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_positive, check_rate
-from keras_paca.backbones.attentive import AttentiveBackbone, find_mixtures, tensors_of_backbone
+from keras_paca.backbones.attentive import AttentiveBackbone, mixtures_of_stages
 from keras_paca.backbones.graph_maker import GraphMaker
+from keras_paca.backbones.loading import of_backbone
 from keras_paca.backbones.per_stage import STAGES, integers_per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
@@ -97,7 +98,7 @@ class DenseNetAN(AttentiveBackbone):
             levels[level] = x
         x = make(layers.BatchNormalization, "norm")(x)
         levels[LEVELS[-1]] = x = make(keras.layers.Activation, "activation", "relu")(x)
-        return (self.pool(x, config, make) if config["include_top"] else x), levels, {}
+        return x, levels, {}
 
     # --- Checkpoint keys ------------------------------------------------------------------------
 
@@ -126,10 +127,10 @@ class DenseNetAN(AttentiveBackbone):
     @classmethod
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file imply; see `Backbone`."""
-        tensors, official = tensors_of_backbone(checkpoint), checkpoint.official
+        tensors, official = of_backbone(checkpoint.tensors), checkpoint.official
         pattern = r"layer(\d)\.0\.denselayer(\d+)\.AttnBN2d2\.weight_"
-        found = find_mixtures(tensors, pattern if official else r"stage(\d)_layer(\d+)/norm2/0")
-        stages = [[size for (n, _), size in found.items() if n == i + 1] for i in range(STAGES)]
+        pattern = pattern if official else r"stage(\d)_layer(\d+)/norm2/0"
+        stages = mixtures_of_stages(tensors, pattern)
         stem = tensors.get("stem.conv1.bn.weight" if official else "stem/conv/norm/0")
         if not all(stages) or stem is None:
             return None

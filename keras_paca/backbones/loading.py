@@ -372,6 +372,19 @@ def _keys_of_top(model: Any, keys: Iterable[str], official: bool) -> set[str]:
     return {key for key in keys if key.rpartition("/")[0] in layers}
 
 
+def of_backbone(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return tensors by the keys that they have in a file of a backbone alone.
+
+    Args:
+        tensors: dict. The arrays of a file by their keys, such as those of a segmenter.
+
+    Example:
+    >>> of_backbone({"backbone.memory_pos_embed": np.zeros((1, 4, 8))}).keys()
+    dict_keys(['memory_pos_embed'])
+    """
+    return {key.removeprefix("backbone."): value for key, value in tensors.items()}
+
+
 def _part_of_backbone(
     tensors: Mapping[str, np.ndarray], key_map: Mapping[str, Any]
 ) -> tuple[Mapping[str, np.ndarray], bool]:

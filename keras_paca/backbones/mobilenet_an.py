@@ -13,8 +13,9 @@ import numpy as np
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_positive, check_rate
-from keras_paca.backbones.attentive import AttentiveBackbone, find_mixtures, tensors_of_backbone
+from keras_paca.backbones.attentive import AttentiveBackbone, find_mixtures
 from keras_paca.backbones.graph_maker import GraphMaker
+from keras_paca.backbones.loading import of_backbone
 from keras_paca.backbones.per_stage import integers_per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
@@ -110,11 +111,10 @@ class MobileNetAN(AttentiveBackbone):
                 x = make(layers.AttentiveInvertedResidual, name, **options)(x)
             outputs.append(x)
         levels = {level: outputs[i] for level, i in zip(LEVELS, LAST_ROWS, strict=True)}
-        if not config["include_top"]:
-            return x, levels, {}
-        options = {"activate": True, "activation": "relu6", "use_bias": False, "fan": "out"}
-        x = make(layers.ConvNorm, "projection", config["embedding_dim"], **options)(x)
-        return self.pool(x, config, make), levels, {}
+        if config["include_top"]:
+            options = {"activate": True, "activation": "relu6", "use_bias": False, "fan": "out"}
+            x = make(layers.ConvNorm, "projection", config["embedding_dim"], **options)(x)
+        return x, levels, {}
 
     # --- Checkpoint keys ------------------------------------------------------------------------
 
@@ -148,15 +148,15 @@ class MobileNetAN(AttentiveBackbone):
 
         Blocks of the same number of channels that follow each other count as one row.
         """
-        tensors, official = tensors_of_backbone(checkpoint), checkpoint.official
-        own = r"features\.(\d+)\.conv\.[01]\.1\.weight_"
-        own = own if official else r"row(\d)_block(\d+)/norm/0"
+        tensors, official = of_backbone(checkpoint.tensors), checkpoint.official
+        pattern = r"row(\d)_block(\d+)/norm/0"
+        if official:
+            pattern = r"features\.(\d+)\.conv\.([01])\.1\.weight_"
         blocks = []
-        for numbers, (mixtures, _) in find_mixtures(tensors, own).items():
-            norm = "features.{}.conv.3.weight" if official else "row{}_block{}/project/norm/0"
-            if official and numbers == (1,):  # without expansion
-                norm = "features.{}.conv.2.weight"
-            norm = norm.format(*numbers)
+        for (i, j), (mixtures, _) in find_mixtures(tensors, pattern).items():
+            norm = f"row{i}_block{j}/project/norm/0"
+            if official:  # j is 0 without expansion
+                norm = f"features.{i}.conv.{j + 2}.weight"
             blocks.append((int(tensors[norm].size), mixtures) if norm in tensors else None)
         rows = [(row, len(list(group))) for row, group in itertools.groupby(blocks)]
         if not rows or None in blocks:

@@ -16,7 +16,7 @@ from keras_paca.arguments import check_choice, check_positive, check_rate
 from keras_paca.backbones.auxiliary import auxiliary_in
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import GraphMaker
-from keras_paca.backbones.loading import Related
+from keras_paca.backbones.loading import Related, of_backbone
 from keras_paca.backbones.per_stage import STAGES, image_size, integers_per_stage, per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
@@ -287,7 +287,7 @@ class PaCaViT(Backbone):
     @classmethod
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file imply; see `Backbone`."""
-        tensors = {k.removeprefix("backbone."): v for k, v in checkpoint.tensors.items()}
+        tensors = of_backbone(checkpoint.tensors)
         if checkpoint.official:
             norm, block, own = "norm{}.weight", r"stage{}\.(\d+)\.", r"attn\.clustering"
             marks = {"teacher": "paca_teacher", "conv": "clustering.4.", "mlp": "clustering.2."}

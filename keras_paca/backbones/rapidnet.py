@@ -17,6 +17,7 @@ from keras_paca import layers, weights
 from keras_paca.arguments import check_factor, check_positive, check_rate
 from keras_paca.backbones.base import POOLS, Backbone
 from keras_paca.backbones.graph_maker import GraphMaker
+from keras_paca.backbones.loading import of_backbone
 from keras_paca.backbones.per_stage import STAGES, integers_per_stage, per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
@@ -177,7 +178,7 @@ class RapidNet(Backbone):
         tensors, first = checkpoint.tensors, 0
         if checkpoint.official:
             if "backbone.stem.stem.0.weight" in tensors:  # of a segmenter or a detector
-                tensors = {key.removeprefix("backbone."): value for key, value in tensors.items()}
+                tensors = of_backbone(tensors)
             norms = ["stem.stem.4.weight", *(f"backbone.{i}.0.conv.1.weight" for i in (1, 2, 3))]
             block = re.compile(r"backbone\.(\d)\.(\d+)\.(dws|mixer)\.")
             second = "dist_head.weight"

@@ -12,9 +12,10 @@ import numpy as np
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_rate
-from keras_paca.backbones.attentive import AttentiveBackbone, find_mixtures, tensors_of_backbone
+from keras_paca.backbones.attentive import AttentiveBackbone, mixtures_of_stages
 from keras_paca.backbones.graph_maker import GraphMaker
-from keras_paca.backbones.per_stage import STAGES, integers_per_stage
+from keras_paca.backbones.loading import of_backbone
+from keras_paca.backbones.per_stage import integers_per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
 
@@ -100,9 +101,7 @@ class ResNetAN(AttentiveBackbone):
             for _, name, options in _blocks(config, stage):
                 x = make(layers.AttentiveBottleneck, name, **options)(x)
             levels[level] = x
-        if not config["include_top"]:
-            return x, levels, {}
-        return self.pool(x, config, make), levels, {}
+        return x, levels, {}
 
     # --- Checkpoint keys ------------------------------------------------------------------------
 
@@ -134,8 +133,7 @@ class ResNetAN(AttentiveBackbone):
         """Return the options that the keys of a file imply; see `Backbone`."""
         official = r"layer(\d)\.(\d+)\.bn2\.weight_"
         pattern = official if checkpoint.official else r"stage(\d)_block(\d+)/norm/0"
-        found = find_mixtures(tensors_of_backbone(checkpoint), pattern)
-        stages = [[size for (n, _), size in found.items() if n == i + 1] for i in range(STAGES)]
+        stages = mixtures_of_stages(of_backbone(checkpoint.tensors), pattern)
         if not all(stages):
             return None
         return {

@@ -16,7 +16,7 @@ from keras_paca.arguments import check_choice, check_factor, check_positive, che
 from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import NORMALIZATIONS, GraphMaker
-from keras_paca.backbones.loading import Related
+from keras_paca.backbones.loading import Related, of_backbone
 from keras_paca.backbones.per_stage import image_size as check_image_size
 from keras_paca.backbones.plain_vit import (
     is_beside_blocks,
@@ -284,7 +284,7 @@ class ViTTM(Backbone):
     @classmethod
     def options_of_file(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Return the patches and the image size of a file, and the layer scale if it has any."""
-        tensors = vittm_keys.of_backbone(tensors)
+        tensors = of_backbone(tensors)
         return vittm_keys.patches_of_file(tensors) | layer_scale_of_file(tensors)
 
     @classmethod
@@ -333,7 +333,7 @@ class ViTTM(Backbone):
     @classmethod
     def identify(cls, checkpoint: weights.Checkpoint) -> dict[str, Any] | None:
         """Return the options that the keys of a file imply; see `Backbone`."""
-        tensors = vittm_keys.of_backbone(checkpoint.tensors)
+        tensors = of_backbone(checkpoint.tensors)
         return vittm_keys.identify(tensors, checkpoint.official)
 
 

@@ -109,19 +109,6 @@ def unused_keys(tensors: Mapping[str, np.ndarray]) -> set[str]:
     return unused
 
 
-def of_backbone(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return tensors by the keys that they have in a file of a backbone alone.
-
-    Args:
-        tensors: dict. The arrays of a file by their keys, such as those of a segmenter.
-
-    Example:
-    >>> of_backbone({"backbone.memory_pos_embed": np.zeros((1, 4, 8))}).keys()
-    dict_keys(['memory_pos_embed'])
-    """
-    return {key.removeprefix("backbone."): value for key, value in tensors.items()}
-
-
 def grid_of(stream: str, config: Mapping[str, Any]) -> tuple[int, ...]:
     """Return (rows, columns) of a stream's tokens for images of the size `image_size`.
 

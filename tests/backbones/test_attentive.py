@@ -380,6 +380,18 @@ def test_the_variants_are_told_apart():
     assert shown["ResNet50AN"] != shown["ResNet101AN"]
 
 
+@slow_but_on_torch
+@pytest.mark.parametrize("options", [{"depths": (2, 1, 2, 1, 1, 1, 1)}, {"expansion": 1}])
+def test_blocks_without_expansion_are_found(options):
+    """In the first row there may be several, and anywhere else."""
+    model = small("mobilenet", **options)
+    config = model.get_config()
+    for official, tensors in ((True, official_tensors(model)), (False, keras_keys(model))):
+        arrays = {key: np.zeros(x.shape, "float32") for key, x in tensors.items()}
+        found = MobileNetAN.identify(weights.Checkpoint("x", official, arrays))
+        assert found == {name: config[name] for name in ("hidden_dims", "depths", "mixtures")}
+
+
 # --- Segmenters and detectors -----------------------------------------------------------------
 
 
