@@ -17,11 +17,7 @@ import numpy as np
 from keras_paca import layers, weights
 from keras_paca.arguments import (
     check_boolean,
-    check_choice,
-    check_factor,
-    check_positive,
     check_rate,
-    check_ratio,
 )
 from keras_paca.backbones.auxiliary import auxiliary_in
 from keras_paca.backbones.base import Backbone
@@ -30,12 +26,15 @@ from keras_paca.backbones.loading import Related, of_backbone
 from keras_paca.backbones.per_stage import image_size as check_image_size
 from keras_paca.backbones.plain_vit import (
     add_block,
+    check_options,
+    count_prefix,
+    fit_grid,
+    fit_positions,
     fit_prefix,
     image_size,
     layer_scale_of_file,
     options_of_plain_vit,
     plain_vit_tensors,
-    resize_positions,
 )
 from keras_paca.backbones.pyramid import PATCH_LEVELS
 from keras_paca.backbones.variants import variant
@@ -257,21 +256,11 @@ class CastlingViT(Backbone):
     ) -> Mapping[str, np.ndarray]:
         """Return tensors with position embeddings for the image size; see `Backbone`."""
         adapted, grid = dict(tensors), _grid(config)
-        for key in {"pos_embed", "backbone.pos_embed", "embedding/2"} & tensors.keys():
-            array = tensors[key]
-            if array.ndim != 3 or array.dtype.kind in "biu":
-                continue
-            if key == "embedding/2":
-                if array.shape[:2] != grid:
-                    adapted[key] = resize_positions(array, grid)
-                continue
-            prefix = len(cls.classifiers(config))
-            count, channels = array.shape[1] - prefix, array.shape[2]
-            side = math.isqrt(max(count, 0))
-            if side * side == count and (side, side) != grid:
-                patches = resize_positions(array[0, prefix:].reshape(side, side, channels), grid)
-                both = [array[:, :prefix], patches.reshape(1, -1, channels)]
-                adapted[key] = np.concatenate(both, axis=1)
+        prefix, is_own = len(cls.classifiers(config)), any(key.endswith(FILTER) for key in tensors)
+        for key in {"pos_embed", "backbone.pos_embed"} & tensors.keys():
+            adapted[key] = fit_positions(tensors[key], grid, prefix, is_own)
+        if "embedding/2" in tensors:
+            adapted["embedding/2"] = fit_grid(tensors["embedding/2"], grid)
         return adapted
 
     @classmethod
@@ -290,7 +279,8 @@ class CastlingViT(Backbone):
         if "head.predictions.weight" in tensors:  # of KerasHub, in the layout of Keras
             tensors["head.weight"] = tensors.pop("head.predictions.weight").T
             tensors["head.bias"] = tensors.pop("head.predictions.bias")
-        tensors["pos_embed"] = fit_prefix(tensors["pos_embed"], len(cls.classifiers(config)))
+        held = count_prefix(tensors, math.prod(_grid(config)))
+        tensors["pos_embed"] = fit_prefix(tensors["pos_embed"], held, len(cls.classifiers(config)))
         own, has_token = cls.checkpoint_map(config).keys(), "dist_token" in tensors
         unused = set() if config["distillation"] else {"dist_token"} & tensors.keys()
         if not config["include_top"]:
@@ -348,22 +338,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
     check_boolean("distillation", config["distillation"])
     for name in ("drop_path_rate", "dropout"):
         check_rate(name, config[name])
-    for name in ("hidden_dim", "num_heads", "depth", "patch_size"):
-        check_positive(name, config[name])
-    check_ratio("mlp_ratio", config["mlp_ratio"], config["hidden_dim"])
-    check_choice("normalization", config["normalization"], tuple(NORMALIZATIONS))
-    if config["layer_scale"] is not None:
-        check_factor("layer_scale", config["layer_scale"])
-    if min(config["image_size"]) < config["patch_size"]:
-        raise ValueError(
-            "`image_size` must hold a patch of `patch_size`. Received: "
-            f"image_size={config['image_size']} and patch_size={config['patch_size']}"
-        )
-    if config["hidden_dim"] % config["num_heads"]:
-        raise ValueError(
-            "`num_heads` must divide `hidden_dim`. Received: "
-            f"num_heads={config['num_heads']} and hidden_dim={config['hidden_dim']}"
-        )
+    check_options(config, ["patch_size"])
 
 
 # --- Variants -------------------------------------------------------------------------------

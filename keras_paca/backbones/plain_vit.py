@@ -2,13 +2,15 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_paca import ops, weights
+from keras_paca.arguments import check_choice, check_factor, check_positive, check_ratio
+from keras_paca.backbones.graph_maker import NORMALIZATIONS
 from keras_paca.weights import Entry
 
 LAYER_SCALE = 1e-6  # the initial value of DeiT-3's
@@ -76,6 +78,41 @@ def is_beside_blocks(key: str) -> bool:
     return _OTHERS.fullmatch(key) is not None
 
 
+def check_options(config: Mapping[str, Any], patch_sizes: Sequence[str]) -> None:
+    """Check the options that families with a vision transformer's blocks share.
+
+    Args:
+        config: dict. Configuration of the family, with `image_size` already checked.
+        patch_sizes: Sequence of str. The names of the options for sides of patches.
+
+    Raises:
+        ValueError: If an option has a wrong type, or two of them don't fit.
+
+    Example:
+    >>> config = {"hidden_dim": 8, "num_heads": 2, "depth": 1, "mlp_ratio": 4.0, "patch_size": 16}
+    >>> config |= {"normalization": "imagenet", "layer_scale": None, "image_size": (64, 64)}
+    >>> check_options(config, ["patch_size"])
+    """
+    for name in ("hidden_dim", "num_heads", "depth"):
+        check_positive(name, config[name])
+    check_ratio("mlp_ratio", config["mlp_ratio"], config["hidden_dim"])
+    check_choice("normalization", config["normalization"], tuple(NORMALIZATIONS))
+    if config["layer_scale"] is not None:
+        check_factor("layer_scale", config["layer_scale"])
+    for name in patch_sizes:
+        patch = check_positive(name, config[name])
+        if min(config["image_size"]) < patch:
+            raise ValueError(
+                f"`image_size` must hold a patch of `{name}`. Received: "
+                f"image_size={config['image_size']} and {name}={patch}"
+            )
+    if config["hidden_dim"] % config["num_heads"]:
+        raise ValueError(
+            "`num_heads` must divide `hidden_dim`. Received: "
+            f"num_heads={config['num_heads']} and hidden_dim={config['hidden_dim']}"
+        )
+
+
 def add_block(entries: weights.KeyMap, config: Mapping[str, Any], i: int) -> None:
     """Add timm's keys of a transformer block, which is the `PaCaBlock` of the next number.
 
@@ -130,20 +167,48 @@ def options_of_plain_vit(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
         tensors: dict. What `plain_vit_tensors` returned.
 
     Returns:
-        dict. {"patch_size", "image_size", "distillation"} and perhaps "layer_scale", empty without
-        patches or positions.
+        dict. {"patch_size", "distillation"}, "image_size" if the patches make a square, and perhaps
+        "layer_scale"; empty without patches or positions.
 
     Example:
     >>> shapes = {"patch_embed.proj.weight": (8, 3, 16, 16), "pos_embed": (1, 197, 8)}
+    >>> shapes["cls_token"] = (1, 1, 8)
     >>> options_of_plain_vit({key: np.zeros(shape) for key, shape in shapes.items()})
-    {'patch_size': 16, 'image_size': 224, 'distillation': False}
+    {'patch_size': 16, 'distillation': False, 'image_size': 224}
     """
     kernel, positions = (tensors.get(key) for key in ("patch_embed.proj.weight", "pos_embed"))
     if kernel is None or positions is None:
         return {}
-    patch, side = int(kernel.shape[-1]), math.isqrt(positions.shape[-2])  # with 1 or 2 tokens more
-    held = {"patch_size": patch, "image_size": image_size(patch, (side, side))}
-    return {**held, "distillation": "dist_token" in tensors, **layer_scale_of_file(tensors)}
+    held = {"patch_size": int(kernel.shape[-1]), "distillation": "dist_token" in tensors}
+    patches = positions.shape[-2] - count_prefix(tensors)
+    if _is_square(patches):
+        held["image_size"] = image_size(held["patch_size"], (math.isqrt(patches),) * 2)
+    return held | layer_scale_of_file(tensors)
+
+
+def count_prefix(tensors: Mapping[str, np.ndarray], patches: int | None = None) -> int:
+    """Return how many rows of a plain ViT's position embeddings belong to tokens before patches.
+
+    There is one for each token of the file, unless the patches alone have position embeddings, as
+    in DeiT-3.
+
+    Args:
+        tensors: dict. What `plain_vit_tensors` returned, with positions.
+        patches: int or None. A number of patches that aren't those of a square but may be the
+            file's.
+
+    Example:
+    >>> tensors = {"cls_token": np.zeros((1, 1, 8)), "pos_embed": np.zeros((1, 1 + 2 * 3, 8))}
+    >>> count_prefix(tensors, patches=6)
+    1
+    """
+    tokens, rows = len({"cls_token", "dist_token"} & tensors.keys()), tensors["pos_embed"].shape[-2]
+    fitting = (n for n in (tokens, 0) if rows - n == patches or _is_square(rows - n))
+    return next(fitting, tokens)
+
+
+def _is_square(count: int) -> bool:
+    return count > 0 and math.isqrt(count) ** 2 == count
 
 
 def image_size(patch: int, grid: tuple[int, int]) -> int | tuple[int, int]:
@@ -161,29 +226,76 @@ def image_size(patch: int, grid: tuple[int, int]) -> int | tuple[int, int]:
     return height if height == width else (height, width)
 
 
-def fit_prefix(positions: np.ndarray, count: int) -> np.ndarray:
-    """Return position embeddings for a number of tokens before the patches.
+def fit_prefix(positions: np.ndarray, held: int, count: int) -> np.ndarray:
+    """Return position embeddings for another number of tokens before the patches.
 
-    A token that the file doesn't have gets those of the first one. In DeiT-3, patches alone have
-    position embeddings; then the tokens get zeros.
+    A token that the file doesn't have gets those of the first one. If there are none, the tokens
+    get zeros.
 
     Args:
-        positions: np.ndarray. Embeddings (1, rows, channels) or (rows, channels), of up to two
-            tokens and a square of patches.
-        count: int. Number of tokens before the patches.
+        positions: np.ndarray. Embeddings (1, held + patches, channels), or without the first axis.
+        held: int. Number of tokens before the patches in the file; see `count_prefix`.
+        count: int. Number of tokens before the patches in the model.
 
     Returns:
         np.ndarray. (1, count + patches, channels).
 
     Example:
-    >>> fit_prefix(np.reshape([1.0, 2.0, 3.0, 4.0, 5.0], (5, 1)), 2).ravel().tolist()
+    >>> fit_prefix(np.reshape([1.0, 2.0, 3.0, 4.0, 5.0], (5, 1)), 1, 2).ravel().tolist()
     [1.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     """
     positions = positions.reshape(1, -1, positions.shape[-1])
-    held = positions.shape[1] - math.isqrt(positions.shape[1]) ** 2
     prefix, patches = positions[:, :held], positions[:, held:]
     first = prefix[:, :1] if held else np.zeros_like(patches[:, :1])
     return np.concatenate([prefix[:, :count], *[first] * (count - held), patches], axis=1)
+
+
+def fit_positions(
+    positions: np.ndarray, grid: tuple[int, int], prefix: int = 0, is_own: bool = True
+) -> np.ndarray:
+    """Resize the position embeddings of an official file to a grid, if theirs is another square.
+
+    Args:
+        positions: np.ndarray. Embeddings (1, prefix + patches, channels). Anything else is returned
+            as it is, as embeddings of patches that make no square are.
+        grid: (int, int). The rows and columns of the model.
+        prefix: int. Number of tokens before the patches.
+        is_own: bool. Whether the file may be one of the model's own, which has the model's grid
+            if the number of patches is the same.
+
+    Returns:
+        np.ndarray. (1, prefix + rows x columns, channels).
+
+    Example:
+    >>> fit_positions(np.zeros((1, 1 + 16, 8)), (2, 3), prefix=1).shape
+    (1, 7, 8)
+    """
+    if positions.ndim != 3 or len(positions) != 1 or positions.dtype.kind in "biu":
+        return positions
+    patches, channels = positions.shape[1] - prefix, positions.shape[2]
+    side = math.isqrt(max(patches, 0))
+    is_same = (side, side) == grid or (is_own and patches == math.prod(grid))
+    if is_same or not _is_square(patches):
+        return positions
+    resized = resize_positions(positions[0, prefix:].reshape(side, side, channels), grid)
+    return np.concatenate([positions[:, :prefix], resized.reshape(1, -1, channels)], axis=1)
+
+
+def fit_grid(positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Resize the position embeddings of a saved Keras file to a grid, if theirs is another one.
+
+    Args:
+        positions: np.ndarray. Embeddings (rows, columns, channels). Anything else is returned as it
+            is.
+        grid: (int, int). The rows and columns of the model.
+
+    Example:
+    >>> fit_grid(np.zeros((4, 4, 8)), (2, 3)).shape
+    (2, 3, 8)
+    """
+    if positions.ndim != 3 or positions.dtype.kind in "biu" or positions.shape[:2] == grid:
+        return positions
+    return resize_positions(positions, grid)
 
 
 def resize_positions(positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

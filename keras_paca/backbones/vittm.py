@@ -12,13 +12,14 @@ import keras
 import numpy as np
 
 from keras_paca import layers, weights
-from keras_paca.arguments import check_choice, check_factor, check_positive, check_rate, check_ratio
+from keras_paca.arguments import check_choice, check_positive, check_rate, check_ratio
 from keras_paca.backbones import vittm_keys
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import NORMALIZATIONS, GraphMaker
 from keras_paca.backbones.loading import Related, of_backbone
 from keras_paca.backbones.per_stage import image_size as check_image_size
 from keras_paca.backbones.plain_vit import (
+    check_options,
     is_beside_blocks,
     layer_scale_of_file,
     plain_vit_tensors,
@@ -428,30 +429,14 @@ def _check_config(config: Mapping[str, Any]) -> None:
     """Raise an error if arguments have a wrong type or don't fit one another."""
     for name in RATES:
         check_rate(name, config[name])
-    for name in ("hidden_dim", "num_heads", "depth", "latent_size_scale"):
-        check_positive(name, config[name])
-    check_ratio("mlp_ratio", config["mlp_ratio"], config["hidden_dim"])
+    check_options(config, [f"{stream}_patch_size" for stream in STREAMS])
+    check_positive("latent_size_scale", config["latent_size_scale"])
     width = config["hidden_dim"] if config["memory_block"] == "mlp" else None
     check_ratio("memory_mlp_ratio", config["memory_mlp_ratio"], width)
-    check_choice("normalization", config["normalization"], tuple(NORMALIZATIONS))
-    if config["layer_scale"] is not None:
-        check_factor("layer_scale", config["layer_scale"])
     check_choice("read_write_head", config["read_write_head"], HEADS)
     check_choice("fusion", config["fusion"], FUSIONS)
     check_choice("memory_block", config["memory_block"], MEMORY_BLOCKS)
-    for stream in STREAMS:
-        patch = check_positive(f"{stream}_patch_size", config[f"{stream}_patch_size"])
-        if min(config["image_size"]) < patch:
-            raise ValueError(
-                f"`image_size` must hold a patch of `{stream}_patch_size`. Received: "
-                f"image_size={config['image_size']} and {stream}_patch_size={patch}"
-            )
     dim, heads = config["hidden_dim"], config["num_heads"]
-    if dim % heads:
-        raise ValueError(
-            "`num_heads` must divide `hidden_dim`. Received: "
-            f"num_heads={heads} and hidden_dim={dim}"
-        )
     latents, head = dim // config["latent_size_scale"], config["read_write_head"]
     if latents < 1 or (head in ("linear", "latent_cross_attention") and latents % heads):
         raise ValueError(

@@ -145,17 +145,11 @@ def resize_positions(
     resized = dict(tensors)
     for stream in STREAMS:
         grid = grid_of(stream, config)
-        official = (f"{stream}_pos_embed", f"backbone.{stream}_pos_embed")
-        for key in {*official, f"{stream}_embedding/2"} & tensors.keys():
-            array = tensors[key]
-            if array.ndim != 3 or array.dtype.kind in "biu":
-                continue
-            side = math.isqrt(array.shape[1])  # the official code has square grids alone
-            shape = (side, side, array.shape[2]) if key in official else array.shape
-            if array.size != math.prod(shape) or array.size == math.prod(grid) * shape[2]:
-                continue
-            new = plain_vit.resize_positions(array.reshape(shape), grid)
-            resized[key] = new.reshape(1, -1, shape[2]) if key in official else new
+        official = {f"{stream}_pos_embed", f"backbone.{stream}_pos_embed"}
+        for key in official & tensors.keys():  # the official code has square grids alone
+            resized[key] = plain_vit.fit_positions(tensors[key], grid)
+        if (key := f"{stream}_embedding/2") in tensors:
+            resized[key] = plain_vit.fit_grid(tensors[key], grid)
     return resized
 
 

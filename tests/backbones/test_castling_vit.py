@@ -281,6 +281,31 @@ def test_a_saved_model_at_another_image_size(tmp_path, images):
 
 
 @slow_but_on_torch
+@pytest.mark.parametrize("grid", [(2, 3), (14, 12)])
+def test_a_plain_vit_whose_patches_make_no_square(grid, tmp_path):
+    """It is loaded for its own size, and refused for another one: its grid isn't known."""
+    positions = np.random.default_rng(1).normal(size=(1, 1 + grid[0] * grid[1], 16))
+    tensors = deit_tensors() | {"pos_embed": positions.astype("float32")}
+    path = official_file(tmp_path / "vit.pth", tensors)
+    with pytest.warns(FreshWeightsWarning):
+        model = build_small(path, image_size=(16 * grid[0], 16 * grid[1]))
+    np.testing.assert_array_equal(official_tensors(model)["pos_embed"], tensors["pos_embed"])
+    if grid == (2, 3):  # with one row more, the other makes a square of patches without tokens
+        with pytest.raises(ValueError, match="of another shape: pos_embed"):
+            build_small(path, image_size=64)
+
+
+@slow_but_on_torch
+def test_its_own_file_of_no_square(tmp_path):
+    """18 x 32 patches, as many as 24 x 24."""
+    trained = small(patch_size=16, image_size=(288, 512), classes=3)
+    tensors = official_tensors(trained)
+    path = official_file(tmp_path / "castling.pth", tensors)
+    model = build_small(path, image_size=(288, 512), patch_size=16)
+    np.testing.assert_array_equal(official_tensors(model)["pos_embed"], tensors["pos_embed"])
+
+
+@slow_but_on_torch
 def test_other_tokens_than_those_of_the_file():
     """A distillation token that the file or the model lacks; DeiT-3 with no prefix positions."""
     for has, wants in ((False, True), (True, False)):
