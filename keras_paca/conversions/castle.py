@@ -4,7 +4,7 @@ import contextlib
 import functools
 import inspect
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -12,6 +12,8 @@ import numpy as np
 
 from keras_paca.forms import KEY
 from keras_paca.frozen import restore_trainable_state, trainable_state
+from keras_paca.inference.folding import copy_weights
+from keras_paca.inference.rebuild import deserialize
 from keras_paca.layers import AngularSelfAttention
 from keras_paca.layers.policies import quantized_layers
 from keras_paca.warn import warn_user
@@ -103,14 +105,9 @@ def castle(
         _check(layer)
     if any(layer.dropout for layer in found):
         warn_user("There are no attention weights any more, and no dropout of them.")
-    classes = {type(layer) for layer in model._flatten_layers()}
-    unregistered = {
-        cls.__name__: cls for cls in classes if ">" not in keras.saving.get_registered_name(cls)
-    }
     config = keras.saving.serialize_keras_object(model)
-    with keras.saving.custom_object_scope(unregistered):
-        castled = _build(config, options, safe_mode=False)  # the code is in memory already
-    _copy_weights(castled, model, set())
+    castled = _build(lambda: deserialize(model, config), options)
+    copy_weights(castled, model, {SOFTMAX: _copy_attention})
     restore_trainable_state(castled, **trainable_state(model))
     if zero_filters:
         for layer in castled._flatten_layers():
@@ -163,13 +160,10 @@ def _options_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 # --- The copy -----------------------------------------------------------------------------------
 
 
-def _build(
-    config: Mapping[str, Any], options: Mapping[str, Any], safe_mode: bool = True
-) -> keras.Model:
-    """Build a model from its configuration with our layers in place of Keras's."""
-    config = {key: value for key, value in config.items() if key != "compile_config"}
+def _build(make: Callable[[], keras.Model], options: Mapping[str, Any]) -> keras.Model:
+    """Make a model from its configuration with our layers in place of Keras's."""
     with _castling(options):
-        model = keras.saving.deserialize_keras_object(config, safe_mode=safe_mode)
+        model = make()
     left = [layer for layer in model._flatten_layers() if isinstance(layer, SOFTMAX)]
     if left or not any(isinstance(x, AngularSelfAttention) for x in model._flatten_layers()):
         raise ValueError(
@@ -210,27 +204,6 @@ def _castling(options: Mapping[str, Any]) -> Iterator[None]:
                 SOFTMAX.__new__ = before
 
 
-def _copy_weights(target: keras.layers.Layer, source: keras.layers.Layer, done: set[int]) -> None:
-    """Copy the weights of a layer or a model, those of attention in another layout."""
-    if id(source) in done:  # it is part of several models
-        return
-    done.add(id(source))
-    if isinstance(source, SOFTMAX):
-        _copy_attention(target, source)
-        return
-    store: dict[str, Any] = {}
-    source.save_own_variables(store)
-    if store:
-        arrays = {key: np.array(keras.ops.convert_to_numpy(value)) for key, value in store.items()}
-        target.load_own_variables(arrays)
-    parts, source_parts = (
-        [layer for layer in x._flatten_layers(include_self=False, recursive=False) if layer.weights]
-        for x in (target, source)
-    )
-    for part, source_part in zip(parts, source_parts, strict=True):
-        _copy_weights(part, source_part, done)
-
-
 def _copy_attention(target: AngularSelfAttention, source: keras.layers.MultiHeadAttention) -> None:
     for name in ("query_dense", "key_dense", "value_dense", "output_dense"):
         dense, theirs = getattr(target, name), getattr(source, name)
@@ -268,10 +241,10 @@ class CastledModel:
 
     @auxiliary.setter
     def auxiliary(self, value: bool) -> None:
-        self._castling_options["auxiliary"] = value
         for layer in self._flatten_layers():
             if isinstance(layer, AngularSelfAttention):
                 layer.auxiliary = value
+        self._castling_options["auxiliary"] = value
 
     def get_config(self) -> dict:
         """Return the original model's configuration and the options."""
@@ -293,8 +266,12 @@ class CastledModel:
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> keras.Model:
         """Build the original model with our attention in place of its own."""
+        original = {key: value for key, value in config["model"].items() if key != "compile_config"}
         with keras.saving.custom_object_scope(custom_objects or {}):
-            return _build(config["model"], config["attention"]["config"])
+            return _build(
+                lambda: keras.saving.deserialize_keras_object(original),
+                config["attention"]["config"],
+            )
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 Folding means that two linear operations become one, whose weights are their product.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -149,12 +150,18 @@ def folded(
     return kernel * after.scale, bias
 
 
-def copy_weights(target: keras.layers.Layer, source: keras.layers.Layer) -> None:
+def copy_weights(
+    target: keras.layers.Layer,
+    source: keras.layers.Layer,
+    converters: Mapping[type, Callable[[Any, Any], None]] | None = None,
+) -> None:
     """Copy the weights of a layer or model, or fold them where only the target is a twin.
 
     Args:
         target: keras.layers.Layer. A layer or model, built.
         source: keras.layers.Layer. A layer or model of the same configuration, except for the form.
+        converters: dict. {class of a layer: function of its counterpart and the layer, which copies
+            the weights}, for layers that are of other classes in the target.
 
     Raises:
         ValueError: If they don't have the same layers.
@@ -167,13 +174,21 @@ def copy_weights(target: keras.layers.Layer, source: keras.layers.Layer) -> None
     >>> bool(np.array_equal(target.get_weights()[0], source.get_weights()[0]))
     True
     """
-    _copy(target, source, set())
+    _copy(target, source, converters or {}, set())
 
 
-def _copy(target: keras.layers.Layer, source: keras.layers.Layer, done: set[int]) -> None:
+def _copy(
+    target: keras.layers.Layer,
+    source: keras.layers.Layer,
+    converters: Mapping[type, Callable[[Any, Any], None]],
+    done: set[int],
+) -> None:
     if id(target) in done:  # it is part of several models
         return
     done.add(id(target))
+    if type(source) in converters:
+        converters[type(source)](target, source)
+        return
     if hasattr(target, "fold") and is_twin(type(target)) and not is_twin(type(source)):
         target.fold(source)
         return
@@ -186,10 +201,13 @@ def _copy(target: keras.layers.Layer, source: keras.layers.Layer, done: set[int]
         [layer for layer in x._flatten_layers(include_self=False, recursive=False) if layer.weights]
         for x in (target, source)
     )
-    if [type(x).__name__ for x in parts] != [type(x).__name__ for x in source_parts]:
+    if len(parts) != len(source_parts) or any(
+        type(part).__name__ != type(source_part).__name__ and type(source_part) not in converters
+        for part, source_part in zip(parts, source_parts, strict=True)
+    ):
         raise ValueError(
             f"{source.name!r} and the layer made of its configuration don't have the same layers. "
             f"Received: {[x.name for x in source_parts]}, made: {[x.name for x in parts]}"
         )
     for part, source_part in zip(parts, source_parts, strict=True):
-        _copy(part, source_part, done)
+        _copy(part, source_part, converters, done)

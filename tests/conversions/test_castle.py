@@ -106,6 +106,9 @@ def test_castle(name, tmp_path):
     again = type(loaded).from_config(loaded.get_config())
     for other in (loaded, again):
         assert not any("auxiliary" in variable.path for variable in other.variables)
+        with pytest.raises(ValueError, match="can't get one"):
+            other.auxiliary = True
+        assert not other.auxiliary
 
 
 @slow_but_on_torch
