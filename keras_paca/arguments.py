@@ -99,6 +99,28 @@ def check_rate(name: str, value: Any) -> float:
     return value
 
 
+def check_share(name: str, value: Any) -> float:
+    """Check that an argument is a share of a whole, or a threshold of shares.
+
+    Args:
+        name: str. Name of the argument.
+        value: Any. Its value.
+
+    Returns:
+        float. The value.
+
+    Raises:
+        ValueError: If the value isn't a number in [0, 1].
+
+    Example:
+    >>> check_share("threshold", 1)
+    1.0
+    """
+    if not _is_real(value) or not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must lie in [0, 1]. Received: {name}={value!r}")
+    return float(value)
+
+
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """Return an argument that is one of a few.
 

@@ -8,7 +8,13 @@ from keras.ops import cast, matmul, mean, reshape, rsqrt, shape, square, swapaxe
 from keras.ops import sum as total
 
 from keras_paca import ops
-from keras_paca.arguments import check_boolean, check_choice, check_positive, check_rate
+from keras_paca.arguments import (
+    check_boolean,
+    check_choice,
+    check_positive,
+    check_rate,
+    check_share,
+)
 from keras_paca.layers.base import BaseLayer
 from keras_paca.layers.initializers import HostUniform, linear
 from keras_paca.layers.policies import exact_dtype
@@ -100,7 +106,7 @@ class LinearAngularAttention(BaseLayer):
         self.convolution = check_choice("convolution", convolution, CONVOLUTIONS)
         self.prefix_tokens = _check_prefix(prefix_tokens)
         self.dropout = check_rate("dropout", dropout)
-        self._threshold = check_threshold("threshold", threshold)
+        self._threshold = check_share("threshold", threshold)
         self.auxiliary_attention = None
         if check_boolean("auxiliary", auxiliary):
             self.auxiliary_attention = self.make(MaskedAttention, "auxiliary_attention", threshold)
@@ -128,7 +134,7 @@ class LinearAngularAttention(BaseLayer):
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._threshold = check_threshold("threshold", value)
+        self._threshold = check_share("threshold", value)
         if self.auxiliary and self.built:
             self.auxiliary_attention.threshold.assign(self._threshold)
 
@@ -162,6 +168,7 @@ class LinearAngularAttention(BaseLayer):
         self.local = self.make(HeadwiseConv, "local", self.num_heads, (self.kernel_size, columns))
         self.local.build((inputs_shape[0], None, None, channels))
         if self.auxiliary:
+            self.auxiliary_attention.initial_threshold = self._threshold
             self.auxiliary_attention.build()
         self.dropout_layer = self.make(keras.layers.Dropout, "dropout", self.dropout)
 
@@ -378,28 +385,6 @@ def direction(vectors: Any) -> Any:
     squares = total(square(vectors), axis=-1, keepdims=True)
     is_short = squares < SHORTEST**2
     return vectors * where(is_short, 0.0, rsqrt(where(is_short, 1.0, squares)))
-
-
-def check_threshold(name: str, value: Any) -> float:
-    """Check that an argument is a threshold of the weights of a softmax.
-
-    Args:
-        name: str. Name of the argument.
-        value: Any. Its value.
-
-    Returns:
-        float. The value.
-
-    Raises:
-        ValueError: If the value isn't a number in [0, 1].
-
-    Example:
-    >>> check_threshold("threshold", 1)
-    1.0
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must lie in [0, 1]. Received: {name}={value!r}")
-    return float(value)
 
 
 def _check_prefix(value: Any) -> int:

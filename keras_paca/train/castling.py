@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 
+from keras_paca.arguments import check_share
 from keras_paca.frozen import layers_inside
 from keras_paca.layers import LinearAngularAttention
-from keras_paca.layers.angular_attention import check_threshold
 from keras_paca.warn import warn_user
 
 MOST_DENSITY = 1e-3  # share of the weights above the threshold with which the auxiliary may end
@@ -62,13 +62,14 @@ class CastlingSchedule(keras.callbacks.Callback):
         force: bool = False,
     ) -> None:
         super().__init__()
-        self.threshold = check_threshold("threshold", threshold)
-        self.start, self.end = check_threshold("start", start), check_threshold("end", end)
+        self.threshold = check_share("threshold", threshold)
+        self.start, self.end = check_share("start", start), check_share("end", end)
         if self.end < self.start:
             raise ValueError(f"`end` must not be below `start`. Received: start={start}, end={end}")
         self.switch, self.force = switch, force
+        self._layers: dict[str, LinearAngularAttention] = {}
         self._steps: int | None = None
-        self._epoch = 0
+        self._epoch, self._last = 0, -1
 
     def threshold_at(self, progress: float) -> float:
         """Return the threshold after a share of all steps.
@@ -85,7 +86,8 @@ class CastlingSchedule(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Check that the model has layers to castle, and that the steps can be counted."""
-        if not _castling_layers(self.model):
+        self._layers = _castling_layers(self.model)
+        if not self._layers:
             raise ValueError(
                 "The model must have a `LinearAngularAttention` with `auxiliary=True`. "
                 f"Received: model={self.model!r}"
@@ -111,9 +113,9 @@ class CastlingSchedule(keras.callbacks.Callback):
         """Log the threshold and the densities of the last step."""
         self._steps = self._steps or self._last + 1
         if logs is not None:
-            layers = _castling_layers(self.model)
+            layers = self._layers
             logs["castling_threshold"] = max(layer.threshold for layer in layers.values())
-            logs.update({f"mask_density/{k}": v for k, v in mask_densities(self.model).items()})
+            logs.update({f"mask_density/{k}": x.mask_density for k, x in layers.items()})
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Switch the auxiliary off."""
@@ -135,12 +137,11 @@ class CastlingSchedule(keras.callbacks.Callback):
             done = self._epoch * self._steps + step
             progress = done / max(epochs * self._steps - 1, 1)
         threshold = self.threshold_at(progress)
-        layers = _castling_layers(self.model).values()
-        if all(layer.threshold == threshold for layer in layers):
+        if all(layer.threshold == threshold for layer in self._layers.values()):
             return
         if hasattr(self.model, "jax_state_sync"):  # the loop holds the variables' values
             self.model.jax_state_sync()
-        for layer in layers:
+        for layer in self._layers.values():
             layer.threshold = threshold
 
 

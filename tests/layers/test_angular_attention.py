@@ -190,13 +190,14 @@ def test_inference_has_no_auxiliary(tokens, monkeypatch):
 
 
 def test_threshold_and_density(tokens):
-    layer = layers.LinearAngularAttention(2)
+    layer = layers.LinearAngularAttention(2, threshold=np.float32(0.02))
     assert layer.mask_density is None
     layer.threshold = 0.5  # before the layer is built
     layer.build(tokens.shape)
     randomise(layer)
     assert layer.mask_density is None
     assert layer.get_config()["threshold"] == 0.5
+    assert float(layer.auxiliary_attention.threshold) == 0.5
     densities = []
     for threshold in (0.0, 0.1, 0.3):
         layer.threshold = threshold
