@@ -16,7 +16,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from turns import BACKENDS, ROOT, describe, read_rows, take_turns, touch_memory
+from turns import BACKENDS, ROOT, describe, free_memory, read_rows, take_turns, touch_memory
 
 FIELDS = (
     *("commit", "processor", "versions", "backend", "task", "tokens", "channels", "heads", "side"),
@@ -55,12 +55,6 @@ def measure(backend, task, tokens, rounds):
             yield {**row, "ms": f"{found[name]['ms']:.2f}", "memory_mb": memory}
         else:
             yield {**row, "ms": "", "memory_mb": f"over {needed[name] / 1e6:.0f}"}
-
-
-def free_memory():
-    """Return the free memory in bytes."""
-    with open("/proc/meminfo", encoding="ascii") as lines:
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
 
 
 def plot(rows, path):

@@ -141,10 +141,15 @@ def read_rows(path):
         return list(csv.DictReader(lines))
 
 
+def free_memory():
+    """Return the free memory in bytes."""
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
+
+
 def touch_memory():
     """Use half of the free memory once: a virtual machine is slow at what it never used."""
-    with open("/proc/meminfo", encoding="ascii") as lines:
-        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
+    free = free_memory()
     with mmap.mmap(-1, free // 2) as pages:
         for start in range(0, free // 2, mmap.PAGESIZE):
             pages[start] = 1
