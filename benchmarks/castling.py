@@ -1,6 +1,7 @@
 """One layer of linear angular attention beside softmax attention, from 196 to 16,384 tokens.
 
     python benchmarks/castling.py [--backend jax ...] [--tokens 196 1024 ...] [--task call step]
+                                  [--together] [--output benchmarks/castling-h100.csv]
 
 The layers have 192 channels and 3 heads, as in DeiT-Tiny, and one image in float32. "softmax" is
 `keras.layers.MultiHeadAttention`; "angular" is `LinearAngularAttention`, in "step" also with its
@@ -14,12 +15,13 @@ benchmarks/castling.png. `--tokens` with nothing behind it only draws. About for
 
 import argparse
 import csv
+import itertools
 from pathlib import Path
 
 from turns import BACKENDS, ROOT, describe, free_memory, read_rows, take_turns, touch_memory
 
 FIELDS = (
-    *("commit", "processor", "versions", "backend", "task", "tokens", "channels", "heads", "side"),
+    *("commit", "device", "versions", "backend", "task", "tokens", "channels", "heads", "side"),
     *("ms", "memory_mb", "rounds"),
 )
 TARGET = ROOT / "benchmarks" / "castling.csv"
@@ -32,29 +34,29 @@ SIDES = {  # options of contender.py, and how many times the attention weights a
 }
 
 
-def measure(backend, task, tokens, rounds):
-    """Yield a row of each side."""
-    sides = {name: each for name, each in SIDES.items() if task == "step" or "," not in name}
+def measure(backend, task, tokens, options):
+    """Yield a row of each side for each of some numbers of tokens."""
+    sides = [name for name in SIDES if task == "step" or "," not in name]
     free = free_memory()
-    needed = {
-        name: 4 * HEADS * tokens**2 * (copies if task == "step" else min(copies, 2))
-        for name, (_, copies) in sides.items()
-    }
-    size = {"size": [tokens, CHANNELS], "batch": 1, "heads": HEADS}
-    contenders = {
-        name: {"backend": backend, "task": task, **size, **options}
-        for name, (options, _) in sides.items()
-        if needed[name] < 0.8 * free
-    }
-    found = take_turns(contenders, rounds, lambda *step: None)
-    for name in sides:
-        row = {"backend": backend, "task": task, "tokens": tokens, "side": name}
-        row |= {"channels": CHANNELS, "heads": HEADS, "rounds": rounds}
-        if name in found:
-            memory = f"{found[name]['memory'] / 1e6:.0f}"
-            yield {**row, "ms": f"{found[name]['ms']:.2f}", "memory_mb": memory}
+    contenders, needed = {}, {}
+    for number in tokens:
+        size = {"size": [number, CHANNELS], "batch": 1, "heads": HEADS}
+        for name in sides:
+            model, copies = SIDES[name]
+            copies = copies if task == "step" else min(copies, 2)
+            needed[number, name] = 4 * HEADS * number**2 * copies
+            if needed[number, name] < 0.8 * free:
+                about = {"backend": backend, "task": task}
+                contenders[number, name] = {**about, **size, **model}
+    found = take_turns(contenders, options.rounds, lambda *step: None, options.together)
+    for (number, name), memory in needed.items():
+        row = {"backend": backend, "task": task, "tokens": number, "side": name}
+        row |= {"channels": CHANNELS, "heads": HEADS, "rounds": options.rounds}
+        if answer := found.get((number, name)):
+            row |= {"device": answer["device"], "ms": f"{answer['ms']:.2f}"}
+            yield {**row, "memory_mb": f"{answer['memory'] / 1e6:.0f}"}
         else:
-            yield {**row, "ms": "", "memory_mb": f"over {needed[name] / 1e6:.0f}"}
+            yield {**row, "ms": "", "memory_mb": f"over {memory / 1e6:.0f}"}
 
 
 def plot(rows, path):
@@ -98,31 +100,30 @@ def main():
     parser.add_argument("--tokens", type=int, nargs="*", default=TOKENS)
     parser.add_argument("--task", choices=("call", "step"), nargs="+", default=("call", "step"))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--together", action="store_true", help="start all sizes at once")
     parser.add_argument("--output", type=Path, default=TARGET, help="the table to write")
     options = parser.parse_args()
     about = dict(zip(FIELDS[:3], describe(), strict=True))
     rows = read_rows(options.output)
     if options.tokens:
         touch_memory()
-    for backend in options.backend:
-        for task in options.task:
-            for tokens in options.tokens:
-                measured = [
-                    {**about, **row} for row in measure(backend, task, tokens, options.rounds)
-                ]
-                for row in measured:
-                    print(
-                        f"{backend:11} {task:5} {tokens:6} tokens {row['side']:19} "
-                        f"{row['ms'] or '-':>9} ms {row['memory_mb']:>9} MB",
-                        flush=True,
-                    )
-                key = (backend, task, str(tokens))
-                rows = [r for r in rows if (r["backend"], r["task"], r["tokens"]) != key]
-                rows += [{name: str(value) for name, value in r.items()} for r in measured]
-                with options.output.open("w", newline="", encoding="utf-8") as lines:
-                    writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(rows)
+    runs = [(backend, task) for backend in options.backend for task in options.task]
+    groups = [options.tokens] if options.together else [[number] for number in options.tokens]
+    for (backend, task), tokens in itertools.product(runs, groups):
+        measured = [{**about, **row} for row in measure(backend, task, tokens, options)]
+        for row in measured:
+            print(
+                f"{backend:11} {task:5} {row['tokens']:6} tokens {row['side']:19} "
+                f"{row['ms'] or '-':>9} ms {row['memory_mb']:>9} MB",
+                flush=True,
+            )
+        keys = {(backend, task, str(number)) for number in tokens}
+        rows = [row for row in rows if (row["backend"], row["task"], row["tokens"]) not in keys]
+        rows += [{name: str(value) for name, value in row.items()} for row in measured]
+        with options.output.open("w", newline="", encoding="utf-8") as lines:
+            writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
     plot(rows, options.output.with_suffix(".png"))
 
 

@@ -4,17 +4,20 @@
 
 Its first line of JSON, without being asked, is of the first step, which compiles; each line that
 it then reads it answers with another: {"ms": time of the step, "memory": peak memory in bytes
-since before the first step, "parameters": their number}. With the task "count" it says what the
+since before the first step, "parameters": their number, "device"}. Where the
+backend computes on a GPU, the memory is the GPU's. With the task "count" it says what the
 model costs, {"parameters", "macs", "activations"}, and ends. The backend is that of KERAS_BACKEND;
 `bars.py` and `table.py` drive it.
 """
 
 import gc
 import json
+import os
 import sys
 import time
 
 import numpy as np
+from turns import hardware
 
 DEFAULTS = {
     "model": "paca_small",
@@ -237,11 +240,11 @@ def compiled_call(model, images):
         return lambda: np.asarray(call(values, x))
     import torch
 
-    x = torch.from_numpy(images)
+    x = keras.ops.convert_to_tensor(images)  # on the device
 
     def run():
         with torch.no_grad():
-            return model(x, training=False).numpy()
+            return model(x, training=False).cpu().numpy()
 
     return run
 
@@ -322,6 +325,21 @@ def status(key):
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
 
 
+def memory(key):
+    """Return what the GPU holds at most until now, or a line of the process's status, in bytes."""
+    if os.environ["KERAS_BACKEND"] == "jax":
+        import jax
+
+        if jax.local_devices()[0].platform != "cpu":
+            return jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
+    elif os.environ["KERAS_BACKEND"] == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated()
+    return status(key)
+
+
 def main():
     """Build, then answer."""
     options = {**DEFAULTS, **json.loads(sys.argv[1])}
@@ -333,14 +351,15 @@ def main():
     task = keras_task if options["model"] in KERAS else torch_task
     run, parameters = task(options)
     gc.collect()
-    before = status("VmRSS")
+    device, before = hardware(os.environ["KERAS_BACKEND"]), memory("VmRSS")
+    about = {"parameters": parameters, "device": device}
     while True:
         start = time.perf_counter()
         run()
         milliseconds = 1000 * (time.perf_counter() - start)
         steps = 2 if options["task"] == "fit" else 1
-        answer = {"ms": milliseconds / steps, "memory": status("VmHWM") - before}
-        print(json.dumps({**answer, "parameters": parameters}), file=answers, flush=True)
+        answer = {"ms": milliseconds / steps, "memory": memory("VmHWM") - before}
+        print(json.dumps({**answer, **about}), file=answers, flush=True)
         if not sys.stdin.readline():
             return
 

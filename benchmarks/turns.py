@@ -10,6 +10,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,26 +52,31 @@ class Contender:
 
 
 def python(backend):
-    """Return the interpreter of a backend's environment."""
-    return ROOT / ".venv" / backend / "bin" / "python"
+    """Return the interpreter of a backend's environment, or this one where there is none."""
+    found = ROOT / ".venv" / backend / "bin" / "python"
+    return found if found.exists() else Path(sys.executable)
 
 
-def take_turns(contenders, rounds, write):
+def take_turns(contenders, rounds, write, together=False):
     """Run contenders, {name: options}; return {name: what was found}.
 
     Args:
         contenders: the options of `contender.py`, and "backend".
         rounds: how often each runs after its first three steps.
         write: called with (name, round, answer) of every step.
+        together: whether all start at the same time, which is quicker where they compute on a GPU;
+            the times of the first steps say nothing then.
 
     Returns:
         {name: {"ms": median, "first": ms of the first step, "memory": peak in bytes of the first
-        three, "parameters"}}.
+        three, "parameters", "device"}}.
     """
     running, found, times = {}, {}, {}
     try:
+        if together:
+            running = {name: Contender(**options) for name, options in contenders.items()}
         for name, options in contenders.items():
-            running[name] = Contender(**options)
+            running[name] = running[name] if together else Contender(**options)
             first = running[name].answer()  # alone: it compiles
             write(name, "first", first)
             for step in ("second", "third"):
@@ -117,6 +123,24 @@ def processor():
         elif line.startswith("flags"):
             instructions = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(line.split())
     return f"{name} ({' '.join(sorted(instructions))}), {os.cpu_count()} cores"
+
+
+def hardware(backend):
+    """Return the name of the device on which a backend computes in this process."""
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+    if backend == "jax":
+        import jax
+
+        found = jax.local_devices()[0]
+        return found.device_kind if found.platform != "cpu" else processor()
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(found[0]) if found else {}
+    return details.get("device_name", processor())
 
 
 def describe(*more):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from turns import ROOT, commit, processor
+from turns import ROOT, commit, hardware
 
 FIELDS = (
     *("commit", "device", "versions", "backend", "task", "batch", "dtype", "side"),
@@ -212,25 +212,6 @@ def measure(names, task, batch, dtype, rounds, compiled):
         yield name, statistics.median(taken), statistics.median(ratios)
 
 
-def hardware():
-    """Return the name of the device on which the backend runs."""
-    backend = keras.backend.backend()
-    if backend == "torch":
-        import torch
-
-        return torch.cuda.get_device_name() if device() != "cpu" else processor()
-    if backend == "jax":
-        import jax
-
-        found = jax.devices()[0]
-        return found.device_kind if found.platform != "cpu" else processor()
-    import tensorflow as tf
-
-    found = tf.config.list_physical_devices("GPU")
-    details = tf.config.experimental.get_device_details(found[0]) if found else {}
-    return details.get("device_name", processor())
-
-
 def versions():
     """Return the versions of PACKAGES here."""
     found = []
@@ -256,7 +237,7 @@ def main():
     if options.quick:
         options.task, options.batch, options.rounds = ["forward"], options.batch[:1], 2
     name = keras.backend.backend() + (" compiled" if options.compile else "")
-    about = (commit(), hardware(), versions(), name)
+    about = (commit(), hardware(keras.backend.backend()), versions(), name)
     new = not options.output.exists()
     with options.output.open("a", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
