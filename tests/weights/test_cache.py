@@ -140,7 +140,12 @@ def test_stalled_connection_ends(server, monkeypatch):
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"<!DOCTYPE html><html>rate limit</html>", b"", os.urandom(5000), b"PK\x03\x04" * 90],
+    [
+        pytest.param(b"<!DOCTYPE html><html>rate limit</html>", id="page"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(np.random.default_rng(0).bytes(5000), id="noise"),
+        pytest.param(b"PK\x03\x04" * 90, id="archive"),
+    ],
 )
 def test_garbage_leaves_nothing(server, garbage):
     server.body = garbage
