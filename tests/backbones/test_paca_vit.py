@@ -297,7 +297,7 @@ def _exported(model, x, folder):
         signature = [keras.InputSpec(shape=x.shape, dtype="float32")]
         model.export(folder / "model.pt2", format="torch", input_signature=signature, verbose=False)
         program = torch.export.load(folder / "model.pt2").module()
-        yield program(torch.from_numpy(x)).detach().numpy()
+        yield program(keras.ops.convert_to_tensor(x)).detach().cpu().numpy()
         return
     import tensorflow as tf
 

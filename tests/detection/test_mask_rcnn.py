@@ -124,7 +124,7 @@ def test_formats_of_boxes(kind, detector):
     plain, other = detector(seed=5), detector(seed=5, bounding_box_format=kind)
     plain.compile()
     other.compile()
-    boxes = np.asarray(convert(objects["boxes"], "xyxy", kind, 48, 64))
+    boxes = keras.ops.convert_to_numpy(convert(objects["boxes"], "xyxy", kind, 48, 64))
     expected = plain.evaluate(images, objects, verbose=0)
     found = other.evaluate(images, {**objects, "boxes": boxes}, verbose=0)
     assert found == pytest.approx(expected, rel=1e-3)

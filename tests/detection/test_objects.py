@@ -97,10 +97,10 @@ def test_every_method_refuses(make, images, objects):
 def test_boxes_of_another_format(name, objects):
     """Of the forms that can be told apart by their numbers."""
     convert = keras.utils.bounding_boxes.convert_format
-    right = np.asarray(convert(objects["boxes"], "xyxy", name, *SIZE))
+    right = keras.ops.convert_to_numpy(convert(objects["boxes"], "xyxy", name, *SIZE))
     check({**objects, "boxes": right}, format=name)
     other = "xyxy" if name.startswith("rel_") else "rel_xyxy"
-    wrong = np.asarray(convert(objects["boxes"], "xyxy", other, *SIZE))
+    wrong = keras.ops.convert_to_numpy(convert(objects["boxes"], "xyxy", other, *SIZE))
     with pytest.raises(ValueError, match=f"bounding_box_format='{name}'"):
         check({**objects, "boxes": wrong}, format=name)
 
@@ -127,7 +127,7 @@ def test_boxes_outside_the_images(name, objects):
     """
     convert = keras.utils.bounding_boxes.convert_format
     boxes = objects["boxes"] + np.array([0, 48, 0, 48], "float32")
-    outside = np.asarray(convert(boxes, "xyxy", name, *SIZE))
+    outside = keras.ops.convert_to_numpy(convert(boxes, "xyxy", name, *SIZE))
     with pytest.raises(ValueError, match=f"All objects.* 48 x 64.*_format='{name}'") as error:
         check({**objects, "boxes": outside}, format=name)
     assert len(str(error.value).splitlines()) == 1
