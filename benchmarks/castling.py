@@ -6,8 +6,9 @@
 The layers have 192 channels and 3 heads, as in DeiT-Tiny, and one image in float32. "softmax" is
 `keras.layers.MultiHeadAttention`; "angular" is `LinearAngularAttention`, in "step" also with its
 auxiliary, which is quadratic. "call" is the compiled forward pass, "step" is `train_on_batch` with
-SGD. For each number of tokens, the sides run in processes of their own, which take turns; times are
-medians, and memory is the peak since before the first step. A side whose weights alone would fill
+SGD. For each number of tokens, the sides run in processes of their own, which take turns, or one
+after the other if they don't fit into the memory together; times are medians, and memory is the
+peak since before the first step. A side whose weights alone would fill
 the free memory is left out, with a row that says so. The rows are printed and written to
 benchmarks/castling.csv in place of those of the same backend, task and tokens, and drawn in
 benchmarks/castling.png. `--tokens` with nothing behind it only draws. About forty minutes.
@@ -48,7 +49,10 @@ def measure(backend, task, tokens, options):
             if needed[number, name] < 0.8 * free:
                 about = {"backend": backend, "task": task}
                 contenders[number, name] = {**about, **size, **model}
-    found = take_turns(contenders, options.rounds, lambda *step: None, options.together)
+    fit = sum(needed[name] for name in contenders) < 0.8 * free
+    found = {}
+    for group in [contenders] if fit else [{name: each} for name, each in contenders.items()]:
+        found |= take_turns(group, options.rounds, lambda *step: None, options.together)
     for (number, name), memory in needed.items():
         row = {"backend": backend, "task": task, "tokens": number, "side": name}
         row |= {"channels": CHANNELS, "heads": HEADS, "rounds": options.rounds}

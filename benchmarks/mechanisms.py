@@ -6,16 +6,18 @@ Networks that differ in one mechanism alone learn scikit-learn's handwritten dig
 500 images, in the same order, with the same optimizer, and are tested on the other 1,297. The
 seeds draw the initial values and the order of the images.
 
-- castling: a small vision transformer with softmax attention, with linear angular attention, and
-  with the same attention trained with its auxiliary and `CastlingSchedule`.
+- castling: a small vision transformer with softmax attention, with softmax attention and the
+  convolution along the tokens that linear angular attention has, with linear angular attention, and
+  with the same trained with its auxiliary and `CastlingSchedule`.
 - attentive: a small residual network with batch normalization, with squeeze-and-excitation after
   it, and with attentive batch normalization.
 
 Each run is a row of benchmarks/mechanisms.csv, where the rows of other runs stay. The threshold,
 the densities and the accuracy with and without the auxiliary after every second epoch of the runs
-with `CastlingSchedule` go to benchmarks/castling_schedule.csv. Mean and deviation of all rows of a
-variant are printed; without a variant, all are trained; `--seeds` with nothing behind it only
-prints. Needs the extra `demo`. It takes half an hour on two cores.
+with `CastlingSchedule` go to benchmarks/castling_schedule.csv, and their means are drawn in
+benchmarks/castling_schedule.png. Mean and deviation of all rows of a variant are printed; without a
+variant, all are trained; `--seeds` with nothing behind it only prints and draws. Needs the extra
+`demo`. It takes an hour or two on two cores, and a quarter of an hour on a large GPU.
 """
 
 import argparse
@@ -28,7 +30,7 @@ import numpy as np
 from keras import layers as core
 from turns import ROOT, commit, hardware, read_rows
 
-from keras_paca import layers
+from keras_paca import layers, ops
 from keras_paca.demo import load_digits
 from keras_paca.train import CastlingSchedule
 
@@ -47,7 +49,7 @@ STEPS = (
 
 
 def transformer(kind, dim=64, heads=4, depth=4, patch=4):
-    """Return a vision transformer of 64 patches with one of three kinds of attention."""
+    """Return a vision transformer of 64 patches with one kind of attention."""
     images = keras.Input((SIDE, SIDE, 3))
     x = core.Rescaling(1 / 127.5, offset=-1)(images)
     x = core.Conv2D(dim, patch, patch, data_format="channels_last")(x)
@@ -57,6 +59,8 @@ def transformer(kind, dim=64, heads=4, depth=4, patch=4):
         y = core.LayerNormalization(epsilon=1e-6)(x)
         if kind == "softmax":
             y = core.MultiHeadAttention(heads, dim // heads)(y, y)
+        elif kind == "convolved":
+            y = ConvolvedAttention(heads, qkv_bias=True, auxiliary=False)(y)
         else:
             auxiliary = kind == "castling"
             y = layers.LinearAngularAttention(heads, qkv_bias=True, auxiliary=auxiliary)(y)
@@ -66,6 +70,21 @@ def transformer(kind, dim=64, heads=4, depth=4, patch=4):
         x = core.Add()([x, core.Dense(dim)(y)])
     x = core.GlobalAveragePooling1D(data_format="channels_last")(core.LayerNormalization()(x))
     return keras.Model(images, core.Dense(10, activation="softmax")(x))
+
+
+class ConvolvedAttention(layers.LinearAngularAttention):
+    """Softmax attention in place of the linear one, and the same convolution of the values."""
+
+    def call(self, inputs):
+        """Attend from each token to all."""
+        values = self.value_dense(inputs)
+        query, key, value = (
+            ops.split_heads(x, self.num_heads)
+            for x in (self.query_dense(inputs), self.key_dense(inputs), values)
+        )
+        scores = ops.attention_scores(query, key * query.shape[-1] ** -0.5)
+        outputs = ops.join_heads(keras.ops.matmul(ops.stable_softmax(scores, axis=-1), value))
+        return self.output_dense(outputs + self.local(values[:, :, None])[:, :, 0])
 
 
 class Positions(keras.layers.Layer):
@@ -143,6 +162,7 @@ class Watch(keras.callbacks.Callback):
 
 VARIANTS = {  # name: (network, kind of its attention or norm, epochs)
     "softmax attention": (transformer, "softmax", 40),
+    "softmax attention with the convolution": (transformer, "convolved", 40),
     "angular attention": (transformer, "angular", 40),
     "angular attention with CastlingSchedule": (transformer, "castling", 40),
     "batch norm": (residual_network, "batch", 20),
@@ -208,6 +228,38 @@ def main():
                 f"{variant}: {np.mean(values):.2f} {deviation} % over {len(values)} seeds, "
                 f"{of_one[0]['parameters']} parameters ({backend}, {device})"
             )
+    if rows := read_rows(options.output / "castling_schedule.csv"):
+        draw(rows, options.output / "castling_schedule.png")
+
+
+def draw(rows, path):
+    """Draw the means over all runs of what the schedule did after each second epoch."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    epochs, means = [], []
+    for (epoch,), of_one in group(rows, "epoch"):
+        epochs.append(int(epoch))
+        means.append([np.mean([float(row[field]) for row in of_one]) for field in STEPS[4:]])
+    threshold, mean, highest, with_it, without = zip(*means, strict=True)
+    figure, (above, below) = pyplot.subplots(2, sharex=True, figsize=(7, 6))
+    above.semilogy(epochs, threshold, "k:", label="threshold")
+    above.set(ylabel="threshold")
+    density = above.twinx()
+    density.plot(epochs, mean, "C0o-", label="share, mean of the layers")
+    density.plot(epochs, highest, "C1s--", label="share, highest")
+    density.set(ylabel="share of weights above it")
+    where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncol": 3, "frameon": False}
+    density.legend(handles=[*above.lines, *density.lines], **where)
+    below.plot(epochs, with_it, "C2s--", label="with the auxiliary")
+    below.plot(epochs, without, "C3o-", label="without it")
+    below.set(xlabel="epoch", ylabel="test accuracy")
+    below.legend(**where)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
 
 
 def group(rows, *fields):
