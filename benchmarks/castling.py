@@ -28,11 +28,12 @@ FIELDS = (
 TARGET = ROOT / "benchmarks" / "castling.csv"
 TOKENS = (196, 576, 1024, 2304, 4096, 9216, 16384)
 CHANNELS, HEADS = 192, 3
-SIDES = {  # options of contender.py, and how many times the attention weights are held in a step
-    "softmax": ({"model": "softmax_attention"}, 4),
-    "angular": ({"model": "angular_attention"}, 0),
-    "angular, auxiliary": ({"model": "angular_attention", "auxiliary": True}, 5),
+SIDES = {  # options of contender.py
+    "softmax": {"model": "softmax_attention"},
+    "angular": {"model": "angular_attention"},
+    "angular, auxiliary": {"model": "angular_attention", "auxiliary": True},
 }
+COPIES = {"tensorflow": 5, "jax": 9, "torch": 5}  # of the attention weights, held in a step
 
 
 def measure(backend, task, tokens, options):
@@ -43,12 +44,11 @@ def measure(backend, task, tokens, options):
     for number in tokens:
         size = {"size": [number, CHANNELS], "batch": 1, "heads": HEADS}
         for name in sides:
-            model, copies = SIDES[name]
-            copies = copies if task == "step" else min(copies, 2)
+            copies = (COPIES[backend] if task == "step" else 2) * (name != "angular")
             needed[number, name] = 4 * HEADS * number**2 * copies
             if needed[number, name] < 0.8 * free:
                 about = {"backend": backend, "task": task}
-                contenders[number, name] = {**about, **size, **model}
+                contenders[number, name] = {**about, **size, **SIDES[name]}
     fit = sum(needed[name] for name in contenders) < 0.8 * free
     found = {}
     for group in [contenders] if fit else [{name: each} for name, each in contenders.items()]:
