@@ -8,10 +8,14 @@ The layers have 192 channels and 3 heads, as in DeiT-Tiny, and one image in floa
 auxiliary, which is quadratic. "call" is the compiled forward pass, "step" is `train_on_batch` with
 SGD. For each number of tokens, the sides run in processes of their own, which take turns, or one
 after the other if they don't fit into the memory together; times are medians, and memory is the
-peak since before the first step. A side whose weights alone would fill
-the free memory is left out, with a row that says so. The rows are printed and written to
-benchmarks/castling.csv in place of those of the same backend, task and tokens, and drawn in
-benchmarks/castling.png. `--tokens` with nothing behind it only draws. About forty minutes.
+peak since before the first step. A side that wouldn't fit alone is left out, with a row that says
+so. The rows are printed and written to benchmarks/castling.csv in place of those of the same
+backend, task and tokens, and drawn in benchmarks/castling.png. `--tokens` with nothing behind it
+only draws. It takes half an hour.
+
+Where the backend computes on a GPU, memory is the GPU's. With `--together`, the processes of all
+numbers of tokens start at the same time, which needs a core for each of 18 processes and, on JAX,
+XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
 import argparse
