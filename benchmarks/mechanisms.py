@@ -75,7 +75,7 @@ def transformer(kind, dim=64, heads=4, depth=4, patch=4):
 class ConvolvedAttention(layers.LinearAngularAttention):
     """Softmax attention in place of the linear one, and the same convolution of the values."""
 
-    def call(self, inputs):
+    def call(self, inputs, like=None, training=False):
         """Attend from each token to all."""
         values = self.value_dense(inputs)
         query, key, value = (
