@@ -58,7 +58,8 @@ def transformer(kind, dim=64, heads=4, depth=4, patch=4):
     for _ in range(depth):
         y = core.LayerNormalization(epsilon=1e-6)(x)
         if kind == "softmax":
-            y = core.MultiHeadAttention(heads, dim // heads)(y, y)
+            start = keras.initializers.RandomNormal(stddev=0.02)  # as the others have it
+            y = core.MultiHeadAttention(heads, dim // heads, kernel_initializer=start)(y, y)
         elif kind == "convolved":
             y = ConvolvedAttention(heads, qkv_bias=True, auxiliary=False)(y)
         else:
