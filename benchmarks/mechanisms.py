@@ -101,7 +101,7 @@ class Positions(keras.layers.Layer):
 
 
 def residual_network(kind, widths=(16, 32, 64), blocks=2):
-    """Return a residual network whose blocks have one of three norms after their first kernel."""
+    """Return a residual network of blocks with one of three norms after the first convolution."""
     options = {"padding": "same", "use_bias": False, "data_format": "channels_last"}
     images = keras.Input((SIDE, SIDE, 3))
     x = core.Rescaling(1 / 127.5, offset=-1)(images)

@@ -25,7 +25,53 @@ def layers_inside(owner: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
     >>> list(layers_inside(model))
     ['first']
     """
-    return {path: layer for path, layer, _ in _walk(owner, "", set())}
+    return dict(paths_inside(owner))
+
+
+def paths_inside(owner: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]:
+    """Return the path and the layer of all layers inside that have weights, at any depth.
+
+    Args:
+        owner: keras.layers.Layer or keras.Model. The layer or model.
+
+    Returns:
+        list of (str, keras.layers.Layer). Each layer once. Two layers of one name in the same layer
+        have the same path.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="first")])
+    >>> [path for path, layer in paths_inside(model)]
+    ['first']
+    """
+    return [(path, layer) for path, layer, _ in _walk(owner, "", set())]
+
+
+def copy_trainable_state(target: keras.layers.Layer, source: keras.layers.Layer) -> None:
+    """Make `trainable` of a copy and of all layers inside it that of the original.
+
+    The layers inside are matched by their order, because automatic names differ in a copy.
+
+    Args:
+        target: keras.layers.Layer or keras.Model. The copy, built. Layers may be of other classes
+            than in the original, and hold more layers.
+        source: keras.layers.Layer or keras.Model. The original, built.
+
+    Example:
+    >>> source, target = (
+    ...     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]) for _ in range(2)
+    ... )
+    >>> source.layers[0].trainable = False
+    >>> copy_trainable_state(target, source)
+    >>> target.trainable, target.layers[0].trainable
+    (True, False)
+    """
+    set_trainable(target, source.trainable)
+    parts = (
+        [layer for layer in x._flatten_layers(include_self=False, recursive=False) if layer.weights]
+        for x in (target, source)
+    )
+    for part, original in zip(*parts, strict=False):
+        copy_trainable_state(part, original)
 
 
 def set_trainable(owner: keras.layers.Layer, trainable: bool) -> None:

@@ -19,7 +19,7 @@ from keras_paca.arguments import (
     check_boolean,
     check_rate,
 )
-from keras_paca.backbones.auxiliary import auxiliary_in
+from keras_paca.backbones.auxiliary import auxiliary_in, auxiliary_options
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import NORMALIZATIONS, GraphMaker
 from keras_paca.backbones.loading import Related, of_backbone
@@ -171,6 +171,10 @@ class CastlingViT(Backbone):
         }
         _check_config(config)
         super().__init__(config, **kwargs)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor, without weights and tensors."""
+        return {**super().get_config(), **auxiliary_options(self)}
 
     def build_graph(
         self, images: Any, config: Mapping[str, Any], make: GraphMaker

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_choice, check_positive, check_rate
-from keras_paca.backbones.auxiliary import auxiliary_in
+from keras_paca.backbones.auxiliary import auxiliary_in, auxiliary_options
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import GraphMaker
 from keras_paca.backbones.loading import Related, of_backbone
@@ -163,6 +163,10 @@ class PaCaViT(Backbone):
         }
         _check_config(config)
         super().__init__(config, **kwargs)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the constructor, without weights and tensors."""
+        return {**super().get_config(), **auxiliary_options(self)}
 
     def build_graph(
         self, images: Any, config: Mapping[str, Any], make: GraphMaker

@@ -10,8 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_paca.forms import KEY
-from keras_paca.frozen import restore_trainable_state, trainable_state
+from keras_paca.frozen import copy_trainable_state
 from keras_paca.inference.folding import copy_weights
 from keras_paca.inference.rebuild import deserialize
 from keras_paca.layers import AngularSelfAttention
@@ -23,7 +22,7 @@ SIGNATURE = inspect.signature(SOFTMAX.__init__)
 # The values with which an argument makes no difference to ours.
 ONLY = {
     "output_shape": (None,),
-    "attention_axes": (None, (1,), [1]),
+    "attention_axes": (None, (1,), [1], (1, 2), [1, 2]),  # all, as `_check` makes sure
     "sliding_window": (None,),
     "use_gate": (None, False),
     **{
@@ -70,13 +69,16 @@ def castle(
 
     Returns:
         keras.Model. A new model, not compiled. Its class is a subclass of the model's class. It is
-        saved and loaded as usual where `keras_paca` is imported.
+        saved by `save` and loaded by `keras.saving.load_model` where `keras_paca` is imported, but
+        not as a KerasHub preset. To build another model on it that can be saved too, call it as a
+        layer: `keras.Model(x, head(castled(x)))`.
 
     Raises:
         ValueError: If the model isn't built or has no `keras.layers.MultiHeadAttention`; or if one
-            of these can't be castled: a subclass, a quantized one, one with regularizers,
+            of these can't be converted: a subclass, a quantized one, one with regularizers,
             constraints or options that linear angular attention doesn't have, one with other
-            channels, or one that is called on two inputs, with a mask or for its scores.
+            channels, or one that is called on different query and value tensors, with a mask, or
+            with `return_attention_scores=True`.
 
     Example:
     >>> inputs = keras.Input((9, 8))
@@ -108,25 +110,32 @@ def castle(
     config = keras.saving.serialize_keras_object(model)
     castled = _build(lambda: deserialize(model, config), options)
     copy_weights(castled, model, {SOFTMAX: _copy_attention})
-    restore_trainable_state(castled, **trainable_state(model))
+    copy_trainable_state(castled, model)
     if zero_filters:
-        for layer in castled._flatten_layers():
-            if isinstance(layer, AngularSelfAttention):
-                layer.local.kernel.assign(np.zeros(layer.local.kernel.shape))
+        for layer in _attentions(castled):
+            layer.local.kernel.assign(np.zeros(layer.local.kernel.shape))
     return castled
 
 
 def _check(layer: keras.layers.MultiHeadAttention) -> None:
-    """Raise an error if a layer can't be castled."""
+    """Raise an error if a layer can't be converted."""
     received = f"Received: the layer {layer.path!r}"
     if type(layer) is not SOFTMAX:
         raise ValueError(
             "A subclass of `keras.layers.MultiHeadAttention` may compute something else and can't "
-            f"be castled. {received} of {type(layer)}"
+            f"be converted. {received} of {type(layer)}"
         )
     if quantized_layers(layer):
-        raise ValueError(f"Castle first and quantize then. {received} with quantized projections")
-    _options_of(layer.get_config(), layer.path)
+        raise ValueError(f"Convert first and quantize then. {received} with quantized projections")
+    config = layer.get_config()
+    _options_of(config, layer.path)
+    axes = config["attention_axes"]  # which Keras sets when it builds the layer
+    rank = len(layer.query_dense.equation.partition(",")[0])
+    if axes is not None and list(axes) != list(range(1, rank - 1)):
+        raise ValueError(
+            "Linear angular attention goes over all axes between the batch and the channels. "
+            f"{received}, attention_axes={axes} and inputs of {rank} axes"
+        )
     channels = layer.query_dense.kernel.shape[0]
     if layer.num_heads * layer.key_dim != channels:
         raise ValueError(
@@ -204,6 +213,10 @@ def _castling(options: Mapping[str, Any]) -> Iterator[None]:
                 SOFTMAX.__new__ = before
 
 
+def _attentions(model: keras.Model) -> list[AngularSelfAttention]:
+    return [each for each in model._flatten_layers() if isinstance(each, AngularSelfAttention)]
+
+
 def _copy_attention(target: AngularSelfAttention, source: keras.layers.MultiHeadAttention) -> None:
     for name in ("query_dense", "key_dense", "value_dense", "output_dense"):
         dense, theirs = getattr(target, name), getattr(source, name)
@@ -237,14 +250,12 @@ class CastledModel:
     @property
     def auxiliary(self) -> bool:
         """Whether the attention has the auxiliary in training; it can only be switched off."""
-        return self._castling_options["auxiliary"] and KEY not in self._castling_options
+        return any(layer.auxiliary for layer in _attentions(self))
 
     @auxiliary.setter
     def auxiliary(self, value: bool) -> None:
-        for layer in self._flatten_layers():
-            if isinstance(layer, AngularSelfAttention):
-                layer.auxiliary = value
-        self._castling_options["auxiliary"] = value
+        for layer in _attentions(self):
+            layer.auxiliary = value
 
     def get_config(self) -> dict:
         """Return the original model's configuration and the options."""
@@ -258,10 +269,38 @@ class CastledModel:
         attention = {  # as a layer, which `fuse` finds
             "module": AngularSelfAttention.__module__,
             "class_name": name,
-            "config": dict(self._castling_options),
+            "config": {**self._castling_options, **self._state()},
             "registered_name": f"keras_paca>{name}",
         }
         return {"model": config, "attention": attention}
+
+    def _state(self) -> dict:
+        """Return the options that may have changed since the model was made."""
+        state = {"auxiliary": self.auxiliary}
+        thresholds = {layer.threshold for layer in _attentions(self)}
+        return state | ({"threshold": thresholds.pop()} if len(thresholds) == 1 else {})
+
+    def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        # Only `clone_model` passes `call_fn` and symbolic inputs; it makes a plain Functional.
+        symbolic = [isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)]
+        if "call_fn" in kwargs and any(symbolic):
+            raise ValueError(
+                "`keras.models.clone_model` would make a model with softmax attention. Copy this "
+                "one by `model.from_config(model.get_config())` and `copy.set_weights("
+                "model.get_weights())`."
+            )
+        return super()._run_through_graph(inputs, *args, **kwargs)
+
+    def save_to_preset(self, *args: Any, **kwargs: Any) -> None:
+        """Raise an error, because KerasHub couldn't load the preset."""
+        raise ValueError(
+            "KerasHub's presets hold its own classes alone. Save this model by `model.save(path)`, "
+            "which `keras.saving.load_model` loads."
+        )
+
+    def __reduce__(self) -> tuple:
+        """Pickle by `keras.Model`, as the class of this model is made when it is converted."""
+        return keras.Model._unpickle_model, super().__reduce__()[1]
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> keras.Model:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_paca.ops import sum_over_replicas
+from keras_paca.ops import sum_over_replicas, to_float32
 
 
 @keras.saving.register_keras_serializable(package="keras_paca")
@@ -59,7 +59,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         if mask is not None:
             raise ValueError("This layer takes no mask in training. Received: mask")
-        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        x = to_float32(inputs)
         axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]
         mean, variance = ops.moments(x, axes=axes, synchronized=self.synchronized)
         count = ops.cast(ops.size(x), x.dtype) / x.shape[self.axis]

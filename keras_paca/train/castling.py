@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_paca.arguments import check_share
-from keras_paca.frozen import layers_inside
+from keras_paca.frozen import paths_inside
 from keras_paca.layers import LinearAngularAttention
 from keras_paca.warn import warn_user
 
@@ -85,7 +85,7 @@ class CastlingSchedule(keras.callbacks.Callback):
         return self.threshold + share * (1 - self.threshold)
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Check that the model has layers to castle, and that the steps can be counted."""
+        """Check that a layer has the auxiliary, and that the steps can be counted."""
         self._layers = _castling_layers(self.model)
         if not self._layers:
             raise ValueError(
@@ -134,7 +134,9 @@ class CastlingSchedule(keras.callbacks.Callback):
         elif step >= self._steps:
             return  # the next epoch sets it
         else:
-            done = self._epoch * self._steps + step
+            # the last step of those that are executed at once, all of which have one threshold
+            last = min(step + (self.model.steps_per_execution or 1), self._steps) - 1
+            done = self._epoch * self._steps + last
             progress = done / max(epochs * self._steps - 1, 1)
         threshold = self.threshold_at(progress)
         if all(layer.threshold == threshold for layer in self._layers.values()):
@@ -153,9 +155,9 @@ def finish_castling(model: keras.Model, force: bool = False) -> keras.Model:
     loaded, fused or copied from now on have no auxiliary in training either.
 
     In training, the auxiliary adds to the outputs what the softmax weights above the threshold
-    gather. The share of these weights is what the outputs of training and of inference differ by.
-    If it isn't close to 0, the model learned to rely on the auxiliary; `CastlingSchedule` leads it
-    to 0.
+    gather. The smaller the share of these weights, the less the outputs of training and of
+    inference differ. If it isn't close to 0, the model may rely on the auxiliary;
+    `CastlingSchedule` leads it to 0.
 
     Args:
         model: keras.Model. A model with layers of `LinearAngularAttention` at any depth, the
@@ -218,11 +220,13 @@ def mask_densities(model: keras.Model) -> dict[str, float | None]:
 
 def _castling_layers(model: keras.Model, every: bool = False) -> dict[str, LinearAngularAttention]:
     """Return the attention layers with the auxiliary, or every one, by their paths."""
-    return {
-        path: layer
-        for path, layer in layers_inside(model).items()
-        if isinstance(layer, LinearAngularAttention) and (every or layer.auxiliary)
-    }
+    found: dict[str, LinearAngularAttention] = {}
+    for path, layer in paths_inside(model):
+        if isinstance(layer, LinearAngularAttention) and (every or layer.auxiliary):
+            while path in found:  # two of one name in the same layer
+                path += "'"
+            found[path] = layer
+    return found
 
 
 def _has_attention(layer: keras.layers.Layer) -> bool:

@@ -88,6 +88,26 @@ def test_other_applications(name, count, one, images, tmp_path):
     assert one in norms
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2"])
+@pytest.mark.parametrize(("dtype", "bar"), [("float64", 1e-12), ("float32", 2e-5)])
+def test_how_close_the_outputs_are(name, dtype, bar, images):
+    """As the docstring says."""
+    if dtype == "float64" and keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras computes float64 on TensorFlow alone")
+    keras.config.set_dtype_policy(dtype)
+    options = {"weights": None, "input_shape": (64, 64, 3), "classifier_activation": None}
+    model = getattr(keras.applications, name)(**options)
+    converted = keras_paca.attentive(model)
+    x = keras.ops.cast(images(2, 64, 64, 3) / 127.5 - 1, dtype)
+    old, new = (
+        keras.ops.convert_to_numpy(each(x)).astype("float64") for each in (model, converted)
+    )
+    difference = np.linalg.norm(new - old) / np.linalg.norm(old)
+    print(f"{name}, {dtype}: {difference:.1e}")
+    assert difference < bar
+
+
 def test_rules():
     """Of KerasHub's names, too; no rule finds the norms of another's networks."""
     bottleneck = [

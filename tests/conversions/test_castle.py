@@ -205,7 +205,7 @@ def test_refused_models_and_options():
     with pytest.raises(ValueError, match="call it on data once"):
         keras_paca.castle(keras.Sequential([keras.layers.Dense(2)]))
     model.layers[1].query_dense.quantize("int8")
-    with pytest.raises(ValueError, match="Castle first and quantize then"):
+    with pytest.raises(ValueError, match="Convert first and quantize then"):
         keras_paca.castle(model)
     inputs = keras.Input((9, 8))
     dropping = keras.Model(inputs, attend(inputs, dropout=0.1))

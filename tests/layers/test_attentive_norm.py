@@ -343,3 +343,15 @@ def test_bad_inputs():
         GROUP(3, groups=2).build((2, 8))
     with pytest.raises(ValueError, match=r"`groups` must divide .* groups=3, input_shape=\(2, 4"):
         GROUP(3, groups=3).build((2, 4, 4, 8))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras has it there alone")
+@pytest.mark.parametrize("name", ["AttentiveBatchNormalization", "AttentiveGroupNormalization"])
+def test_float64_is_kept(name):
+    """Keras computes many operations on float64 in float32 on PyTorch, and all on JAX."""
+    options = {"groups": 2} if "Group" in name else {}
+    layer = getattr(layers, name)(3, **options, dtype="float64")
+    layer.build((None, None, None, 8))
+    assert {keras.backend.standardize_dtype(x.dtype) for x in layer.weights} == {"float64"}
+    x = ops.ones((2, 3, 3, 8), "float64") / 3
+    assert keras.backend.standardize_dtype(layer(x, training=True).dtype) == "float64"

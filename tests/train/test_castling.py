@@ -207,3 +207,37 @@ def test_a_model_without_the_auxiliary():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="`auxiliary=True`"):
         model.fit(x, y, verbose=0, callbacks=[CastlingSchedule()])
+
+
+def test_two_layers_of_one_name():
+    class Two(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(name="two")
+            self.parts = [layers.LinearAngularAttention(2, name="att") for _ in range(2)]
+
+        def call(self, inputs, training=None):
+            for part in self.parts:
+                inputs = part(inputs, training=training)
+            return inputs
+
+    model = keras.Sequential([keras.Input((9, 8)), Two()])
+    assert list(mask_densities(model)) == ["two/att", "two/att'"]
+    model.compile("sgd", "mse")
+    x = np.ones((4, 9, 8), "float32")
+    history = model.fit(x, x, batch_size=2, epochs=4, verbose=0, callbacks=[CastlingSchedule()])
+    assert history.history["mask_density/two/att'"][-1] == 0
+    assert not any(part.auxiliary for part in model.layers[0].parts)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras executes one at a time")
+@pytest.mark.parametrize("epochs", [3, 6])
+def test_steps_that_are_executed_at_once_have_the_threshold_of_the_last(epochs):
+    layer = layers.LinearAngularAttention(2, name="att")
+    model = keras.Sequential([keras.Input((9, 8)), layer])
+    model.compile("sgd", "mse", steps_per_execution=4)
+    x = np.ones((8, 9, 8), "float32")
+    schedule = CastlingSchedule()
+    found = model.fit(x, x, batch_size=1, epochs=epochs, verbose=0, callbacks=[schedule]).history
+    assert found["castling_threshold"][-1] == 1
+    assert found["castling_threshold"][0] == 0.02
+    assert not layer.auxiliary
