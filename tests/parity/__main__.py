@@ -8,13 +8,14 @@ from pathlib import Path
 
 import keras
 
-from tests.parity import attentive_nets, attentive_norm, dense, official, vittm
+from tests.parity import attentive_nets, attentive_norm, castling, dense, official, vittm
 
 # The tree is that of keras_paca/ (`git rev-parse HEAD:keras_paca`), the same after a rebase.
 FIELDS = ("commit", "tree", "case", "backend", "keras", "dtype", "array", "relative_error", "bar")
 
 CASES = {  # what returns the errors of a case, and the cases
     official.errors: (*official.SMALL, *official.LARGE),
+    castling.errors: castling.CASES,
     attentive_norm.errors: attentive_norm.CASES,
     vittm.errors: (*vittm.SMALL, *vittm.LARGE),
     attentive_nets.errors: attentive_nets.NETWORKS,
