@@ -65,7 +65,7 @@ ARROWS = {
     "warn weights",
     "detection": "arguments backbones explain extras labels layers ops preprocessing warn weights",
     "inference": "backbones forms layers ops segmentation weights",
-    "conversions": "arguments forms frozen inference layers warn",
+    "conversions": "arguments frozen inference layers warn",
     "deploy": "_version arguments extras inference layers ops warn",
     "hub": "arguments backbones extras forms frozen layers naming",
     "demo": "backbones deploy explain extras",
