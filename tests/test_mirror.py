@@ -9,6 +9,7 @@ TESTS = Path(__file__).parent
 
 # Tests of no module, and what they test instead.
 OTHERS = {
+    "conversions/test_copies.py": "what copies of either kind keep of a model",
     "deploy/test_consumers.py": "the programs in examples/deploy",
     "inference/test_twins.py": "the package inference/twins, whose files hold a layer each",
     "parity/test_attentive_nets.py": "outputs of networks with attentive normalization",
