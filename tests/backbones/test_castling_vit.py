@@ -477,7 +477,12 @@ def test_it_quantizes(tmp_path, images):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "name"),
-    [("litert", "castling.tflite"), ("onnx", "castling.onnx"), ("tf_saved_model", "castling")],
+    [
+        ("litert", "castling.tflite"),
+        ("onnx", "castling.onnx"),
+        ("openvino", "castling.xml"),
+        ("tf_saved_model", "castling"),
+    ],
 )
 @pytest.mark.together
 def test_it_exports(format, name, tmp_path):
