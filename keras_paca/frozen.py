@@ -66,12 +66,26 @@ def copy_trainable_state(target: keras.layers.Layer, source: keras.layers.Layer)
     (True, False)
     """
     set_trainable(target, source.trainable)
-    parts = (
-        [layer for layer in x._flatten_layers(include_self=False, recursive=False) if layer.weights]
-        for x in (target, source)
-    )
-    for part, original in zip(*parts, strict=False):
+    for part, original in zip(parts_of(target), parts_of(source), strict=False):
         copy_trainable_state(part, original)
+
+
+def parts_of(owner: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return the layers directly inside a layer or a model that have weights.
+
+    Args:
+        owner: keras.layers.Layer or keras.Model. The layer or model.
+
+    Returns:
+        list of keras.layers.Layer. The same order in a copy.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="first")])
+    >>> [layer.name for layer in parts_of(model)]
+    ['first']
+    """
+    inside = owner._flatten_layers(include_self=False, recursive=False)
+    return [layer for layer in inside if layer.weights]
 
 
 def set_trainable(owner: keras.layers.Layer, trainable: bool) -> None:
@@ -159,10 +173,9 @@ def _walk(
     owner: keras.layers.Layer, start: str, seen: set[int]
 ) -> Iterator[tuple[str, keras.layers.Layer, keras.layers.Layer]]:
     """Yield (path, layer, the layer around it), outer layers before inner ones."""
-    inside = owner._flatten_layers(include_self=False, recursive=False)
     # Models come first, because their layers may also be in the graph of the model around them.
-    for layer in sorted(inside, key=lambda each: not isinstance(each, keras.Model)):
-        if id(layer) in seen or not layer.weights:
+    for layer in sorted(parts_of(owner), key=lambda each: not isinstance(each, keras.Model)):
+        if id(layer) in seen:
             continue
         seen.add(id(layer))
         path = start + layer.name

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_paca.extras import install_command
+from keras_paca.layers.auxiliary import AUXILIARY, auxiliary_options
 from keras_paca.naming import default_name
 
 try:
@@ -21,7 +22,6 @@ except ImportError as error:
     raise ImportError(f"`keras_paca.hub` needs KerasHub: {install_command('hub')}") from error
 
 from keras_paca.arguments import check_class_names
-from keras_paca.backbones.auxiliary import auxiliary_in
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.castling_vit import CastlingViT
 from keras_paca.backbones.densenet_an import DenseNetAN
@@ -81,7 +81,7 @@ class FamilyBackbone(keras_hub.models.Backbone):
 
     family: ClassVar[type[Backbone]]
     output_layer: ClassVar[str | None] = None  # by default, the output is that of the family
-    auxiliary = auxiliary_in("network_config")
+    auxiliary = AUXILIARY
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Complete the signature and the docstring with the family's own options."""
@@ -158,6 +158,7 @@ class FamilyBackbone(keras_hub.models.Backbone):
             **trainable_state(self),
             "dtype": serialize_policy(self.dtype_policy, self.layers),
             **self.network_config,
+            **auxiliary_options(self),
             "image_shape": self.image_shape,
         }
 

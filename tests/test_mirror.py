@@ -40,7 +40,6 @@ OTHERS = {
 # Modules without a file of tests, and the file that tests them.
 ELSEWHERE = {
     "backbones/densenet_an.py": "backbones/test_attentive.py",
-    "backbones/auxiliary.py": "backbones/test_castling_vit.py",
     "backbones/graph_maker.py": "backbones/test_base.py",
     "backbones/mobilenet_an.py": "backbones/test_attentive.py",
     "backbones/normalisation.py": "detection/test_predict.py",
@@ -56,8 +55,10 @@ ELSEWHERE = {
     "detection/json_values.py": "detection/test_coco_files.py",
     "detection/stages.py": "detection/test_mask_rcnn.py",
     "detection/variants.py": "backbones/test_task_variants.py",
+    "cloning.py": "backbones/test_paca_vit.py",
     "hub.py": "plugins/test_keras_hub.py",
     "inference/twin.py": "inference/test_twins.py",
+    "layers/auxiliary.py": "backbones/test_castling_vit.py",
     "layers/cross_attention.py": "layers/test_read_write_head.py",
     "layers/latent_attention.py": "layers/test_read_write_head.py",
     "layers/linear_attention.py": "layers/test_read_write_head.py",

@@ -19,7 +19,6 @@ from keras_paca.arguments import (
     check_boolean,
     check_rate,
 )
-from keras_paca.backbones.auxiliary import auxiliary_in, auxiliary_options
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import NORMALIZATIONS, GraphMaker
 from keras_paca.backbones.loading import Related, of_backbone
@@ -38,6 +37,7 @@ from keras_paca.backbones.plain_vit import (
 )
 from keras_paca.backbones.pyramid import PATCH_LEVELS
 from keras_paca.backbones.variants import variant
+from keras_paca.layers.auxiliary import AUXILIARY, auxiliary_options
 from keras_paca.layers.block import OF_CASTLING
 from keras_paca.weights import Entry, JoinedEntry
 
@@ -138,7 +138,7 @@ class CastlingViT(Backbone):
         *("remat", "recompute_activations"),
     )
     classifier_keys = {"head": "predictions", "head_dist": "distilled_predictions"}  # noqa: RUF012
-    auxiliary = auxiliary_in("_config")
+    auxiliary = AUXILIARY
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ import keras
 
 from keras_paca.arguments import check_class_names, check_transform, refuse_16_bits
 from keras_paca.backbones.data import is_stream, look_at, only, only_image
+from keras_paca.cloning import refuse_cloning
 from keras_paca.forms import is_twin, resolve
 from keras_paca.frozen import restore_trainable_state, set_trainable, trainable_state
 
@@ -151,15 +152,7 @@ class BaseModel(keras.Model):
         compile_with_exclusions(self, config)
 
     def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        # Only `clone_model` passes `call_fn` and symbolic inputs; it makes a plain Functional.
-        symbolic = [isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)]
-        if "call_fn" in kwargs and any(symbolic):
-            name = type(self).__name__
-            raise ValueError(
-                f"`keras.models.clone_model` would make a plain Functional model of this {name}. "
-                "Copy it by `model.from_config(model.get_config())` and `copy.set_weights("
-                "model.get_weights())`."
-            )
+        refuse_cloning(inputs, kwargs, f"a plain Functional model of this {type(self).__name__}")
         return super()._run_through_graph(inputs, *args, **kwargs)
 
     # --- What is checked before training --------------------------------------------------------

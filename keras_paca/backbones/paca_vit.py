@@ -13,13 +13,13 @@ import numpy as np
 
 from keras_paca import layers, weights
 from keras_paca.arguments import check_choice, check_positive, check_rate
-from keras_paca.backbones.auxiliary import auxiliary_in, auxiliary_options
 from keras_paca.backbones.base import Backbone
 from keras_paca.backbones.graph_maker import GraphMaker
 from keras_paca.backbones.loading import Related, of_backbone
 from keras_paca.backbones.per_stage import STAGES, image_size, integers_per_stage, per_stage
 from keras_paca.backbones.pyramid import LEVELS
 from keras_paca.backbones.variants import variant
+from keras_paca.layers.auxiliary import AUXILIARY, auxiliary_options
 from keras_paca.weights import Entry
 
 ATTENTIONS = ("paca", "castling")
@@ -114,7 +114,7 @@ class PaCaViT(Backbone):
         'With `attention="castling"`, for which nobody released weights, it may be the path of a\n'
         "    PaCa-ViT file. The attention's filters, which it lacks, keep their initial values."
     )
-    auxiliary = auxiliary_in("_config")
+    auxiliary = AUXILIARY
 
     def __init__(
         self,

@@ -101,9 +101,9 @@ def attentive(
     linear layers have opposite signs, such as 0.3 and 0.7. So the new model computes what the old
     one does, in inference and in training, up to rounding: for ResNet50 and MobileNetV2 of
     `keras.applications`, the relative error is below 2e-5 in float32, and below 1e-12 in float64,
-    which Keras has on TensorFlow alone.
-    The last weight of an odd K, without a partner, starts with a scale and an offset of 0; a
-    softmax sums to 1 by itself; and where K is 1, the attention starts as the constant 0.5.
+    which Keras has on TensorFlow alone. The last weight of an odd K, without a partner, starts with
+    a scale and an offset of 0; a softmax sums to 1 by itself; and where K is 1, the attention
+    starts as the constant 0.5.
 
     In further training, moving variances become the unbiased ones, as in
     `keras_paca.layers.BatchNormalization`.

@@ -10,10 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_paca.cloning import refuse_cloning
 from keras_paca.frozen import copy_trainable_state
 from keras_paca.inference.folding import copy_weights
 from keras_paca.inference.rebuild import deserialize
 from keras_paca.layers import AngularSelfAttention
+from keras_paca.layers.auxiliary import AUXILIARY, angular_layers, auxiliary_options
 from keras_paca.layers.policies import quantized_layers
 from keras_paca.warn import warn_user
 
@@ -112,7 +114,7 @@ def castle(
     copy_weights(castled, model, {SOFTMAX: _copy_attention})
     copy_trainable_state(castled, model)
     if zero_filters:
-        for layer in _attentions(castled):
+        for layer in angular_layers(castled):
             layer.local.kernel.assign(np.zeros(layer.local.kernel.shape))
     return castled
 
@@ -174,7 +176,7 @@ def _build(make: Callable[[], keras.Model], options: Mapping[str, Any]) -> keras
     with _castling(options):
         model = make()
     left = [layer for layer in model._flatten_layers() if isinstance(layer, SOFTMAX)]
-    if left or not any(isinstance(x, AngularSelfAttention) for x in model._flatten_layers()):
+    if left or not angular_layers(model):
         raise ValueError(
             "The attention must be made when the model is made of its configuration. "
             f"Received: model={model!r}, whose attention isn't"
@@ -213,10 +215,6 @@ def _castling(options: Mapping[str, Any]) -> Iterator[None]:
                 SOFTMAX.__new__ = before
 
 
-def _attentions(model: keras.Model) -> list[AngularSelfAttention]:
-    return [each for each in model._flatten_layers() if isinstance(each, AngularSelfAttention)]
-
-
 def _copy_attention(target: AngularSelfAttention, source: keras.layers.MultiHeadAttention) -> None:
     for name in ("query_dense", "key_dense", "value_dense", "output_dense"):
         dense, theirs = getattr(target, name), getattr(source, name)
@@ -247,15 +245,7 @@ class CastledModel:
     (True, True, True)
     """
 
-    @property
-    def auxiliary(self) -> bool:
-        """Whether the attention has the auxiliary in training; it can only be switched off."""
-        return any(layer.auxiliary for layer in _attentions(self))
-
-    @auxiliary.setter
-    def auxiliary(self, value: bool) -> None:
-        for layer in _attentions(self):
-            layer.auxiliary = value
+    auxiliary = AUXILIARY
 
     def get_config(self) -> dict:
         """Return the original model's configuration and the options."""
@@ -269,26 +259,13 @@ class CastledModel:
         attention = {  # as a layer, which `fuse` finds
             "module": AngularSelfAttention.__module__,
             "class_name": name,
-            "config": {**self._castling_options, **self._state()},
+            "config": {**self._castling_options, **auxiliary_options(self)},
             "registered_name": f"keras_paca>{name}",
         }
         return {"model": config, "attention": attention}
 
-    def _state(self) -> dict:
-        """Return the options that may have changed since the model was made."""
-        state = {"auxiliary": self.auxiliary}
-        thresholds = {layer.threshold for layer in _attentions(self)}
-        return state | ({"threshold": thresholds.pop()} if len(thresholds) == 1 else {})
-
     def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        # Only `clone_model` passes `call_fn` and symbolic inputs; it makes a plain Functional.
-        symbolic = [isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(inputs)]
-        if "call_fn" in kwargs and any(symbolic):
-            raise ValueError(
-                "`keras.models.clone_model` would make a model with softmax attention. Copy this "
-                "one by `model.from_config(model.get_config())` and `copy.set_weights("
-                "model.get_weights())`."
-            )
+        refuse_cloning(inputs, kwargs, "a model with softmax attention of this one")
         return super()._run_through_graph(inputs, *args, **kwargs)
 
     def save_to_preset(self, *args: Any, **kwargs: Any) -> None:

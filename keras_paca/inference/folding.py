@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_paca.forms import is_twin
+from keras_paca.frozen import parts_of
 
 
 class Affine(NamedTuple):
@@ -197,10 +198,7 @@ def _copy(
     copies = {key: np.array(ops.convert_to_numpy(value)) for key, value in store.items()}
     if copies:
         target.load_own_variables(copies)
-    parts, source_parts = (
-        [layer for layer in x._flatten_layers(include_self=False, recursive=False) if layer.weights]
-        for x in (target, source)
-    )
+    parts, source_parts = parts_of(target), parts_of(source)
     if len(parts) != len(source_parts) or any(
         type(part).__name__ != type(source_part).__name__ and type(source_part) not in converters
         for part, source_part in zip(parts, source_parts, strict=True)

@@ -10,6 +10,7 @@ import keras_paca
 from keras_paca import PaCaViT, detection, segmentation
 from keras_paca.frozen import layers_inside
 from keras_paca.inference import can_fuse
+from keras_paca.layers.auxiliary import angular_layers
 from tests.inference.compare import randomise
 from tests.marks import slow_but_on_torch
 from tests.plugins.conftest import (
@@ -475,6 +476,9 @@ def test_the_end_of_the_auxiliary(kind, ours, small, images, round_trip):
     model = small(attention="castling", auxiliary=True) if kind == "PaCa" else small_castling()
     classifier = getattr(ours, f"{kind}ImageClassifier").from_model(model, image_size=(64, 64))
     assert classifier.backbone.auxiliary
+    for layer in angular_layers(classifier):
+        layer.threshold = 0.5
+    assert classifier.backbone.get_config()["threshold"] == 0.5
     keras_paca.train.finish_castling(classifier, force=True)
     again = round_trip(classifier, images(2, 64, 64, 3))
     for each in (classifier, again):
