@@ -19,11 +19,19 @@ XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
 import argparse
-import csv
 import itertools
 from pathlib import Path
 
-from turns import BACKENDS, ROOT, describe, free_memory, read_rows, take_turns, touch_memory
+from turns import (
+    BACKENDS,
+    ROOT,
+    describe,
+    free_memory,
+    read_rows,
+    take_turns,
+    touch_memory,
+    write_rows,
+)
 
 FIELDS = (
     *("commit", "device", "versions", "backend", "task", "tokens", "channels", "heads", "side"),
@@ -128,10 +136,7 @@ def main():
         keys = {(backend, task, str(number)) for number in tokens}
         rows = [row for row in rows if (row["backend"], row["task"], row["tokens"]) not in keys]
         rows += [{name: str(value) for name, value in row.items()} for row in measured]
-        with options.output.open("w", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(options.output, FIELDS, rows)
     plot(rows, options.output.with_suffix(".png"))
 
 

@@ -4,10 +4,10 @@
 
 Its first line of JSON, without being asked, is of the first step, which compiles; each line that
 it then reads it answers with another: {"ms": time of the step, "memory": peak memory in bytes
-since before the first step, "parameters": their number, "device"}. Where the
-backend computes on a GPU, the memory is the GPU's. With the task "count" it says what the
-model costs, {"parameters", "macs", "activations"}, and ends. The backend is that of KERAS_BACKEND;
-`bars.py` and `table.py` drive it.
+since before the first step, "parameters": their number, "device"}. Where the backend computes on a
+GPU, the memory is the GPU's. With the task "count" it says what the model costs, {"parameters",
+"macs", "activations"}, and ends. The backend is that of KERAS_BACKEND; `bars.py`, `castling.py` and
+`table.py` drive it.
 """
 
 import gc

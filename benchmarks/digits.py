@@ -7,12 +7,12 @@ other 325. Accuracy and seconds are printed and written to benchmarks/digits.csv
 of other backends and families. Needs the extra `demo`. It takes some minutes.
 """
 
-import csv
 import sys
 import time
 from pathlib import Path
 
 import keras
+from turns import read_rows, write_rows
 
 import keras_paca
 from keras_paca.demo import BATCH, SETTINGS, SIDE, load_digits
@@ -91,18 +91,12 @@ TARGET = Path(__file__).with_suffix(".csv")
 
 def main():
     """Train, print and write."""
-    rows = {}
-    if TARGET.exists():
-        with TARGET.open(encoding="utf-8", newline="") as lines:
-            rows = {(row["family"], row["backend"]): row for row in csv.DictReader(lines)}
+    rows = {(row["family"], row["backend"]): row for row in read_rows(TARGET)}
     for family in sys.argv[1:] or FAMILIES:
         row = train(family)
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
         rows[family, row["backend"]] = row
-        with TARGET.open("w", encoding="utf-8", newline="") as lines:
-            writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows[key] for key in sorted(rows))
+        write_rows(TARGET, FIELDS, [rows[key] for key in sorted(rows)])
 
 
 def train(family):

@@ -13,7 +13,6 @@ less.
 """
 
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -22,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from turns import BACKENDS, ROOT, RUNTIMES, describe, read_rows
+from turns import BACKENDS, ROOT, RUNTIMES, describe, read_rows, write_rows
 
 SIZES = {"tiny": (224, None), "segmenter": ((256, 192), None), "mask_rcnn": ((320, 256),)}
 FORMATS = {
@@ -132,16 +131,8 @@ def main():
                     print(name, size, backend, *row.values(), flush=True)
                     row = {**common, **where, **row}
                     rows[tuple(row[key] for key in KEY)] = row
-                write(target, rows.values())
+                write_rows(target, FIELDS, rows.values())
     table(rows.values())
-
-
-def write(target, rows):
-    """Write all rows."""
-    with target.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def table(rows):

@@ -21,14 +21,13 @@ variant, all are trained; `--seeds` with nothing behind it only prints and draws
 """
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers as core
-from turns import ROOT, commit, hardware, read_rows
+from turns import ROOT, commit, hardware, read_rows, write_rows
 
 from keras_paca import layers, ops
 from keras_paca.demo import load_digits
@@ -276,10 +275,7 @@ def merge(target, fields, rows, key):
     kept = {tuple(row[field] for field in key): row for row in read_rows(target)}
     kept |= {tuple(str(row[field]) for field in key): row for row in rows}
     if rows:
-        with target.open("w", encoding="utf-8", newline="") as lines:
-            writer = csv.DictWriter(lines, fields, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(kept.values())
+        write_rows(target, fields, kept.values())
 
 
 if __name__ == "__main__":

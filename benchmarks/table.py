@@ -8,10 +8,18 @@ setting that is measured again are replaced. benchmarks/table.png and scaling.pn
 hours on two cores; a setting alone takes less.
 """
 
-import csv
 import sys
 
-from turns import BACKENDS, ROOT, Contender, describe, read_rows, take_turns, touch_memory
+from turns import (
+    BACKENDS,
+    ROOT,
+    Contender,
+    describe,
+    read_rows,
+    take_turns,
+    touch_memory,
+    write_rows,
+)
 
 FIELDS = (
     "model", "backend", "task", "dtype", "img_size", "batch_size", "samples_per_sec",
@@ -174,12 +182,7 @@ def main(settings):
             identity = FIELDS[:6]
             rows = [old for old in rows if any(old[f] != str(row[f]) for f in identity)]
             rows.append(row | about)
-        temporary = PATH.with_suffix(".new")
-        with temporary.open("w", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        temporary.replace(PATH)
+        write_rows(PATH, FIELDS, rows)
     plot(rows)
 
 

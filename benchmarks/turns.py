@@ -165,6 +165,16 @@ def read_rows(path):
         return list(csv.DictReader(lines))
 
 
+def write_rows(path, fields, rows):
+    """Write a table of some fields, beside its place, and move it there."""
+    beside = path.with_suffix(".new")
+    with beside.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    beside.replace(path)
+
+
 def free_memory():
     """Return the free memory in bytes."""
     with open("/proc/meminfo", encoding="ascii") as lines:

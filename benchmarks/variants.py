@@ -10,7 +10,6 @@ them. Then a table of the released ImageNet checkpoints is printed. All models t
 two cores.
 """
 
-import csv
 import os
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import keras
 import numpy as np
 from macs import count_costs
+from turns import read_rows, write_rows
 
 import keras_paca
 from keras_paca.backbones.registry import families
@@ -49,17 +49,13 @@ def count_listed(model):
 
 def write(patterns):
     """Count the models and write the table, in the order of `list_models`."""
-    with TABLE.open(encoding="utf-8", newline="") as lines:
-        rows = {row["name"]: row for row in csv.DictReader(lines)}
+    rows = {row["name"]: row for row in read_rows(TABLE)}
     for pattern in patterns:
         for model in keras_paca.list_models(pattern):
             row = rows[model.name] = count_listed(model)
             print("{name:28} {parameters:>12,} {macs:>16,}".format(**row), flush=True)
     names = [model.name for model in keras_paca.list_models() if model.name in rows]
-    with TABLE.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[name] for name in names)
+    write_rows(TABLE, FIELDS, [rows[name] for name in names])
 
 
 def compare():
